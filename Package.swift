@@ -1,0 +1,56 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [.strictMemorySafety()]
+
+let package = Package(
+  name: "Lockstep",
+  products: [
+    .executable(name: "lockstep", targets: ["lockstep"])
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+  ],
+  targets: [
+    // System libraries (Debian: libopenblas-dev, libopenmpi-dev, libxxhash-dev).
+    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas"),
+    .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c"),
+    .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash"),
+    // Vector kernels in C, compiled for several instruction sets (Debian: librandom123-dev).
+    .target(name: "CKernels"),
+
+    .target(name: "Tensors", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: strict),
+    .target(name: "MPI", dependencies: ["COpenMPI", "Tensors"], swiftSettings: strict),
+    .target(name: "NeuralNetwork", dependencies: ["Tensors"], swiftSettings: strict),
+    .target(name: "SequenceData", swiftSettings: strict),
+    .target(name: "DataParallel", dependencies: ["MPI", "Tensors"], swiftSettings: strict),
+    .target(
+      name: "Training",
+      dependencies: [
+        "NeuralNetwork", "SequenceData", "DataParallel", "MPI", "Tensors", "CXXHash",
+        .product(name: "Yams", package: "Yams"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "lockstep",
+      dependencies: ["Training", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
+
+    .testTarget(name: "TensorsTests", dependencies: ["Tensors"], swiftSettings: strict),
+    .testTarget(name: "NeuralNetworkTests", dependencies: ["NeuralNetwork"], swiftSettings: strict),
+    .testTarget(name: "SequenceDataTests", dependencies: ["SequenceData"], swiftSettings: strict),
+    .testTarget(name: "TrainingTests", dependencies: ["Training"], swiftSettings: strict),
+    // A process of several ranks is one mpirun of this helper, started by the tests of MPI and DataParallel.
+    .executableTarget(
+      name: "DistributedCases", dependencies: ["MPI", "DataParallel", "Tensors"],
+      path: "Tests/DistributedCases", swiftSettings: strict),
+    .testTarget(
+      name: "DataParallelTests", dependencies: ["DataParallel", "DistributedCases"], swiftSettings: strict),
+    // Whole commands, as users start them: lockstep under mpirun.
+    .testTarget(name: "CommandTests", dependencies: ["lockstep"], swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)
