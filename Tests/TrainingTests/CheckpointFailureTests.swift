@@ -30,6 +30,27 @@ final class CheckpointFault: Sendable {
   }
 }
 
+/// Notes every operation in order.
+final class CheckpointCalls: Sendable {
+  private struct Call { let operation: FileOperation, path: String }
+  private let calls = Mutex<[Call]>([])
+
+  var system: FileSystem {
+    FileSystem { operation, path in
+      self.calls.withLock { $0.append(Call(operation: operation, path: path)) }
+      return nil
+    }
+  }
+
+  func index(_ operation: FileOperation, _ path: String) -> Int? {
+    calls.withLock { $0.firstIndex { $0.operation == operation && $0.path == path } }
+  }
+
+  func lastIndex(_ operation: FileOperation, _ path: String) -> Int? {
+    calls.withLock { $0.lastIndex { $0.operation == operation && $0.path == path } }
+  }
+}
+
 /// Whatever fails while a checkpoint is written or removed, and wherever the process is killed, a whole checkpoint stands.
 @Suite struct CheckpointFailureTests {
   private func contents(_ store: CheckpointStore) throws -> [String] {
@@ -90,6 +111,30 @@ final class CheckpointFault: Sendable {
       try expectWhole(store, "killed at operation \(operation)")
       #expect(try store.steps().contains(1) && store.latestStep() != nil && store.bestStep() == 1)
       #expect(try !contents(store).contains { $0.hasPrefix(".") }, "killed at operation \(operation)")
+    }
+  }
+
+  /// The order that makes a checkpoint of its name whole even when the power fails: content, names in it, its own name, links.
+  @Test func everythingIsSynchronisedBeforeItIsNamed() throws {
+    let scratch = try CheckpointScratch()
+    let store = try prepared(scratch)
+    let calls = CheckpointCalls()
+    try writeCheckpoint(CheckpointStore(runDirectory: store.runDirectory, system: calls.system), step: 2, isBest: true)
+    let (partial, directory) = ("\(store.directory)/.step-00000002.partial", store.directory)
+    let named = try #require(calls.index(.rename, store.path(step: 2)))
+    let files = ["model.safetensors", "training.safetensors", "vocabulary.json", "state.json"].map { "\(partial)/\($0)" }
+    let created = try files.map { try #require(calls.index(.create, $0)) }
+    let synchronised = try files.map { try #require(calls.index(.synchronize, $0)) }
+    let readBack = try files.map { try #require(calls.index(.read, $0)) }
+    let partialSynchronised = try #require(calls.index(.synchronize, partial))
+    #expect(created.max() == created[3] && created[3] > synchronised[0..<3].max()!, "state.json comes last")
+    #expect(partialSynchronised > created[3] && readBack.min()! > synchronised.max()!)
+    #expect(named > readBack.max()! && named > partialSynchronised)
+    #expect(try #require(calls.index(.synchronize, directory)) > named)
+    for link in ["latest", "best"] {
+      let linked = try #require(calls.index(.rename, "\(directory)/\(link)"))
+      #expect(linked > (try #require(calls.index(.synchronize, directory))))
+      #expect(try #require(calls.lastIndex(.synchronize, directory)) > linked)
     }
   }
 

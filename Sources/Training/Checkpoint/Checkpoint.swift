@@ -46,19 +46,10 @@ public struct Checkpoint: Sendable {
       throw CheckpointError(path, file: CheckpointLayout.state, .state("lists the impossible file name \(name.debugDescription)"))
     }
     let file = try Self.open(name, in: path, system: system)
-    let found: (checksum: Checksum, bytes: Int)
-    do {
-      // The size first: it tells a cut file without reading it, and never-ending devices.
-      let bytes = try file.status().bytes
-      guard bytes == record.bytes else {
-        throw CheckpointError(path, file: name, .size(found: bytes, expected: record.bytes))
-      }
-      found = try Checksum.measure(file)
-    } catch let error as FileError {
-      throw CheckpointError(path, file: name, .file(error))
-    } catch let error as CheckpointError {
-      throw error
-    } catch { preconditionFailure("an error of no known type") }
+    // The size first: it tells a cut file without reading it, and keeps away from devices that never end.
+    let size = try CheckpointError.naming(path, file: name) { () throws(FileError) in try file.status().bytes }
+    guard size == record.bytes else { throw CheckpointError(path, file: name, .size(found: size, expected: record.bytes)) }
+    let found = try CheckpointError.naming(path, file: name) { () throws(FileError) in try Checksum.measure(file) }
     guard found.bytes == record.bytes else {
       throw CheckpointError(path, file: name, .size(found: found.bytes, expected: record.bytes))
     }
@@ -79,10 +70,10 @@ public struct Checkpoint: Sendable {
     of name: String, in path: String, limit: Int, system: FileSystem
   ) throws(CheckpointError) -> [UInt8] {
     let file = try open(name, in: path, system: system)
-    do {
+    return try CheckpointError.naming(path, file: name) { () throws(FileError) in
       var bytes = [UInt8](repeating: 0, count: min(try file.status().bytes, limit))
       let count = try file.read(into: &bytes, at: 0)
       return Array(bytes[..<count])
-    } catch { throw CheckpointError(path, file: name, .file(error)) }
+    }
   }
 }

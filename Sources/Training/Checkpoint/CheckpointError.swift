@@ -35,6 +35,13 @@ public struct CheckpointError: Error, Equatable, Sendable, CustomStringConvertib
     self.problem = problem
   }
 
+  /// Runs `body`; what the operating system refuses in it is an error of `file` in the checkpoint `path`.
+  static func naming<R: ~Copyable>(
+    _ path: String, file: String? = nil, _ body: () throws(FileError) -> R
+  ) throws(CheckpointError) -> R {
+    do { return try body() } catch { throw CheckpointError(path, file: file, .file(error)) }
+  }
+
   /// The tensor, where the fault is one tensor's.
   public var tensor: String? { if case .tensors(let error) = problem { error.tensor } else { nil } }
 

@@ -6,7 +6,7 @@ extension CheckpointStore {
   /// - Returns: the names that were cleared, for the log.
   /// - Throws: `CheckpointError`.
   public func prepareForWriting() throws(CheckpointError) -> [String] {
-    try inPlace(directory) { () throws(FileError) in
+    try CheckpointError.naming(directory) { () throws(FileError) in
       try system.makeDirectories(directory)
       var cleared: [String] = []
       for temporary in try system.names(in: directory) {
@@ -47,7 +47,7 @@ extension CheckpointStore {
     let partial = "\(directory)/\(CheckpointLayout.temporary(name, .partial))"
     do throws(CheckpointError) {
       try writeFiles(in: partial, model: model, training: training, files: files, state: state)
-      try inPlace(partial) { () throws(FileError) in try place(partial, as: name) }
+      try CheckpointError.naming(partial) { () throws(FileError) in try place(partial, as: name) }
     } catch {
       // The first error is the one to report; what cannot be removed now is cleared when the run is next started.
       try? system.removeTree(partial)
@@ -61,7 +61,7 @@ extension CheckpointStore {
   /// Points `best` to the checkpoint of `step`, which must stand.
   /// - Throws: `CheckpointError`.
   public func markBest(step: Int) throws(CheckpointError) {
-    let isThere = try inPlace(path(step: step)) { () throws(FileError) in try system.kind(path(step: step)) == .directory }
+    let isThere = try CheckpointError.naming(path(step: step)) { () throws(FileError) in try system.kind(path(step: step)) == .directory }
     guard isThere else { throw CheckpointError(path(step: step), .notACheckpoint) }
     try setLink(CheckpointLayout.best, to: CheckpointLayout.name(step: step))
   }
@@ -82,14 +82,14 @@ extension CheckpointStore {
     for step in old {
       let name = CheckpointLayout.name(step: step)
       let removed = "\(directory)/\(CheckpointLayout.temporary(name, .removed))"
-      try inPlace(path(step: step)) { () throws(FileError) in
+      try CheckpointError.naming(path(step: step)) { () throws(FileError) in
         // Renamed first, so that no half-removed directory ever has a checkpoint's name.
         try system.removeTree(removed)
         try system.rename(path(step: step), to: removed)
         try system.removeTree(removed)
       }
     }
-    if !old.isEmpty { try inPlace(directory) { () throws(FileError) in try system.synchronizeDirectory(directory) } }
+    if !old.isEmpty { try CheckpointError.naming(directory) { () throws(FileError) in try system.synchronizeDirectory(directory) } }
     return Array(old)
   }
 
@@ -100,7 +100,7 @@ extension CheckpointStore {
   ) throws(CheckpointError) {
     var state = state
     state.files = [:]
-    try inPlace(partial) { () throws(FileError) in
+    try CheckpointError.naming(partial) { () throws(FileError) in
       try system.removeTree(partial)
       try system.makeDirectory(partial)
     }
@@ -112,7 +112,7 @@ extension CheckpointStore {
     }
     for (name, bytes) in files { state.files[name] = try writeFile(bytes, name, in: partial) }
     _ = try writeFile(state.encoded(), CheckpointLayout.state, in: partial)
-    try inPlace(partial) { () throws(FileError) in try system.synchronizeDirectory(partial) }
+    try CheckpointError.naming(partial) { () throws(FileError) in try system.synchronizeDirectory(partial) }
     let written = try Checkpoint(verifying: partial, system: system).state
     // Compared as bytes: a loss that is not a number is equal to itself there.
     guard written.encoded() == state.encoded() else {
@@ -121,11 +121,11 @@ extension CheckpointStore {
   }
 
   private func writeFile(_ bytes: [UInt8], _ name: String, in partial: String) throws(CheckpointError) -> FileRecord {
-    do {
+    try CheckpointError.naming(partial, file: name) { () throws(FileError) in
       var writer = try ChecksummedWriter("\(partial)/\(name)", system: system)
       try unsafe writer.write(bytes.span.bytes)
       return try writer.finish()
-    } catch { throw CheckpointError(partial, file: name, .file(error)) }
+    }
   }
 
   /// Gives a whole checkpoint its name. One that has the name already makes room first; it comes back if the new one cannot take its place.
@@ -149,14 +149,9 @@ extension CheckpointStore {
 
   private func setLink(_ link: String, to name: String) throws(CheckpointError) {
     let path = "\(directory)/\(link)"
-    try inPlace(path) { () throws(FileError) in
+    try CheckpointError.naming(path) { () throws(FileError) in
       try system.replaceLink(path, target: name, temporary: "\(directory)/\(CheckpointLayout.temporary(link, .partial))")
       try system.synchronizeDirectory(directory)
     }
-  }
-
-  /// Runs `body`, naming `path` in its error.
-  private func inPlace<R>(_ path: String, _ body: () throws(FileError) -> R) throws(CheckpointError) -> R {
-    do { return try body() } catch { throw CheckpointError(path, .file(error)) }
   }
 }

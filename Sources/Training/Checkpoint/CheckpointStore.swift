@@ -21,10 +21,10 @@ public struct CheckpointStore: Sendable {
 
   /// Steps of the checkpoints that stand, ascending; none if there is no directory.
   public func steps() throws(CheckpointError) -> [Int] {
-    do {
-      guard try system.kind(directory, followingLinks: true) == .directory else { return [] }
-      return try system.names(in: directory).compactMap { CheckpointLayout.step(name: $0) }.sorted()
-    } catch { throw CheckpointError(directory, .file(error)) }
+    let names = try CheckpointError.naming(directory) { () throws(FileError) -> [String] in
+      try system.kind(directory, followingLinks: true) == .directory ? try system.names(in: directory) : []
+    }
+    return names.compactMap { CheckpointLayout.step(name: $0) }.sorted()
   }
 
   /// Path of the checkpoint of `step`, whether it stands or not.
@@ -62,20 +62,16 @@ public struct CheckpointStore: Sendable {
   public static func open(path: String) throws(CheckpointError) -> Checkpoint {
     let system = FileSystem()
     let candidates = [path, "\(path)/\(CheckpointLayout.directory)/\(CheckpointLayout.latest)"]
-    do {
+    let found = try CheckpointError.naming(path) { () throws(FileError) -> String? in
       for candidate in candidates where try system.kind("\(candidate)/\(CheckpointLayout.state)", followingLinks: true) != nil {
-        return try Checkpoint(verifying: candidate, system: system)
+        return candidate
       }
-      // A link without a target, or a checkpoint that lost its state, deserves a name of its own.
-      if let broken = try candidates.last(where: { path throws(FileError) in try system.linkTarget(path) != nil }) {
-        return try Checkpoint(verifying: broken, system: system)
-      }
-    } catch let error as CheckpointError {
-      throw error
-    } catch let error as FileError {
-      throw CheckpointError(path, .file(error))
-    } catch { preconditionFailure("an error of no known type") }
-    throw CheckpointError(path, .notACheckpoint)
+      // A link without a target, or to a checkpoint that lost its state: opening it says what is missing.
+      for candidate in candidates.reversed() where try system.linkTarget(candidate) != nil { return candidate }
+      return nil
+    }
+    guard let found else { throw CheckpointError(path, .notACheckpoint) }
+    return try Checkpoint(verifying: found, system: system)
   }
 
   /// The step that `latest` names, if that checkpoint stands.
@@ -85,11 +81,11 @@ public struct CheckpointStore: Sendable {
   public func bestStep() throws(CheckpointError) -> Int? { try linkedStep(CheckpointLayout.best) }
 
   private func linkedStep(_ link: String) throws(CheckpointError) -> Int? {
-    do {
+    try CheckpointError.naming("\(directory)/\(link)") { () throws(FileError) -> Int? in
       guard let target = try system.linkTarget("\(directory)/\(link)"), let step = CheckpointLayout.step(name: target),
         try system.kind(path(step: step)) == .directory
       else { return nil }
       return step
-    } catch { throw CheckpointError("\(directory)/\(link)", .file(error)) }
+    }
   }
 }

@@ -6,7 +6,8 @@ import Tensors
 
 /// Writes safetensors files: the same tensors give the same bytes.
 public enum SafetensorsWriter {
-  /// Writes `tensors` in the given order, beside the place first and synchronised, then renamed: an existing file is replaced whole or not at all.
+  /// Writes `tensors` in the given order, beside the place first and synchronised, then renamed:
+  /// an existing file is replaced whole or not at all.
   /// - metadata: free text, written in the order of its keys.
   /// - Throws: `SafetensorsError`; what was there before then still stands.
   public static func write(
