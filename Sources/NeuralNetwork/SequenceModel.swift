@@ -64,6 +64,14 @@ public final class SequenceModel<S: Scalar> {
     }
   }
 
+  /// Makes the evaluation statistics, which came from a file, the running averages too.
+  public func useEvaluationStatisticsAsRunning() {
+    for normalization in normalizations {
+      normalization.evaluation.markSeen(slots: normalization.slots)
+      normalization.running.copy(from: normalization.evaluation)
+    }
+  }
+
   /// Makes the running averages what evaluation uses.
   public func useRunningStatistics() {
     for normalization in normalizations { normalization.evaluation.copy(from: normalization.running) }

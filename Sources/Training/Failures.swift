@@ -60,3 +60,14 @@ public func run(world: Communicator, _ body: () throws -> ExitCode) -> Terminati
     return .abort(code: code, message: world.size > 1 ? "rank \(world.rank): \(error)" : "\(error)")
   }
 }
+
+/// Runs the body of a command of one process; returns the exit code after printing the error, if any.
+public func runAlone(_ body: () throws -> Void) -> Int32 {
+  do {
+    try body()
+    return ExitCode.success.rawValue
+  } catch {
+    printError("\(error)")
+    return (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue
+  }
+}

@@ -79,15 +79,7 @@ final class Checkpointing {
   }
 
   /// Sends rank 0's parameters and statistics to all ranks.
-  func broadcastModel() throws {
-    try context.world.broadcast(model.parameters, root: 0)
-    for normalization in model.normalizations {
-      for statistics in [normalization.running, normalization.evaluation] {
-        try context.world.broadcast(statistics.mean.vector, root: 0)
-        try context.world.broadcast(statistics.variance.vector, root: 0)
-      }
-    }
-  }
+  func broadcastModel() throws { try broadcast(model, world: context.world) }
 
   // MARK: Carried state
 

@@ -51,7 +51,7 @@ final class Evaluator {
       for (shard, result) in model.evaluateLoss(workspace, pass).enumerated() { losses[shard] += result.loss }
       workspace.carryState(steps: steps)
     }
-    let sum = try sumOverShards(losses, count: 1, world: context.world, layout: context.layout)[0]
+    let sum = try context.values.sum(losses)
     return EvaluationResult(loss: sum / Double(text.predictions), frames: text.predictions)
   }
 }

@@ -138,12 +138,11 @@ final class TrainingStep {
 
   /// The sum of all shards' losses along the fixed tree, and the union of all ranks' requests.
   private func sumLosses(_ losses: [Double], asked: Request) throws -> (Double, Request) {
-    var values: [Double] = []
     // A rank asks through its first shard.
-    for (i, loss) in losses.enumerated() {
-      values += [loss, i == 0 && asked.contains(.checkpoint) ? 1 : 0, i == 0 && asked.contains(.stop) ? 1 : 0]
+    let values = losses.enumerated().map { i, loss in
+      [loss, i == 0 && asked.contains(.checkpoint) ? 1 : 0, i == 0 && asked.contains(.stop) ? 1 : 0]
     }
-    let sums = try sumOverShards(values, count: 3, world: context.world, layout: context.layout)
+    let sums = try context.values.sums(values)
     var requests: Request = []
     if sums[1] > 0 { requests.insert(.checkpoint) }
     if sums[2] > 0 { requests.insert(.stop) }

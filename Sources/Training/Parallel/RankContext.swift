@@ -15,6 +15,8 @@ final class RankContext {
   let allShards: ShardGroups
   let statistics: StatisticsExchange<Float>
   let globalStatistics: StatisticsExchange<Float>
+  /// Losses and requests, summed over shards.
+  let values: ShardValues
 
   /// The shards `localShards` of this rank.
   var localShards: Range<Int> { groups.local }
@@ -27,10 +29,11 @@ final class RankContext {
     layout = ShardLayout(shards: shards, ranks: world.size)
     let local = layout.run(of: world.rank)
     let runs = stride(from: 0, to: shards, by: groupSize).map { $0..<min(shards, $0 + groupSize) }
+    values = try ShardValues(communicator: world, layout: layout)
     groups = ShardGroups(shards: shards, local: local, groups: runs)
     allShards = ShardGroups(shards: shards, local: local, groups: [0..<shards])
-    statistics = try StatisticsExchange(world: world, layout: layout, groups: runs)
-    globalStatistics = groups.isGlobal ? statistics : try StatisticsExchange(world: world, layout: layout, groups: [0..<shards])
+    statistics = try StatisticsExchange(communicator: world, layout: layout, groups: runs)
+    globalStatistics = groups.isGlobal ? statistics : try StatisticsExchange(communicator: world, layout: layout, groups: [0..<shards])
   }
 
   /// The statistics groups of a resolved configuration.

@@ -8,15 +8,17 @@ final class ShardGradients: GradientSink {
   typealias Scalar = Float
 
   private let plan: AccumulationPlan
-  // Without accumulation a slot holds a subtree of the shards; with it each shard has its own until the last micro-batch.
+  // A slot holds a subtree of the shards; with accumulation each shard has a slot of its own until the last micro-batch.
   private let slots: [VectorView<Float>]
-  private let slotOfShard: [Int]
+  private let shardSlots: [Int]
+  // The additions after each local shard, as (into, from) in `slots`.
+  private let merges: [[(into: Int, from: Int)]]
+  private let partialSlots: [Int]
   private let buckets: [ParameterGroup: [Int]]
   private let ranges: [Range<Int>]
   private let groupRanges: [ParameterGroup: Range<Int>]
   private let reducer: GradientReducer<Float>
   private let embeddingSize: Int
-  private let isLastShard: (Int) -> Bool
   private let timer: PhaseTimer
 
   /// Whether this is a micro-batch after the first of an update.
@@ -31,14 +33,15 @@ final class ShardGradients: GradientSink {
     model: SequenceModel<Float>, context: RankContext, embeddingRows: Int, accumulateSteps: Int, bucketBytes: Int,
     isReproducible: Bool, timer: PhaseTimer
   ) throws {
-    let layout = model.layout, local = context.localShards
+    let layout = model.layout
     embeddingSize = model.configuration.embeddingSize
-    plan = AccumulationPlan(run: local, leaves: context.layout.shards, keepsShards: accumulateSteps > 1)
+    plan = context.layout.accumulationPlan(of: context.world.rank)
+    let keepsShards = accumulateSteps > 1
+    let placement = Self.placement(plan, keepsShards: keepsShards)
+    (shardSlots, merges, partialSlots) = (placement.shards, placement.merges, placement.partials)
     let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
-    slots = (0..<plan.slotCount).map { _ in VectorView(zeros: width) }
-    slotOfShard = local.indices.map { $0 }
+    slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { _ in VectorView(zeros: width) }
     self.timer = timer
-    isLastShard = { $0 == local.count - 1 }
 
     var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
     for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
@@ -59,11 +62,27 @@ final class ShardGradients: GradientSink {
     self.ranges = ranges
     self.buckets = buckets
     reducer = try GradientReducer(
-      world: context.world, layout: context.layout, bucketSizes: ranges.map(\.count), isReproducible: isReproducible)
+      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
+  }
+
+  /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of
+  /// each subtree.
+  private static func placement(
+    _ plan: AccumulationPlan, keepsShards: Bool
+  ) -> (shards: [Int], merges: [[(into: Int, from: Int)]], partials: [Int]) {
+    if !keepsShards { return (plan.steps.map(\.slot), plan.steps.map(\.merges), plan.subtreeSlots) }
+    // The shard whose own slot stands for a slot of the plan.
+    var owner = Array(repeating: 0, count: plan.slotCount)
+    var merges: [[(into: Int, from: Int)]] = []
+    for (i, step) in plan.steps.enumerated() {
+      owner[step.slot] = i
+      merges.append(step.merges.map { (into: owner[$0.into], from: owner[$0.from]) })
+    }
+    return (Array(plan.steps.indices), merges, plan.subtreeSlots.map { owner[$0] })
   }
 
   /// The reduced gradient after `finish`: [dense part | rows of the embedding].
-  var reduced: VectorView<Float> { slots[0] }
+  var reduced: VectorView<Float> { slots[partialSlots[0]] }
 
   /// Begins micro-batch `index` of `count` of an update whose embedding gradient has `embeddingRows` rows.
   func beginMicroBatch(_ index: Int, of count: Int, embeddingRows: Int) {
@@ -73,19 +92,18 @@ final class ShardGradients: GradientSink {
   }
 
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Float> {
-    let slot = slots[plan.slot(ofShard: shard)]
+    let slot = slots[shardSlots[shard]]
     return group == .embedding ? slot[0..<groupRanges[.embedding]!.lowerBound + embeddingRows * embeddingSize] : slot
   }
 
   func end(_ group: ParameterGroup, shard: Int) throws {
     guard isLastMicroBatch, let range = groupRanges[group] else { return }
     let used = group == .embedding ? range.lowerBound..<range.lowerBound + embeddingRows * embeddingSize : range
-    for merge in plan.merges(afterShard: shard) { slots[merge.into][used].add(slots[merge.from][used]) }
-    guard isLastShard(shard) else { return }
+    for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used]) }
+    guard shard == merges.count - 1 else { return }
     for bucket in buckets[group] ?? [] {
       let part = ranges[bucket].clamped(to: used)
-      try reducer.start(
-        bucket: bucket, partials: plan.finalSlots.map { slots[$0][part] }, result: slots[0][part])
+      try reducer.start(bucket, partials: partialSlots.map { slots[$0][part] }, result: reduced[part])
     }
   }
 
