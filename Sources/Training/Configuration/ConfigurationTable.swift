@@ -35,7 +35,7 @@ enum ConfigurationTable {
   private static let data: [ConfigurationKey] = [
     Key("data.train", \.data.train, .source, "what is learned from", isRequired: true, fields: ["features", "labels"]),
     Key(
-      "data.unit", \.data.unit, .choice, "what one token is; every character counts, space and newline too", task: .languageModel),
+      "data.unit", \.data.unit, .choice, "what one token is; with `character`, space and newline count too", task: .languageModel),
     Key(
       "data.validation", \.data.validation, .source, "what decides which checkpoint is best", isRequired: true,
       fields: ["features", "labels"]),
