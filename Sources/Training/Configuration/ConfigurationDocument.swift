@@ -46,7 +46,9 @@ struct ConfigurationDocument {
 
 extension ConfigurationDocument {
   private mutating func add(yaml: String) throws(ConfigurationError) {
-    guard let root = try Self.compose(yaml, file: file) else {
+    // YAML allows a byte order mark, which Windows editors write; the parser, told the encoding, does not expect it.
+    let text = yaml.unicodeScalars.first == "\u{feff}" ? String(yaml.unicodeScalars.dropFirst()) : yaml
+    guard let root = try Self.compose(text, file: file) else {
       throw error(.syntax, at: .line(nil), key: nil, found: "holds no configuration", allowed: "a mapping of sections and keys")
     }
     guard case .mapping(let entries) = root else {
@@ -83,7 +85,8 @@ extension ConfigurationDocument {
 
   private func word(_ node: Node) throws(ConfigurationError) -> String {
     guard case .scalar(let scalar) = node else {
-      throw error(.wrongType, at: .line(node.mark?.line), key: nil, found: "found a key that is a mapping or a list", allowed: "a word")
+      throw error(
+        .wrongType, at: .line(node.mark?.line), key: nil, found: "found a key that is a mapping or a list", allowed: "a word")
     }
     return scalar.string
   }

@@ -43,7 +43,8 @@ struct ConfigurationKey: Sendable {
 /// The least number of insertions, deletions and substitutions that turn one text into the other (Levenshtein 1966).
 /// Only the first 64 scalars of each count: keys are shorter, and what is not a key may be of any length.
 func editDistance(_ first: String, _ second: String) -> Int {
-  let a = Array(first.unicodeScalars.prefix(64)), b = Array(second.unicodeScalars.prefix(64))
+  let a = Array(first.unicodeScalars.prefix(64))
+  let b = Array(second.unicodeScalars.prefix(64))
   var previous = Array(0...b.count)
   for i in a.indices {
     var current = [i + 1]

@@ -37,7 +37,8 @@ extension TrainingConfiguration {
     if optimizer.method == .adam && optimizer.momentum != 0 {
       throw origins.error(
         ["optimizer.momentum", "optimizer.method"],
-        "is \(ConfigurationValue.number(optimizer.momentum).yaml), and adam keeps its own moments", allowed: "0 with optimizer.method: adam")
+        "is \(ConfigurationValue.number(optimizer.momentum).yaml), and adam keeps its own moments",
+        allowed: "0 with optimizer.method: adam")
     }
   }
 
@@ -67,12 +68,14 @@ extension TrainingConfiguration {
     guard model.cell == .rnn else { return }
     if model.peepholes != .none {
       throw origins.error(
-        ["model.peepholes", "model.cell"], "is \(model.peepholes.rawValue), and an rnn has no gates", allowed: "none with model.cell: rnn")
+        ["model.peepholes", "model.cell"], "is \(model.peepholes.rawValue), and an rnn has no gates",
+        allowed: "none with model.cell: rnn")
     }
     if initialization.forgetBias != 0 {
       throw origins.error(
         ["initialization.forget_bias", "model.cell"],
-        "is \(ConfigurationValue.number(initialization.forgetBias).yaml), and an rnn has no forget gate", allowed: "0 with model.cell: rnn")
+        "is \(ConfigurationValue.number(initialization.forgetBias).yaml), and an rnn has no forget gate",
+        allowed: "0 with model.cell: rnn")
     }
   }
 
@@ -118,7 +121,9 @@ extension TrainingConfiguration {
       try result.validate()
     } catch {
       var error = error
-      if training.shards == nil, error.reason == .conflict { error.found += " (training.shards is auto: one for each of \(rankCount) ranks)" }
+      if training.shards == nil, error.reason == .conflict {
+        error.found += " (training.shards is auto: one for each of \(rankCount) ranks)"
+      }
       throw error
     }
     return result

@@ -150,7 +150,9 @@ extension ConfigurationValue {
 
   private static func yaml(_ text: String) -> String {
     let isPlainWord =
-      text.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || "0123456789_./+-".unicodeScalars.contains($0)) }
+      text.unicodeScalars.allSatisfy {
+        $0.isASCII && ($0.properties.isAlphabetic || "0123456789_./+-".unicodeScalars.contains($0))
+      }
       && !text.hasPrefix("-") && Self(plain: text) == .text(text)
     if isPlainWord { return text }
     var quoted = "\""
