@@ -79,7 +79,7 @@ private func productRate(world: Communicator) throws -> Double {
 /// The largest resident size of any rank, in bytes.
 private func peakMemory(_ world: Communicator) throws -> Double {
   var usage = rusage()
-  unsafe getrusage(RUSAGE_SELF, &usage)
+  unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
   return try world.allGather(Double(usage.ru_maxrss) * 1024).max() ?? 0
 }
 

@@ -96,13 +96,14 @@ private func checkContinuation(
   let before = try TrainingConfiguration(yaml: state.configuration, file: "the checkpoint's configuration", overrides: [])
   let free = ["evaluation.", "checkpoint.", "communication.", "training.epochs", "training.maximum_steps", "data.validation", "data.test", "data.train"]
   for difference in configuration.differences(from: before) {
+    let (old, new) = (difference.old ?? "absent", difference.new ?? "absent")
     if free.contains(where: { difference.key.hasPrefix($0) }) { continue }
     if difference.key.hasPrefix("optimizer.") && difference.key != "optimizer.method" && difference.key != "optimizer.momentum" {
-      console.warn("\(difference.key) is \(difference.new), and was \(difference.old) before")
+      console.warn("\(difference.key) is \(new), and was \(old) before")
       continue
     }
     throw UsageError(
-      description: "\(difference.key) is \(difference.new), but the run began with \(difference.old); a run goes on only with the same")
+      description: "\(difference.key) is \(new), but the run began with \(old); a run goes on only with the same")
   }
 }
 

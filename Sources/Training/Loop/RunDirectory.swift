@@ -21,7 +21,7 @@ struct RunDirectory {
   /// Writes the resolved configuration, under another name first.
   func write(_ configuration: TrainingConfiguration) throws {
     let temporary = configurationPath + ".partial"
-    var file = try PosixFile(temporary, .create, system: system)
+    let file = try PosixFile(temporary, .create, system: system)
     try unsafe file.write(Array(configuration.yaml().utf8).span.bytes)
     try file.synchronize()
     try system.rename(temporary, to: configurationPath)
