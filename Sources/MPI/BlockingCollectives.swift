@@ -1,9 +1,6 @@
 import COpenMPI
 import Tensors
 
-/// Longest message of a collective that can be cut, in elements: well within MPI's 32-bit counts.
-private let longestMessage = 1 << 30
-
 /// Collectives that return when this rank's part is done. P is the number of ranks.
 extension Communicator {
   /// Replaces `vector` on every rank with that of rank `root`. Counts are equal on all ranks.

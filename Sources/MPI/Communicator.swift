@@ -14,6 +14,11 @@ public final class Communicator {
   public let rank: Int
   /// Number of ranks in the group.
   public let size: Int
+  /// Longest message of a broadcast or an all-reduce, in elements: longer vectors are cut, the same way on all ranks. By default well within
+  /// MPI's 32-bit counts.
+  public var longestMessage = 1 << 30 {
+    didSet { precondition(longestMessage >= 1 && longestMessage <= Int(Int32.max), "messages of \(longestMessage) elements") }
+  }
 
   init(raw: MPI_Comm) throws(MPIError) {
     var rank: Int32 = 0

@@ -5,32 +5,25 @@ import Tensors
 /// not be touched, until `wait()` gives it back or `test()` has said true. One that is dropped before then is a fault of the program and traps.
 ///
 /// MPI moves a pending collective along only while some call of MPI runs: call `test()` now and then.
-public struct PendingCollective<Element: MPIDatatype>: ~Copyable {
+public struct PendingCollective: ~Copyable {
   // The request has its own type because a type with a `deinit` cannot be taken apart in `wait()`.
   private var request: OpenRequest
-  private let memory: Memory
-
-  /// What MPI may still read or write.
-  private struct Memory {
-    let send: VectorView<Element>
-    let receive: VectorView<Element>
-    let sendBlocks: BlockLayout?
-    let receiveBlocks: BlockLayout?
-  }
+  /// Keeps alive what MPI may still read or write.
+  private let memory: AnyObject
 
   /// Runs `start`, which is to call MPI and fill in the request.
-  fileprivate init(
-    _ communicator: Communicator, _ call: StaticString, send: VectorView<Element>, receive: VectorView<Element>,
+  fileprivate init<T>(
+    _ communicator: Communicator, _ call: StaticString, send: VectorView<T>, receive: VectorView<T>,
     sendBlocks: BlockLayout? = nil, receiveBlocks: BlockLayout? = nil,
     start: (UnsafeMutablePointer<MPI_Request?>) -> Int32
   ) throws(MPIError) {
     var raw = unsafe lockstep_mpi_request_null()
     try check(unsafe start(&raw), call, rank: communicator.rank)
     request = unsafe OpenRequest(raw: raw, rank: communicator.rank)
-    memory = Memory(send: send, receive: receive, sendBlocks: sendBlocks, receiveBlocks: receiveBlocks)
+    memory = Memory((send, receive, sendBlocks, receiveBlocks))
   }
 
-  /// Moves the collective along and says whether it is done, in which case `wait()` returns at once.
+  /// Moves the collective along and says whether it is done; then its memory may be touched and `wait()` returns at once.
   /// - Throws: `MPIError`; the memory is then never released, because MPI may still write to it.
   public mutating func test() throws(MPIError) -> Bool {
     do { return try request.test() } catch {
@@ -39,15 +32,13 @@ public struct PendingCollective<Element: MPIDatatype>: ~Copyable {
     }
   }
 
-  /// Waits until the collective is done on this rank and gives its memory back.
-  /// - Returns: the vectors that it was started with; they are the same one for a collective in place.
+  /// Waits until the collective is done on this rank and lets go of its memory.
   /// - Throws: `MPIError`; the memory is then never released, because MPI may still write to it.
-  public consuming func wait() throws(MPIError) -> (send: VectorView<Element>, receive: VectorView<Element>) {
+  public consuming func wait() throws(MPIError) {
     do { try request.wait() } catch {
       leak()
       throw error
     }
-    return (memory.send, memory.receive)
   }
 
   /// Gives up a collective on the way out of a failed run: its memory is never released, because MPI may still write to it.
@@ -56,11 +47,11 @@ public struct PendingCollective<Element: MPIDatatype>: ~Copyable {
     request.forget()
   }
 
-  private func leak() { _ = unsafe Unmanaged.passRetained(Leaked(memory)) }
+  private func leak() { _ = unsafe Unmanaged.passRetained(memory) }
 
-  private final class Leaked {
-    let memory: Memory
-    init(_ memory: Memory) { self.memory = memory }
+  private final class Memory<Content> {
+    let content: Content
+    init(_ content: Content) { self.content = content }
   }
 }
 
@@ -103,7 +94,7 @@ extension Communicator {
   /// - Throws: `MPIError`, also when the vector is too long for one message.
   public func startAllReduce<T: MPIDatatype>(
     _ vector: VectorView<T>, _ operation: ReductionOperation
-  ) throws(MPIError) -> PendingCollective<T> {
+  ) throws(MPIError) -> PendingCollective {
     let count = try messageCount(vector.count, "MPI_Iallreduce", rank: rank)
     return try unsafe PendingCollective(self, "MPI_Iallreduce", send: vector, receive: vector) {
       unsafe MPI_Iallreduce(lockstep_mpi_in_place(), vector.pointer, count, T.datatype, operation.operation, raw, $0)
@@ -114,7 +105,7 @@ extension Communicator {
   /// - Throws: `MPIError`, also when the vector is too long for one message.
   public func startAllGather<T: MPIDatatype>(
     _ local: VectorView<T>, into all: VectorView<T>
-  ) throws(MPIError) -> PendingCollective<T> {
+  ) throws(MPIError) -> PendingCollective {
     precondition(all.count == local.count * size, "allGather of \(local.count) elements into \(all.count)")
     let count = try messageCount(local.count, "MPI_Iallgather", rank: rank)
     return try unsafe PendingCollective(self, "MPI_Iallgather", send: local, receive: all) {
@@ -126,7 +117,7 @@ extension Communicator {
   /// - Throws: `MPIError`.
   public func startAllGatherV<T: MPIDatatype>(
     inPlace all: VectorView<T>, blocks: BlockLayout
-  ) throws(MPIError) -> PendingCollective<T> {
+  ) throws(MPIError) -> PendingCollective {
     checkBlocks(blocks, in: all)
     return try unsafe PendingCollective(self, "MPI_Iallgatherv", send: all, receive: all, receiveBlocks: blocks) {
       unsafe MPI_Iallgatherv(
@@ -139,7 +130,7 @@ extension Communicator {
   /// - Throws: `MPIError`.
   public func startAllGatherV<T: MPIDatatype>(
     _ local: VectorView<T>, into all: VectorView<T>, blocks: BlockLayout
-  ) throws(MPIError) -> PendingCollective<T> {
+  ) throws(MPIError) -> PendingCollective {
     checkBlocks(blocks, in: all, send: local.count)
     return try unsafe PendingCollective(self, "MPI_Iallgatherv", send: local, receive: all, receiveBlocks: blocks) {
       unsafe MPI_Iallgatherv(
@@ -152,7 +143,7 @@ extension Communicator {
   /// - Throws: `MPIError`.
   public func startAllToAllV<T: MPIDatatype>(
     _ send: VectorView<T>, blocks sendBlocks: BlockLayout, into receive: VectorView<T>, blocks receiveBlocks: BlockLayout
-  ) throws(MPIError) -> PendingCollective<T> {
+  ) throws(MPIError) -> PendingCollective {
     checkBlocks(sendBlocks, in: send)
     checkBlocks(receiveBlocks, in: receive)
     return try unsafe PendingCollective(
