@@ -5,11 +5,11 @@ public protocol StatisticsReducing<Scalar>: AnyObject {
   associatedtype Scalar: Tensors.Scalar
 
   /// Replaces each local shard's moments by those of its group.
-  /// - mean, squares: [local shards, steps · F], time-major; mean and M2.
+  /// - mean, squares: [local shards, steps · F], time-major; mean and M2. Rows may have gaps between them.
   /// - counts: frames of every shard and step, [shards, steps], of all ranks.
   func combineMoments(mean: MatrixView<Scalar>, squares: MatrixView<Scalar>, counts: [Int]) throws
 
-  /// Replaces each local shard's row by the sum over its group. [local shards, n].
+  /// Replaces each local shard's row by the sum over its group. [local shards, n], rows may have gaps between them.
   func combineSums(_ sums: MatrixView<Scalar>) throws
 }
 

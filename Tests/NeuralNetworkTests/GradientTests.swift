@@ -64,7 +64,7 @@ struct Variant: CustomTestStringConvertible, Sendable {
   @Test(arguments: Variant.all)
   func gradientIsTheDerivativeOfTheTotalLoss(_ variant: Variant) throws {
     let sequences = [3, 4, 2, 3], T = 4
-    let trial = Trial<Double>(variant.configuration(steps: T), scope: variant.scope, sequences: sequences)
+    let trial = Trial(variant.configuration(steps: T), scope: variant.scope, sequences: sequences)
     let batch = Minibatch(vocabulary: 9, sequences: sequences, steps: T, seed: 5)
     let scale = 1 / 12.0
     let (loss, gradient, sink) = try trial.gradient(of: batch, gradientScale: scale)

@@ -15,7 +15,7 @@ import Testing
   @Test(arguments: [Placement.none, .input, .preactivation], [Cell.lstm, .rnn])
   func everyElement(_ placement: Placement, _ cell: Cell) throws {
     let variant = variant(cell, placement, .frame, .pairs, peepholes: cell == .lstm ? .all : .none, dropout: 0.4, layers: 2)
-    let sequences = [2, 3, 3], trial = Trial<Double>(variant.configuration(steps: 3), scope: .pairs, sequences: sequences)
+    let sequences = [2, 3, 3], trial = Trial(variant.configuration(steps: 3), scope: .pairs, sequences: sequences)
     let (_, gradient, _) = try trial.gradient(
       of: Minibatch(vocabulary: 9, sequences: sequences, steps: 3, seed: 8), gradientScale: 0.125)
     try trial.expectGradient(gradient, scale: 0.125, elements: .max, directions: 8, name: variant.testDescription)
@@ -31,7 +31,7 @@ import Testing
       // With one step a shard of one sequence has one frame for sequence-wise statistics too.
       for steps in statistics == .frame ? [3] : [1, 2] {
         let variant = variant(cell, placement, statistics, scope, layers: 2)
-        let trial = Trial<Double>(variant.configuration(steps: steps), scope: scope, sequences: sequences)
+        let trial = Trial(variant.configuration(steps: steps), scope: scope, sequences: sequences)
         let (_, gradient, _) = try trial.gradient(
           of: Minibatch(vocabulary: 9, sequences: sequences, steps: steps, seed: 9), gradientScale: 1)
         // A plain cell's recurrent weight has an effect even in a window of one step, through the state before it.
@@ -43,12 +43,12 @@ import Testing
   @Test(arguments: [Placement.none, .input, .preactivation])
   func microBatchesAddUp(_ placement: Placement) throws {
     let variant = variant(.lstm, placement, .frame, .global, peepholes: .all, dropout: 0.4, layers: 2), sequences = [3, 2]
-    let trial = Trial<Double>(variant.configuration(), scope: .global, sequences: sequences)
+    let trial = Trial(variant.configuration(), scope: .global, sequences: sequences)
     let first = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 1)
     let second = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 2)
     let alone = (try trial.gradient(of: first, gradientScale: 0.3).gradient, try trial.gradient(of: second, gradientScale: 0.3).gradient)
     let tokens = first.occurring(second)
-    let sink = SummingSink<Double>(trial.model.layout, embeddingSize: 5, embeddingRows: tokens.count)
+    let sink = SummingSink(trial.model.layout, embeddingSize: 5, embeddingRows: tokens.count)
     for (number, batch) in [first, second].enumerated() {
       trial.load(batch, tokens: tokens)
       sink.accumulates = number > 0
@@ -66,7 +66,7 @@ import Testing
   }
 
   @Test func gradientScaleIsAFactor() throws {
-    let trial = Trial<Double>(variant(.lstm, .input, .sequence, .global).configuration(), scope: .global, sequences: [3, 3])
+    let trial = Trial(variant(.lstm, .input, .sequence, .global).configuration(), scope: .global, sequences: [3, 3])
     let batch = Minibatch(vocabulary: 9, sequences: [3, 3], steps: 4, seed: 3)
     let one = try trial.gradient(of: batch, gradientScale: 1), quarter = try trial.gradient(of: batch, gradientScale: 0.25)
     #expect(one.loss == quarter.loss)
@@ -77,7 +77,7 @@ import Testing
 
   @Test func oneTokenEverywhere() throws {
     let variant = variant(.lstm, .none, .frame, .local, layers: 1), sequences = [2, 2]
-    let trial = Trial<Double>(variant.configuration(), scope: .local, sequences: sequences)
+    let trial = Trial(variant.configuration(), scope: .local, sequences: sequences)
     var batch = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 4)
     batch.inputs = batch.inputs.map { $0.map { _ in 3 } }
     let (_, gradient, _) = try trial.gradient(of: batch, gradientScale: 1)
@@ -86,7 +86,7 @@ import Testing
 
   @Test func rowsWithoutTargetsHaveNoLoss() throws {
     let variant = variant(.lstm, .input, .frame, .global), sequences = [3, 3]
-    let trial = Trial<Double>(variant.configuration(), scope: .global, sequences: sequences)
+    let trial = Trial(variant.configuration(), scope: .global, sequences: sequences)
     var batch = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 4)
     batch.targets = batch.targets.map { $0.map { _ in -1 } }
     let (loss, gradient, _) = try trial.gradient(of: batch, gradientScale: 1)
@@ -102,9 +102,9 @@ import Testing
     for scope in [Scope.local, .global] {
       let variant = variant(.lstm, placement, statistics, scope, layers: 2, ), sequences = [3, 2]
       let configuration = variant.configuration(steps: 5)
-      let short = Trial<Double>(configuration, scope: scope, sequences: sequences, steps: 3)
+      let short = Trial(configuration, scope: scope, sequences: sequences, steps: 3)
       // A longer window first leaves its values behind.
-      let long = Trial<Double>(configuration, scope: scope, sequences: sequences)
+      let long = Trial(configuration, scope: scope, sequences: sequences)
       let batch = Minibatch(vocabulary: 9, sequences: sequences, steps: 3, seed: 6)
       _ = try long.gradient(of: Minibatch(vocabulary: 9, sequences: sequences, steps: 5, seed: 7), gradientScale: 1)
       let (loss, gradient, _) = try short.gradient(of: batch, gradientScale: 1)
@@ -117,7 +117,7 @@ import Testing
   }
 
   /// Forward and backward over three steps on a trial made for five.
-  private static func shortPass(on long: Trial<Double>, _ batch: Minibatch) throws -> (loss: Double, gradient: [Double]) {
+  private static func shortPass(on long: Trial, _ batch: Minibatch) throws -> (loss: Double, gradient: [Double]) {
     let tokens = batch.occurring()
     long.load(batch, tokens: tokens)
     long.restoreRunning()
@@ -126,7 +126,7 @@ import Testing
     pass.counts = FrameCounts(
       perStep: long.sequences.flatMap { Array(repeating: $0, count: 3) }, steps: 3, groups: long.groups)
     try long.model.forward(long.workspace, pass, globalReducer: long.globalReducer)
-    let sink = SummingSink<Double>(long.model.layout, embeddingSize: 5, embeddingRows: tokens.count)
+    let sink = SummingSink(long.model.layout, embeddingSize: 5, embeddingRows: tokens.count)
     let losses = try long.model.backward(long.workspace, pass, gradientScale: 1, sink: sink)
     return (losses.reduce(0, +), sink.gradient(tokens: tokens))
   }
@@ -134,7 +134,7 @@ import Testing
   /// The state before a window is a constant: the gradient of a second window does not reach into the first.
   @Test func carriedStateIsAConstant() throws {
     let variant = variant(.lstm, .input, .frame, .global, layers: 2), sequences = [2, 2]
-    let trial = Trial<Double>(variant.configuration(), scope: .global, sequences: sequences)
+    let trial = Trial(variant.configuration(), scope: .global, sequences: sequences)
     let first = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 1)
     let second = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 2)
     _ = try trial.gradient(of: first, gradientScale: 1)

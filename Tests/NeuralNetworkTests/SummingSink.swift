@@ -3,15 +3,15 @@ import Tensors
 
 /// Adds up the gradients of all shards, and watches that backward keeps to its side of the protocol: every group of every shard begins and ends
 /// once, in order; all of a group's tensors are written; nothing else is touched.
-final class SummingSink<S: Scalar>: GradientSink {
+final class SummingSink: GradientSink {
   var accumulates = false
   private(set) var events: [String] = []
   private(set) var polls = 0
   private let layout: ParameterLayout
   private let E: Int
   private let embeddingRows: Int
-  private var buffers: [String: VectorView<S>] = [:]
-  private static var sentinel: S { -12345 }
+  private var buffers: [String: VectorView<Double>] = [:]
+  private static let sentinel = -12345.0
 
   init(_ layout: ParameterLayout, embeddingSize E: Int, embeddingRows: Int) {
     self.layout = layout
@@ -30,11 +30,11 @@ final class SummingSink<S: Scalar>: GradientSink {
     }
   }
 
-  func begin(_ group: ParameterGroup, shard: Int) -> VectorView<S> {
+  func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Double> {
     events.append("begin \(group) \(shard)")
     let key = "\(group) \(shard)"
     if let buffer = buffers[key], accumulates { return buffer }
-    let buffer = VectorView<S>(zeros: length)
+    let buffer = VectorView<Double>(zeros: length)
     buffer.fill(Self.sentinel)
     for range in elements(group) { buffer[range].fill(accumulates ? 0 : .nan) }
     buffers[key] = buffer
@@ -58,9 +58,9 @@ final class SummingSink<S: Scalar>: GradientSink {
   func poll() throws { polls += 1 }
 
   /// The summed gradient in the layout of the parameters; row `r` of the embedding's gradient goes to token `tokens[r]`.
-  func gradient(tokens: [Int32]) -> [S] {
+  func gradient(tokens: [Int32]) -> [Double] {
     precondition(tokens.count == embeddingRows, "tokens of another count")
-    var sum = [S](repeating: 0, count: layout.count)
+    var sum = [Double](repeating: 0, count: layout.count)
     let groups: [ParameterGroup] = [.output, .embedding] + layout.layers.indices.map { .layer($0) }
     for group in groups {
       for (key, buffer) in buffers where key.hasPrefix("\(group) ") {

@@ -55,25 +55,25 @@ struct Minibatch {
 }
 
 /// A model with random parameters, statistics and initial state on all shards of a minibatch in this process.
-final class Trial<S: Scalar> {
+final class Trial {
   let configuration: NetworkConfiguration
-  let model: SequenceModel<S>
-  let workspace: ModelWorkspace<S>
+  let model: SequenceModel<Double>
+  let workspace: ModelWorkspace<Double>
   let sequences: [Int]
   let steps: Int
   let groups: ShardGroups
   let counts: FrameCounts
-  let reducer: SerialReducer<S>
-  let globalReducer: SerialReducer<S>
+  let reducer: SerialReducer
+  let globalReducer: SerialReducer
   let timer = PhaseTimer()
   var mode = Mode.training(step: 3, seed: 11)
   /// Whether some group has too few frames for statistics of its own.
   private let usesRunningStatistics: Bool
-  private var saved: [(mean: [[S]], variance: [[S]], seen: Int)] = []
+  private var saved: [(mean: [[Double]], variance: [[Double]], seen: Int)] = []
 
   init(
     _ configuration: NetworkConfiguration, scope: Scope, sequences: [Int], steps: Int? = nil, seed: UInt64 = 1, training: Bool = true,
-    logitRows: Int? = nil, scale: Double = 0.7
+    room: Int? = nil, logitRows: Int? = nil, scale: Double = 0.7
   ) {
     BLAS.setThreads(1)
     self.configuration = configuration
@@ -83,11 +83,11 @@ final class Trial<S: Scalar> {
     var random = TestRandom(seed)
     for tensor in model.layout.tensors {
       let isGamma = tensor.name.hasSuffix("gamma")
-      for i in tensor.range { model.parameters[i] = S((isGamma ? 1 : 0) + scale * random.value()) }
+      for i in tensor.range { model.parameters[i] = ((isGamma ? 1 : 0) + scale * random.value()) }
     }
     let firstExamples = sequences.indices.map { 40 + sequences[..<$0].reduce(0, +) }
     workspace = ModelWorkspace(
-      model, sequences: sequences, firstExamples: firstExamples, steps: configuration.steps, training: training,
+      model, sequences: sequences, firstExamples: firstExamples, steps: room ?? configuration.steps, training: training,
       logitRows: logitRows)
     let k = sequences.count, T = self.steps
     groups = ShardGroups(shards: k, local: 0..<k, groups: scope.groups(k))
@@ -101,8 +101,8 @@ final class Trial<S: Scalar> {
         let state = workspace.state(layer: layer, shard: shard)
         for row in 0..<sequences[shard] {
           for j in 0..<configuration.hiddenSize {
-            state.c?[row, j] = S(random.value())
-            state.h[row, j] = S(random.value())
+            state.c?[row, j] = (random.value())
+            state.h[row, j] = (random.value())
           }
         }
       }
@@ -110,8 +110,8 @@ final class Trial<S: Scalar> {
     for normalization in model.normalizations {
       for slot in 0..<normalization.running.mean.rows {
         for f in 0..<normalization.site.features {
-          normalization.running.mean[slot, f] = S(0.3 * random.value())
-          normalization.running.variance[slot, f] = S(0.6 + 0.3 * random.value())
+          normalization.running.mean[slot, f] = (0.3 * random.value())
+          normalization.running.variance[slot, f] = (0.6 + 0.3 * random.value())
         }
       }
       normalization.running.markSeen(slots: normalization.running.mean.rows)
@@ -119,7 +119,7 @@ final class Trial<S: Scalar> {
     saveRunning()
   }
 
-  var pass: PassContext<S> {
+  var pass: PassContext<Double> {
     PassContext(mode: mode, steps: steps, counts: counts, groups: groups, reducer: reducer, timer: timer)
   }
 
@@ -166,12 +166,12 @@ final class Trial<S: Scalar> {
   }
 
   /// Forward and backward on a minibatch: the summed loss and the gradient of `gradientScale` times it, in the layout of the parameters.
-  func gradient(of batch: Minibatch, gradientScale: Double) throws -> (loss: Double, gradient: [S], sink: SummingSink<S>) {
+  func gradient(of batch: Minibatch, gradientScale: Double) throws -> (loss: Double, gradient: [Double], sink: SummingSink) {
     let tokens = batch.occurring()
     load(batch, tokens: tokens)
     restoreRunning()
     try forward()
-    let sink = SummingSink<S>(model.layout, embeddingSize: configuration.embeddingSize, embeddingRows: tokens.count)
+    let sink = SummingSink(model.layout, embeddingSize: configuration.embeddingSize, embeddingRows: tokens.count)
     let losses = try model.backward(workspace, pass, gradientScale: gradientScale, sink: sink)
     return (losses.reduce(0, +), sink.gradient(tokens: tokens), sink)
   }
