@@ -252,8 +252,7 @@ private func failure(
     ),
     (["training.batch_size=32", "training.shards=3"], "training.batch_size", "is 32, which 3 shards cannot share equally"),
     (["training.batch_size=4", "training.shards=8"], "training.batch_size", "is 4, which 8 shards"),
-    (["training.shards=8", "normalization.scope={group: 3}"], "normalization.scope", "8 shards do not divide into groups of 3"),
-    (["training.shards=2", "normalization.scope={group: 4}"], "normalization.scope", "groups of 4"),
+    (["training.shards=2", "normalization.scope={group: 4}"], "normalization.scope", "is {group: 4}, and there are 2 shards"),
     (["model.cell=rnn", "model.peepholes=output"], "model.peepholes", "an rnn has no gates"),
     (["model.cell=rnn", "initialization.forget_bias=1"], "initialization.forget_bias", "is 1, and an rnn has no forget gate"),
     (["optimizer.method=adam", "optimizer.momentum=0.9"], "optimizer.momentum", "is 0.9, and adam"),
@@ -282,7 +281,7 @@ private func failure(
     ["normalization.statistics=sequence", "normalization.placement=input"],
     ["normalization.statistics=sequence", "normalization.placement=none"],
     ["normalization.placement=separate", "model.cell=rnn"], ["normalization.placement=hidden"],
-    ["training.shards=8", "normalization.scope={group: 4}"], ["optimizer.method=rmsprop", "optimizer.momentum=0.9"],
+    ["training.shards=8", "normalization.scope={group: 3}"], ["optimizer.method=rmsprop", "optimizer.momentum=0.9"],
     ["optimizer.method=adam"], ["training.batch_size=30", "training.shards=5"],
   ])
   func allowedTogether(overrides: [String]) throws {

@@ -209,7 +209,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
   @Test(arguments: [
     (["training.shards=2"], 3, "training.shards: is 2, and 3 ranks run"),
     ([], 3, "training.batch_size: is 32, which 3 shards cannot share equally (training.shards is auto: one for each of 3 ranks)"),
-    (["normalization.scope={group: 3}"], 4, "normalization.scope: is {group: 3}, and 4 shards do not divide"),
+    (["normalization.scope={group: 5}"], 4, "normalization.scope: is {group: 5}, and there are 4 shards"),
   ])
   func resolutionFails(overrides: [String], rankCount: Int, message: String) throws {
     let configuration = try Configuration(yaml: base, file: "x.yaml", overrides: overrides)

@@ -97,16 +97,15 @@ extension TrainingConfiguration {
         ["training.batch_size", "training.shards"],
         "is \(training.batchSize), which \(shards) shards cannot share equally", allowed: "a multiple of training.shards")
     }
-    if case .group(let count) = normalization.scope, shards % count != 0 {
+    if case .group(let count) = normalization.scope, count > shards {
       throw origins.error(
         ["normalization.scope", "training.shards"],
-        "is {group: \(count)}, and \(shards) shards do not divide into groups of \(count)",
-        allowed: "a group that divides training.shards")
+        "is {group: \(count)}, and there are \(shards) shards", allowed: "a group of at most training.shards")
     }
   }
 
   /// The configuration with every `auto` replaced, as a run on so many ranks uses it.
-  /// - Throws: for more ranks than shards, a batch that the shards cannot share, and groups that do not divide the shards.
+  /// - Throws: for more ranks than shards, a batch that the shards cannot share, and groups of more shards than there are.
   public func resolved(rankCount: Int) throws(ConfigurationError) -> TrainingConfiguration {
     precondition(rankCount >= 1, "a run has at least one rank")
     var result = self
