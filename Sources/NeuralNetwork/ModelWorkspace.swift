@@ -33,7 +33,14 @@ public final class ModelWorkspace<S: Scalar> {
 
   /// Buffers for local shards of `sequences` sequences each and windows of up to `steps` steps.
   /// - training: whether backward runs too.
-  public init(_ model: SequenceModel<S>, sequences: [Int], firstExamples: [Int], steps T: Int, training: Bool) {
+  public convenience init(_ model: SequenceModel<S>, sequences: [Int], firstExamples: [Int], steps: Int, training: Bool) {
+    self.init(model, sequences: sequences, firstExamples: firstExamples, steps: steps, training: training, logitRows: nil)
+  }
+
+  /// The same with a choice of how many rows of logits are computed together, which must not matter to any result.
+  package init(
+    _ model: SequenceModel<S>, sequences: [Int], firstExamples: [Int], steps T: Int, training: Bool, logitRows: Int?
+  ) {
     let c = model.configuration
     let hasDropout = training && c.dropout > 0
     hasDropoutBuffers = hasDropout
@@ -61,7 +68,8 @@ public final class ModelWorkspace<S: Scalar> {
       ? model.normalizations.map { NormalizationWorkspace(site: $0.site, slots: $0.slots, localShards: sequences.count) } : []
     let width = max(c.embeddingSize, c.hiddenSize)
     gradients = sequences.map { B in (0..<2).map { _ in VectorView(zeros: training ? T * B * width : 0) } }
-    logits = MatrixView(zeros: Self.logitRows(classes: c.vocabularySize, largest: (sequences.max() ?? 0) * T), c.vocabularySize)
+    let rows = logitRows ?? Self.logitRows(classes: c.vocabularySize, largest: (sequences.max() ?? 0) * T)
+    logits = MatrixView(zeros: rows, c.vocabularySize)
     runningAverages = training ? RunningAverages(model.normalizations, localShards: sequences.count) : nil
   }
 

@@ -8,7 +8,7 @@ final class NormalizationWorkspace<S: Scalar> {
   private let isWhole: Bool
   // A matrix a message: one for all slots, or one a slot.
   private let means, squaresBlocks: [MatrixView<S>]
-  // [local shards, 2 · slots · F] or [local shards, 2 F] a slot: first the sums of dy, then those of dy ⊙ x̂.
+  // [local shards, slots · 2 F] or [local shards, 2 F] a slot: for each slot the sums of dy, then those of dy ⊙ x̂.
   private let sums: [MatrixView<S>]
   // [local shards · slots, F].
   private let rstds, scales, shifts: MatrixView<S>
@@ -40,29 +40,36 @@ final class NormalizationWorkspace<S: Scalar> {
     dBeta = MatrixView(zeros: k, F)
   }
 
-  private func part(_ blocks: [MatrixView<S>], _ shard: Int, _ slot: Int, offset: Int = 0) -> VectorView<S> {
-    let start = offset + (isWhole ? slot * features : 0)
+  /// Part `number` of the `parts` vectors [F] that a slot has in `blocks`.
+  private func part(_ blocks: [MatrixView<S>], _ shard: Int, _ slot: Int, _ number: Int = 0, of parts: Int = 1) -> VectorView<S> {
+    let start = ((isWhole ? slot : 0) * parts + number) * features
     return blocks[isWhole ? 0 : slot][shard][start..<start + features]
   }
 
   func mean(_ shard: Int, _ slot: Int) -> VectorView<S> { part(means, shard, slot) }
   func squares(_ shard: Int, _ slot: Int) -> VectorView<S> { part(squaresBlocks, shard, slot) }
-  func sum(_ shard: Int, _ slot: Int) -> VectorView<S> { part(sums, shard, slot) }
-  func sumWithX(_ shard: Int, _ slot: Int) -> VectorView<S> {
-    part(sums, shard, slot, offset: isWhole ? slots * features : features)
-  }
+  func sum(_ shard: Int, _ slot: Int) -> VectorView<S> { part(sums, shard, slot, 0, of: 2) }
+  func sumWithX(_ shard: Int, _ slot: Int) -> VectorView<S> { part(sums, shard, slot, 1, of: 2) }
   func rstd(_ shard: Int, _ slot: Int) -> VectorView<S> { rstds[shard * slots + slot] }
   func scale(_ shard: Int, _ slot: Int) -> VectorView<S> { scales[shard * slots + slot] }
   func shift(_ shard: Int, _ slot: Int) -> VectorView<S> { shifts[shard * slots + slot] }
 
-  /// Exchanges the moments of one message: of all slots, or of `slot`.
-  func combineMoments(slot: Int, counts: [Int], _ reducer: any StatisticsReducing<S>) throws {
-    let block = isWhole ? 0 : slot
-    try reducer.combineMoments(mean: means[block], squares: squaresBlocks[block], counts: counts)
+  /// Exchanges the moments of one message: of the first `used` slots, or of `slot`.
+  /// - counts: frames of every shard in each slot of the message, [shards, slots of the message].
+  func combineMoments(slot: Int, slots used: Int, counts: [Int], _ reducer: any StatisticsReducing<S>) throws {
+    let (block, width) = message(slot, used)
+    try reducer.combineMoments(
+      mean: means[block].columns(0..<width), squares: squaresBlocks[block].columns(0..<width), counts: counts)
   }
 
-  /// Exchanges the sums of one message: of all slots, or of `slot`.
-  func combineSums(slot: Int, _ reducer: any StatisticsReducing<S>) throws {
-    try reducer.combineSums(sums[isWhole ? 0 : slot])
+  /// Exchanges the sums of one message: of the first `used` slots, or of `slot`.
+  func combineSums(slot: Int, slots used: Int, _ reducer: any StatisticsReducing<S>) throws {
+    let (block, width) = message(slot, used)
+    try reducer.combineSums(sums[block].columns(0..<2 * width))
+  }
+
+  /// The block of a message and the columns that its slots take, which are not all in a window shorter than the longest.
+  private func message(_ slot: Int, _ used: Int) -> (block: Int, width: Int) {
+    isWhole ? (0, used * features) : (slot, features)
   }
 }

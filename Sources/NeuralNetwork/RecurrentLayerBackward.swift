@@ -84,7 +84,7 @@ extension RecurrentLayer {
       statistics.dGamma[i].add(statistics.sumWithX(i, t))
     }
     pass.timer.enter(.statisticsExchange)
-    try statistics.combineSums(slot: t, pass.reducer)
+    try statistics.combineSums(slot: t, slots: 1, pass.reducer)
     pass.timer.enter(.normalization)
     for (i, w) in shards.enumerated() {
       let z = w.z.rows(w.rows(t))
@@ -113,7 +113,7 @@ extension RecurrentLayer {
       }
     }
     pass.timer.enter(.statisticsExchange)
-    try statistics.combineSums(slot: 0, pass.reducer)
+    try statistics.combineSums(slot: 0, slots: isFrame ? pass.steps : 1, pass.reducer)
     pass.timer.enter(.normalization)
     for (i, w) in shards.enumerated() {
       for t in 0..<pass.steps {

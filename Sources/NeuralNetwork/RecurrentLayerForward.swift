@@ -49,7 +49,7 @@ extension RecurrentLayer {
         let slot = normalization.slot(t)
         (a.zScale, a.shift) = (statistics.scale(shard, slot), statistics.shift(shard, slot))
       } else {
-        let fold = normalization.evaluationFold(step: t)
+        let fold = normalization.evaluationFold(step: pass.firstStep + t)
         (a.zScale, a.shift) = (fold.scale, fold.shift)
       }
       if !isStepwise { a.r = w.r }
@@ -75,7 +75,8 @@ extension RecurrentLayer {
     let isFrame = normalization.kind == .frame
     if pass.mode == .population { population?.add(statistics, slots: 0..<(isFrame ? pass.steps : 1), pass) }
     pass.timer.enter(.statisticsExchange)
-    try statistics.combineMoments(slot: 0, counts: isFrame ? pass.counts.perStep : pass.counts.perShard, pass.reducer)
+    try statistics.combineMoments(
+      slot: 0, slots: isFrame ? pass.steps : 1, counts: isFrame ? pass.counts.perStep : pass.counts.perShard, pass.reducer)
     pass.timer.enter(.normalization)
     for i in shards.indices {
       for slot in 0..<(isFrame ? pass.steps : 1) {
@@ -96,7 +97,7 @@ extension RecurrentLayer {
     }
     if pass.mode == .population { population?.add(statistics, slots: t..<t + 1, pass) }
     pass.timer.enter(.statisticsExchange)
-    try statistics.combineMoments(slot: t, counts: pass.counts.ofStep[t], pass.reducer)
+    try statistics.combineMoments(slot: t, slots: 1, counts: pass.counts.ofStep[t], pass.reducer)
     pass.timer.enter(.normalization)
     for i in shards.indices {
       normalization.fold(statistics, shard: i, slot: t, groupCount: pass.counts.groupPerStep[i][t])

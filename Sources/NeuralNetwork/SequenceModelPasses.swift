@@ -10,6 +10,7 @@ extension SequenceModel {
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, globalReducer: any StatisticsReducing<S>
   ) throws {
     precondition(pass.steps <= workspace.maximumSteps, "more steps than the workspace has room for")
+    precondition(pass.counts.steps == pass.steps, "counts of another window")
     pass.timer.enter(.input)
     for (i, B) in workspace.sequences.enumerated() {
       let tokens = 0..<pass.steps * B

@@ -21,7 +21,9 @@ public struct VectorView<Element: BitwiseCopyable> {
   /// A view of a new block that holds a copy of `elements`.
   public init(_ elements: [Element]) {
     self.init(zeros: elements.count)
-    for (i, element) in elements.enumerated() { self[i] = element }
+    unsafe elements.withUnsafeBufferPointer { source in
+      if let base = source.baseAddress { unsafe pointer.update(from: base, count: count) }
+    }
   }
 
   /// First element. The pointer is valid while `storage` lives; a call that uses it must keep the view alive.
@@ -62,7 +64,7 @@ public struct VectorView<Element: BitwiseCopyable> {
   }
 
   /// The elements as an array.
-  public var array: [Element] { withSpan { span in (0..<span.count).map { span[$0] } } }
+  public var array: [Element] { unsafe Array(UnsafeBufferPointer(start: pointer, count: count)) }
 
   /// Calls `body` with the elements as a span, the fast way to read many of them.
   public func withSpan<R, E: Error>(_ body: (Span<Element>) throws(E) -> R) throws(E) -> R {
