@@ -1,1 +1,89 @@
+// Vector kernels of the trainer. Every function exists for float (…_f32) and double (…_f64).
+//
+// Shapes: B rows (sequences), H cells, F features, V classes, n elements. Matrices are row-major, rows follow each other without
+// gaps unless a stride is given. Pointers marked `nullable` may be NULL. Results depend on the arguments alone, not on the
+// instruction set that runs: products and sums are never contracted, and every sum has one order.
 #pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define LOCKSTEP_DECLARE_KERNELS(R, S)                                                                                          \
+  /* a += b */                                                                                                                  \
+  void lockstep_add_##S(size_t n, R *a, const R *b);                                                                            \
+  /* a *= s */                                                                                                                  \
+  void lockstep_scale_##S(size_t n, R *a, R s);                                                                                 \
+  /* Sum of squares in double, in 16 interleaved partial sums. */                                                               \
+  double lockstep_sum_of_squares_##S(size_t n, const R *a);                                                                     \
+  /* Index of the first element that is not finite, or n. */                                                                    \
+  size_t lockstep_first_not_finite_##S(size_t n, const R *a);                                                                   \
+  /* out[f] (+)= Σ_b x[b, f] */                                                                                                 \
+  void lockstep_column_sums_##S(size_t B, size_t F, const R *x, size_t stride, R *out, int accumulate);                         \
+                                                                                                                                \
+  /* One step of an LSTM. a = z_scale ⊙ z + r_scale ⊙ r + shift, gates i, f, g, o of H each; then the cell.                     \
+     nullable: z_scale and r_scale (1), r (0), p_i and p_f, p_o. `gates` [B, 4H] receives σ, σ, tanh, σ and may be `z`. */      \
+  void lockstep_lstm_forward_##S(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,                \
+                                 const R *shift, const R *p_i, const R *p_f, const R *p_o, const R *c_previous, R *gates,       \
+                                 R *c, R *h, size_t h_stride);                                                                  \
+  /* Its derivative. dh = dh_above + dh_next (nullable); dc is read as the gradient of c_t from later steps and written as      \
+     that of c_{t-1}; da [B, 4H] may be `gates`; dp_* (with p_*) accumulate. */                                                 \
+  void lockstep_lstm_backward_##S(size_t B, size_t H, const R *gates, const R *c, const R *c_previous, const R *dh_above,       \
+                                  size_t dh_stride, const R *dh_next, R *dc, const R *p_i, const R *p_f, const R *p_o,          \
+                                  R *dp_i, R *dp_f, R *dp_o, R *da);                                                            \
+  /* h = tanh(z_scale ⊙ z + r_scale ⊙ r + shift); and its derivative. */                                                        \
+  void lockstep_rnn_forward_##S(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,                 \
+                                const R *shift, R *h, size_t h_stride);                                                         \
+  void lockstep_rnn_backward_##S(size_t B, size_t H, const R *h, size_t h_stride, const R *dh_above, size_t dh_stride,          \
+                                 const R *dh_next, R *da);                                                                      \
+                                                                                                                                \
+  /* Mean and sum of squared deviations of each column. */                                                                      \
+  void lockstep_moments_##S(size_t B, size_t F, const R *x, R *mean, R *m2);                                                    \
+  /* Chan et al.: (n_a, mean_a, m2_a) ← (n_a, mean_a, m2_a) ∪ (n_b, mean_b, m2_b), elementwise. */                              \
+  void lockstep_merge_moments_##S(size_t F, R n_a, R *mean_a, R *m2_a, R n_b, const R *mean_b, const R *m2_b);                  \
+  /* v = m2 / n: rstd = 1/√(v + ε), scale = γ rstd, shift = β − scale ⊙ mean. nullable: beta (0). */                            \
+  void lockstep_normalization_fold_##S(size_t F, R n, R epsilon, const R *mean, const R *m2, const R *gamma, const R *beta,     \
+                                       R *rstd, R *scale, R *shift);                                                            \
+  /* sum_dy = Σ_b dy, sum_dy_x = Σ_b dy ⊙ (x − mean) rstd. */                                                                   \
+  void lockstep_normalization_sums_##S(size_t B, size_t F, const R *dy, const R *x, const R *mean, const R *rstd, R *sum_dy,    \
+                                       R *sum_dy_x);                                                                            \
+  /* dx = scale ⊙ (dy − (sum_dy + x̂ ⊙ sum_dy_x) / n); dx may be dy or x. */                                                     \
+  void lockstep_normalization_backward_##S(size_t B, size_t F, R n, const R *dy, const R *x, const R *mean, const R *rstd,      \
+                                           const R *scale, const R *sum_dy, const R *sum_dy_x, R *dx);                          \
+  /* r ← (1 − m) r + m w s */                                                                                                   \
+  void lockstep_blend_##S(size_t n, R keep, R weight, R *r, const R *s);                                                        \
+                                                                                                                                \
+  /* Softmax cross entropy of B rows of V logits (bias is added first). Returns Σ −log p[target] over rows with a target ≥ 0.   \
+     With `gradient_scale` ≠ 0 the logits become gradient_scale (p − 1[target]), and 0 in rows with target < 0; with 0 they     \
+     become log p if `log_probabilities`. `errors` (nullable) counts rows whose arg max is not the target. */                   \
+  double lockstep_softmax_cross_entropy_##S(size_t B, size_t V, R *logits, const R *bias, const int32_t *targets,               \
+                                            R gradient_scale, int log_probabilities, int64_t *errors);                          \
+                                                                                                                                \
+  /* out[b] = table[ids[b]], rows of E elements; and table[slots[b]] += x[b], b ascending. */                                   \
+  void lockstep_gather_rows_##S(size_t B, size_t E, const R *table, const int32_t *ids, R *out);                                \
+  void lockstep_scatter_add_rows_##S(size_t B, size_t E, R *table, const int32_t *slots, const R *x);                           \
+                                                                                                                                \
+  /* Dropout of B rows of F units: kept with probability 1 − p and multiplied by 1/(1 − p). The draw for a unit is Philox       \
+     4×32-10 with the key `seed` and the counter (layer, unit / 4; time; example; step). out may be x. */                       \
+  void lockstep_dropout_##S(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,     \
+                            uint32_t first_example, uint32_t time);                                                             \
+                                                                                                                                \
+  /* Updates of n parameters θ by gradients s g. */                                                                             \
+  void lockstep_sgd_##S(size_t n, R *theta, const R *g, R s, R rate);                                                           \
+  void lockstep_momentum_##S(size_t n, R *theta, R *u, const R *g, R s, R rate, R momentum);                                    \
+  void lockstep_adam_##S(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, R beta1, R beta2, R correction1,              \
+                         R correction2, R epsilon);                                                                             \
+  void lockstep_rmsprop_##S(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, R decay, R epsilon);
+
+LOCKSTEP_DECLARE_KERNELS(float, f32)
+LOCKSTEP_DECLARE_KERNELS(double, f64)
+
+/* n doubles uniform in [0, 1), 53 bits each: values first ..< first + n of the sequence that (seed, stream) names.
+   `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
+void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);
+
+/* The instruction set whose clone of the kernels runs here: "x86-64-v4", "x86-64-v3", "x86-64" or "generic". */
+const char *lockstep_kernel_instruction_set(void);
+
+/* Notes SIGUSR1, SIGTERM and SIGINT from now on instead of dying of the first one; a second one of the same kind acts as usual. */
+void lockstep_catch_signals(void);
+/* The number of the last signal noted, or 0. */
+int lockstep_signal_received(void);

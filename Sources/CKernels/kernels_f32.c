@@ -1,0 +1,9 @@
+#include <Random123/philox.h>
+#include <stddef.h>
+
+#include "elementary_f32.h"
+#include "include/CKernels.h"
+
+#define R float
+#define KERNEL(name) lockstep_##name##_f32
+#include "kernels_template.h"

@@ -1,0 +1,9 @@
+#include <Random123/philox.h>
+#include <stddef.h>
+
+#include "elementary_f64.h"
+#include "include/CKernels.h"
+
+#define R double
+#define KERNEL(name) lockstep_##name##_f64
+#include "kernels_template.h"

@@ -1,0 +1,418 @@
+// The kernels, written once for a real type R; included with R, KERNEL and the elementary functions defined.
+
+CLONES void KERNEL(add)(size_t n, R *a, const R *b) {
+  ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] += b[i];
+}
+
+CLONES void KERNEL(scale)(size_t n, R *a, R s) {
+  ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] *= s;
+}
+
+CLONES double KERNEL(sum_of_squares)(size_t n, const R *a) {
+  double lanes[LANES] = {0};
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++) lanes[l] += (double)a[i + l] * (double)a[i + l];
+  for (int l = 0; i < n; i++, l++) lanes[l] += (double)a[i] * (double)a[i];
+  double sum = 0;
+  for (int l = 0; l < LANES; l++) sum += lanes[l];
+  return sum;
+}
+
+CLONES size_t KERNEL(first_not_finite)(size_t n, const R *a) {
+  for (size_t i = 0; i < n; i++)
+    if (!isfinite(a[i])) return i;
+  return n;
+}
+
+// Columns go in blocks whose sums stay in the first-level cache.
+enum { COLUMN_BLOCK = 512 };
+
+CLONES void KERNEL(column_sums)(size_t B, size_t F, const R *x, size_t stride, R *out, int accumulate) {
+  if (!accumulate) memset(out, 0, F * sizeof(R));
+  for (size_t first = 0; first < F; first += COLUMN_BLOCK) {
+    size_t width = F - first < COLUMN_BLOCK ? F - first : COLUMN_BLOCK;
+    R *sums = out + first;
+    for (size_t b = 0; b < B; b++) {
+      const R *row = x + b * stride + first;
+      ELEMENTWISE for (size_t f = 0; f < width; f++) sums[f] += row[f];
+    }
+  }
+}
+
+// ---- Recurrent cells -------------------------------------------------------------------------------------------------------
+
+// The preactivation of feature j: z_scale z + r_scale r + shift, with what is absent left out.
+INLINE R KERNEL(preactivation)(const R *z, const R *z_scale, const R *r, const R *r_scale, const R *shift, size_t j,
+                               int scaled, int added, int rescaled) {
+  R a = scaled ? z[j] * z_scale[j] + shift[j] : z[j] + shift[j];
+  if (added) a = a + (rescaled ? r[j] * r_scale[j] : r[j]);
+  return a;
+}
+
+// scaled, added, rescaled and peepholes are constants in every instance, so the branches on them vanish.
+INLINE void KERNEL(lstm_forward_body)(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,
+                                      const R *shift, const R *p_i, const R *p_f, const R *p_o, const R *c_previous, R *gates,
+                                      R *c, R *h, size_t h_stride, int scaled, int added, int rescaled, int peephole_o,
+                                      int peepholes_if) {
+  for (size_t b = 0; b < B; b++) {
+    const R *zb = z + b * 4 * H, *rb = added ? r + b * 4 * H : 0, *cp = c_previous + b * H;
+    R *gb = gates + b * 4 * H, *cb = c + b * H, *hb = h + b * h_stride;
+    ELEMENTWISE for (size_t j = 0; j < H; j++) {
+      R a_i = KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, j, scaled, added, rescaled);
+      R a_f = KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, H + j, scaled, added, rescaled);
+      R a_g = KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, 2 * H + j, scaled, added, rescaled);
+      R a_o = KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, 3 * H + j, scaled, added, rescaled);
+      R before = cp[j];
+      if (peepholes_if) {
+        a_i += p_i[j] * before;
+        a_f += p_f[j] * before;
+      }
+      R i = logistic(a_i), f = logistic(a_f), g = hyperbolic_tangent(a_g);
+      R cell = f * before + i * g;
+      if (peephole_o) a_o += p_o[j] * cell;
+      R o = logistic(a_o);
+      gb[j] = i;
+      gb[H + j] = f;
+      gb[2 * H + j] = g;
+      gb[3 * H + j] = o;
+      cb[j] = cell;
+      hb[j] = o * hyperbolic_tangent(cell);
+    }
+  }
+}
+
+CLONES void KERNEL(lstm_forward)(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,
+                                 const R *shift, const R *p_i, const R *p_f, const R *p_o, const R *c_previous, R *gates,
+                                 R *c, R *h, size_t h_stride) {
+#define FORWARD(scaled, added, rescaled, po, pif)                                                                              \
+  KERNEL(lstm_forward_body)(B, H, z, z_scale, r, r_scale, shift, p_i, p_f, p_o, c_previous, gates, c, h, h_stride, scaled,     \
+                            added, rescaled, po, pif)
+#define FORWARD_PEEPHOLES(scaled, added, rescaled)                                                                             \
+  do {                                                                                                                         \
+    if (p_i) FORWARD(scaled, added, rescaled, 1, 1);                                                                           \
+    else if (p_o) FORWARD(scaled, added, rescaled, 1, 0);                                                                      \
+    else FORWARD(scaled, added, rescaled, 0, 0);                                                                               \
+  } while (0)
+  if (!z_scale && !r) FORWARD_PEEPHOLES(0, 0, 0);
+  else if (!z_scale) FORWARD_PEEPHOLES(0, 1, 0);
+  else if (!r) FORWARD_PEEPHOLES(1, 0, 0);
+  else if (!r_scale) FORWARD_PEEPHOLES(1, 1, 0);
+  else FORWARD_PEEPHOLES(1, 1, 1);
+#undef FORWARD_PEEPHOLES
+#undef FORWARD
+}
+
+INLINE void KERNEL(lstm_backward_body)(size_t B, size_t H, const R *gates, const R *c, const R *c_previous, const R *dh_above,
+                                       size_t dh_stride, const R *dh_next, R *dc, const R *p_i, const R *p_f, const R *p_o,
+                                       R *dp_i, R *dp_f, R *dp_o, R *da, int next, int peephole_o, int peepholes_if) {
+  for (size_t b = 0; b < B; b++) {
+    const R *gb = gates + b * 4 * H, *cb = c + b * H, *cp = c_previous + b * H, *above = dh_above + b * dh_stride;
+    const R *following = next ? dh_next + b * H : 0;
+    R *dcb = dc + b * H, *dab = da + b * 4 * H;
+    ELEMENTWISE for (size_t j = 0; j < H; j++) {
+      R i = gb[j], f = gb[H + j], g = gb[2 * H + j], o = gb[3 * H + j];
+      R before = cp[j], cell = cb[j], t = hyperbolic_tangent(cell);
+      R dh = next ? above[j] + following[j] : above[j];
+      R da_o = dh * t * (o * ((R)1 - o));
+      R dcell = dh * o * ((R)1 - t * t) + dcb[j];
+      if (peephole_o) dcell += da_o * p_o[j];
+      R da_i = dcell * g * (i * ((R)1 - i));
+      R da_f = dcell * before * (f * ((R)1 - f));
+      R da_g = dcell * i * ((R)1 - g * g);
+      R dbefore = dcell * f;
+      if (peepholes_if) dbefore = dbefore + da_i * p_i[j] + da_f * p_f[j];
+      dab[j] = da_i;
+      dab[H + j] = da_f;
+      dab[2 * H + j] = da_g;
+      dab[3 * H + j] = da_o;
+      dcb[j] = dbefore;
+      if (peephole_o) dp_o[j] += da_o * cell;
+      if (peepholes_if) {
+        dp_i[j] += da_i * before;
+        dp_f[j] += da_f * before;
+      }
+    }
+  }
+}
+
+CLONES void KERNEL(lstm_backward)(size_t B, size_t H, const R *gates, const R *c, const R *c_previous, const R *dh_above,
+                                  size_t dh_stride, const R *dh_next, R *dc, const R *p_i, const R *p_f, const R *p_o,
+                                  R *dp_i, R *dp_f, R *dp_o, R *da) {
+#define BACKWARD(next, po, pif)                                                                                                \
+  KERNEL(lstm_backward_body)(B, H, gates, c, c_previous, dh_above, dh_stride, dh_next, dc, p_i, p_f, p_o, dp_i, dp_f, dp_o,    \
+                             da, next, po, pif)
+#define BACKWARD_PEEPHOLES(next)                                                                                               \
+  do {                                                                                                                         \
+    if (p_i) BACKWARD(next, 1, 1);                                                                                             \
+    else if (p_o) BACKWARD(next, 1, 0);                                                                                        \
+    else BACKWARD(next, 0, 0);                                                                                                 \
+  } while (0)
+  if (dh_next) BACKWARD_PEEPHOLES(1);
+  else BACKWARD_PEEPHOLES(0);
+#undef BACKWARD_PEEPHOLES
+#undef BACKWARD
+}
+
+CLONES void KERNEL(rnn_forward)(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,
+                                const R *shift, R *h, size_t h_stride) {
+#define FORWARD(scaled, added, rescaled)                                                                                       \
+  for (size_t b = 0; b < B; b++) {                                                                                             \
+    const R *zb = z + b * H, *rb = added ? r + b * H : 0;                                                                      \
+    R *hb = h + b * h_stride;                                                                                                  \
+    ELEMENTWISE for (size_t j = 0; j < H; j++) hb[j] = hyperbolic_tangent(                                                     \
+        KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, j, scaled, added, rescaled));                                   \
+  }
+  if (!z_scale && !r) FORWARD(0, 0, 0)
+  else if (!z_scale) FORWARD(0, 1, 0)
+  else if (!r) FORWARD(1, 0, 0)
+  else if (!r_scale) FORWARD(1, 1, 0)
+  else FORWARD(1, 1, 1)
+#undef FORWARD
+}
+
+CLONES void KERNEL(rnn_backward)(size_t B, size_t H, const R *h, size_t h_stride, const R *dh_above, size_t dh_stride,
+                                 const R *dh_next, R *da) {
+  for (size_t b = 0; b < B; b++) {
+    const R *hb = h + b * h_stride, *above = dh_above + b * dh_stride, *following = dh_next ? dh_next + b * H : 0;
+    R *dab = da + b * H;
+    if (following) {
+      ELEMENTWISE for (size_t j = 0; j < H; j++) dab[j] = (above[j] + following[j]) * ((R)1 - hb[j] * hb[j]);
+    } else {
+      ELEMENTWISE for (size_t j = 0; j < H; j++) dab[j] = above[j] * ((R)1 - hb[j] * hb[j]);
+    }
+  }
+}
+
+// ---- Normalisation ---------------------------------------------------------------------------------------------------------
+
+CLONES void KERNEL(moments)(size_t B, size_t F, const R *x, R *mean, R *m2) {
+  R inverse = B ? (R)1 / (R)B : 0;
+  for (size_t first = 0; first < F; first += COLUMN_BLOCK) {
+    size_t width = F - first < COLUMN_BLOCK ? F - first : COLUMN_BLOCK;
+    R *mu = mean + first, *squares = m2 + first;
+    memset(mu, 0, width * sizeof(R));
+    memset(squares, 0, width * sizeof(R));
+    for (size_t b = 0; b < B; b++) {
+      const R *row = x + b * F + first;
+      ELEMENTWISE for (size_t f = 0; f < width; f++) mu[f] += row[f];
+    }
+    ELEMENTWISE for (size_t f = 0; f < width; f++) mu[f] *= inverse;
+    for (size_t b = 0; b < B; b++) {
+      const R *row = x + b * F + first;
+      ELEMENTWISE for (size_t f = 0; f < width; f++) squares[f] += (row[f] - mu[f]) * (row[f] - mu[f]);
+    }
+  }
+}
+
+CLONES void KERNEL(merge_moments)(size_t F, R n_a, R *mean_a, R *m2_a, R n_b, const R *mean_b, const R *m2_b) {
+  if (n_b == 0) return;
+  if (n_a == 0) {
+    memcpy(mean_a, mean_b, F * sizeof(R));
+    memcpy(m2_a, m2_b, F * sizeof(R));
+    return;
+  }
+  R share = n_b / (n_a + n_b), weight = n_a * share;
+  ELEMENTWISE for (size_t f = 0; f < F; f++) {
+    R delta = mean_b[f] - mean_a[f];
+    mean_a[f] += delta * share;
+    m2_a[f] += m2_b[f] + delta * delta * weight;
+  }
+}
+
+CLONES void KERNEL(normalization_fold)(size_t F, R n, R epsilon, const R *mean, const R *m2, const R *gamma, const R *beta,
+                                       R *rstd, R *scale, R *shift) {
+  R inverse = (R)1 / n;
+  ELEMENTWISE for (size_t f = 0; f < F; f++) {
+    R reciprocal = (R)1 / __builtin_elementwise_sqrt(m2[f] * inverse + epsilon);
+    R s = gamma[f] * reciprocal;
+    rstd[f] = reciprocal;
+    scale[f] = s;
+    shift[f] = -(s * mean[f]);
+  }
+  if (beta) {
+    ELEMENTWISE for (size_t f = 0; f < F; f++) shift[f] += beta[f];
+  }
+}
+
+CLONES void KERNEL(normalization_sums)(size_t B, size_t F, const R *dy, const R *x, const R *mean, const R *rstd, R *sum_dy,
+                                       R *sum_dy_x) {
+  for (size_t first = 0; first < F; first += COLUMN_BLOCK) {
+    size_t width = F - first < COLUMN_BLOCK ? F - first : COLUMN_BLOCK;
+    const R *mu = mean + first, *reciprocal = rstd + first;
+    R *sums = sum_dy + first, *products = sum_dy_x + first;
+    memset(sums, 0, width * sizeof(R));
+    memset(products, 0, width * sizeof(R));
+    for (size_t b = 0; b < B; b++) {
+      const R *dyb = dy + b * F + first, *xb = x + b * F + first;
+      ELEMENTWISE for (size_t f = 0; f < width; f++) {
+        sums[f] += dyb[f];
+        products[f] += dyb[f] * (xb[f] - mu[f]);
+      }
+    }
+    ELEMENTWISE for (size_t f = 0; f < width; f++) products[f] *= reciprocal[f];
+  }
+}
+
+CLONES void KERNEL(normalization_backward)(size_t B, size_t F, R n, const R *dy, const R *x, const R *mean, const R *rstd,
+                                           const R *scale, const R *sum_dy, const R *sum_dy_x, R *dx) {
+  R inverse = (R)1 / n;
+  for (size_t first = 0; first < F; first += COLUMN_BLOCK) {
+    size_t last = F - first < COLUMN_BLOCK ? F : first + COLUMN_BLOCK;
+    for (size_t b = 0; b < B; b++) {
+      const R *dyb = dy + b * F, *xb = x + b * F;
+      R *dxb = dx + b * F;
+      ELEMENTWISE for (size_t f = first; f < last; f++) {
+        R x_hat = (xb[f] - mean[f]) * rstd[f];
+        dxb[f] = scale[f] * (dyb[f] - (sum_dy[f] + x_hat * sum_dy_x[f]) * inverse);
+      }
+    }
+  }
+}
+
+CLONES void KERNEL(blend)(size_t n, R keep, R weight, R *r, const R *s) {
+  ELEMENTWISE for (size_t i = 0; i < n; i++) r[i] = keep * r[i] + weight * s[i];
+}
+
+// ---- Softmax and loss ------------------------------------------------------------------------------------------------------
+
+// Adds the bias and returns the largest logit.
+INLINE R KERNEL(biased_maximum)(size_t V, R *x, const R *bias) {
+  R lanes[LANES];
+  for (int l = 0; l < LANES; l++) lanes[l] = -(R)INFINITY;
+  size_t v = 0;
+  for (; v + LANES <= V; v += LANES)
+    for (int l = 0; l < LANES; l++) {
+      R value = x[v + l] + bias[v + l];
+      x[v + l] = value;
+      lanes[l] = value > lanes[l] ? value : lanes[l];
+    }
+  for (int l = 0; v < V; v++, l++) {
+    R value = x[v] + bias[v];
+    x[v] = value;
+    lanes[l] = value > lanes[l] ? value : lanes[l];
+  }
+  R maximum = lanes[0];
+  for (int l = 1; l < LANES; l++) maximum = lanes[l] > maximum ? lanes[l] : maximum;
+  return maximum;
+}
+
+// Replaces x by e^(x − maximum) where `store`, and returns the sum of it.
+INLINE R KERNEL(exponential_sum)(size_t V, R *x, R maximum, int store) {
+  R lanes[LANES] = {0};
+  size_t v = 0;
+  for (; v + LANES <= V; v += LANES)
+    for (int l = 0; l < LANES; l++) {
+      R e = exponential(x[v + l] - maximum);
+      if (store) x[v + l] = e;
+      lanes[l] += e;
+    }
+  for (int l = 0; v < V; v++, l++) {
+    R e = exponential(x[v] - maximum);
+    if (store) x[v] = e;
+    lanes[l] += e;
+  }
+  R sum = 0;
+  for (int l = 0; l < LANES; l++) sum += lanes[l];
+  return sum;
+}
+
+CLONES double KERNEL(softmax_cross_entropy)(size_t B, size_t V, R *logits, const R *bias, const int32_t *targets,
+                                            R gradient_scale, int log_probabilities, int64_t *errors) {
+  double loss = 0;
+  for (size_t b = 0; b < B; b++) {
+    R *x = logits + b * V;
+    int32_t target = targets[b];
+    if (target < 0 && !log_probabilities) {
+      if (gradient_scale != 0) memset(x, 0, V * sizeof(R));
+      continue;
+    }
+    R maximum = KERNEL(biased_maximum)(V, x, bias);
+    R target_logit = target < 0 ? 0 : x[target];
+    if (errors && target >= 0) {
+      size_t best = 0;
+      while (best < V && !(x[best] == maximum)) best++;
+      *errors += best != (size_t)target;
+    }
+    R sum = KERNEL(exponential_sum)(V, x, maximum, gradient_scale != 0);
+    double log_sum = log((double)sum) + (double)maximum;
+    if (target >= 0) loss += log_sum - (double)target_logit;
+    if (gradient_scale != 0) {
+      R factor = gradient_scale / sum;
+      ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] *= factor;
+      x[target] -= gradient_scale;
+    } else if (log_probabilities) {
+      R shift = (R)log_sum;
+      ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] -= shift;
+    }
+  }
+  return loss;
+}
+
+// ---- Embedding and dropout -------------------------------------------------------------------------------------------------
+
+void KERNEL(gather_rows)(size_t B, size_t E, const R *table, const int32_t *ids, R *out) {
+  for (size_t b = 0; b < B; b++) memcpy(out + b * E, table + (size_t)ids[b] * E, E * sizeof(R));
+}
+
+CLONES void KERNEL(scatter_add_rows)(size_t B, size_t E, R *table, const int32_t *slots, const R *x) {
+  for (size_t b = 0; b < B; b++) {
+    R *row = table + (size_t)slots[b] * E;
+    const R *source = x + b * E;
+    ELEMENTWISE for (size_t e = 0; e < E; e++) row[e] += source[e];
+  }
+}
+
+void KERNEL(dropout)(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,
+                     uint32_t first_example, uint32_t time) {
+  philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+  uint32_t threshold = (uint32_t)(p * 0x1p32);
+  R kept = (R)(1 / (1 - p));
+  for (size_t b = 0; b < B; b++) {
+    const R *row = x + b * F;
+    R *target = out + b * F;
+    for (size_t f = 0; f < F; f += 4) {
+      philox4x32_ctr_t counter = {{(uint32_t)(f / 4) | layer << 24, time, first_example + (uint32_t)b, step}};
+      philox4x32_ctr_t bits = philox4x32(counter, key);
+      size_t width = F - f < 4 ? F - f : 4;
+      for (size_t j = 0; j < width; j++) target[f + j] = bits.v[j] < threshold ? 0 : row[f + j] * kept;
+    }
+  }
+}
+
+// ---- Optimisers ------------------------------------------------------------------------------------------------------------
+
+CLONES void KERNEL(sgd)(size_t n, R *theta, const R *g, R s, R rate) {
+  ELEMENTWISE for (size_t i = 0; i < n; i++) theta[i] -= rate * (s * g[i]);
+}
+
+CLONES void KERNEL(momentum)(size_t n, R *theta, R *u, const R *g, R s, R rate, R momentum) {
+  ELEMENTWISE for (size_t i = 0; i < n; i++) {
+    R velocity = momentum * u[i] + s * g[i];
+    u[i] = velocity;
+    theta[i] -= rate * velocity;
+  }
+}
+
+CLONES void KERNEL(adam)(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, R beta1, R beta2, R correction1,
+                         R correction2, R epsilon) {
+  ELEMENTWISE for (size_t i = 0; i < n; i++) {
+    R gradient = s * g[i];
+    R first = beta1 * m[i] + ((R)1 - beta1) * gradient;
+    R second = beta2 * v[i] + ((R)1 - beta2) * (gradient * gradient);
+    m[i] = first;
+    v[i] = second;
+    theta[i] -= rate * (first * correction1) / (__builtin_elementwise_sqrt(second * correction2) + epsilon);
+  }
+}
+
+CLONES void KERNEL(rmsprop)(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, R decay, R epsilon) {
+  ELEMENTWISE for (size_t i = 0; i < n; i++) {
+    R gradient = s * g[i];
+    R square = decay * v[i] + ((R)1 - decay) * (gradient * gradient);
+    R step = momentum * u[i] - rate * gradient / __builtin_elementwise_sqrt(square + epsilon);
+    v[i] = square;
+    u[i] = step;
+    theta[i] += step;
+  }
+}

@@ -1,0 +1,26 @@
+import Tensors
+
+/// Tensors whose gradients are finished, and so reduced, together.
+public enum ParameterGroup: Hashable, Sendable {
+  case output
+  case layer(Int)
+  case embedding
+}
+
+/// Takes gradients as backward finishes them, group after group, shard after shard.
+public protocol GradientSink<Scalar>: AnyObject {
+  associatedtype Scalar: Tensors.Scalar
+
+  /// Whether gradients are added to what is there: in every micro-batch but the first.
+  var accumulates: Bool { get }
+
+  /// Where the gradient of `group` on local shard `shard` goes: a flat buffer with the layout of the parameters. Parts of other groups
+  /// are not to be touched.
+  func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Scalar>
+
+  /// The gradient of `group` on local shard `shard` is written. After the last shard the group's reduction may start.
+  func end(_ group: ParameterGroup, shard: Int) throws
+
+  /// Moves reductions under way along; called once a time step.
+  func poll() throws
+}

@@ -1,0 +1,90 @@
+import Tensors
+
+/// The rule that turns a gradient into an update.
+public enum OptimizationMethod: String, Sendable, CaseIterable { case sgd, adam, rmsprop }
+
+/// Updates all parameters from the reduced gradient; holds what the rule remembers.
+///
+/// The gradient of the embedding comes as the rows that occurred; all other rows have gradient 0.
+public final class Optimizer<S: Scalar> {
+  public let method: OptimizationMethod
+  private let momentum: S
+  private let layout: ParameterLayout
+  /// What the rule remembers, by name, each in the layout of the parameters.
+  public let state: [(name: String, values: VectorView<S>)]
+  private let zeroRow: VectorView<S>
+  private let tokens: Int
+
+  // Kingma & Ba 2015 and Graves 2013 give these values.
+  private static var adamBeta1: Double { 0.9 }
+  private static var adamBeta2: Double { 0.999 }
+  private static var adamEpsilon: S { S(1e-8) }
+  private static var rmspropDecay: S { S(0.95) }
+  private static var rmspropEpsilon: S { S(1e-4) }
+
+  /// - momentum: m of SGD and RMSProp; 0 for Adam, which has its own.
+  public init(_ method: OptimizationMethod, momentum: Double, configuration: NetworkConfiguration, layout: ParameterLayout) {
+    self.method = method
+    self.momentum = S(momentum)
+    self.layout = layout
+    let names: [String] =
+      switch method {
+      case .sgd: momentum > 0 ? ["velocity"] : []
+      case .adam: ["first_moment", "second_moment"]
+      case .rmsprop: ["mean_square", "velocity"]
+      }
+    state = names.map { ($0, VectorView(zeros: layout.count)) }
+    zeroRow = VectorView(zeros: configuration.embeddingSize)
+    tokens = configuration.vocabularySize
+  }
+
+  /// `θ` moves by the gradient `gradientScale · g`.
+  /// - gradient: [dense part up to the embedding | rows of the embedding's gradient].
+  /// - embeddingRows: token of each row of the embedding's gradient, ascending.
+  /// - step: number of the update, from 1.
+  public func update(
+    _ parameters: VectorView<S>, gradient: VectorView<S>, embeddingRows: [Int32], gradientScale: Double, learningRate: Double,
+    step: Int
+  ) {
+    let dense = 0..<layout.embedding.lowerBound, s = S(gradientScale), rate = S(learningRate)
+    apply(parameters, dense, gradient[dense], s, rate, step)
+    let E = zeroRow.count
+    func row(_ token: Int) -> Range<Int> {
+      let first = layout.embedding.lowerBound + token * E
+      return first..<first + E
+    }
+    if method == .sgd && state.isEmpty {
+      for (i, token) in embeddingRows.enumerated() {
+        apply(parameters, row(Int(token)), gradient[row(i)], s, rate, step)
+      }
+      return
+    }
+    // What the rule remembers moves rows without a gradient too.
+    var next = 0
+    for token in 0..<tokens {
+      let hasGradient = next < embeddingRows.count && Int(embeddingRows[next]) == token
+      apply(parameters, row(token), hasGradient ? gradient[row(next)] : zeroRow, s, rate, step)
+      if hasGradient { next += 1 }
+    }
+  }
+
+  private func apply(
+    _ parameters: VectorView<S>, _ range: Range<Int>, _ gradient: VectorView<S>, _ s: S, _ rate: S, _ step: Int
+  ) {
+    let theta = parameters[range]
+    switch method {
+    case .sgd where state.isEmpty: theta.updateByGradient(gradient, gradientScale: s, learningRate: rate)
+    case .sgd:
+      theta.updateByMomentum(
+        gradient, gradientScale: s, learningRate: rate, momentum: momentum, velocity: state[0].values[range])
+    case .adam:
+      theta.updateByAdam(
+        gradient, gradientScale: s, learningRate: rate, beta1: Self.adamBeta1, beta2: Self.adamBeta2, epsilon: Self.adamEpsilon,
+        step: step, firstMoment: state[0].values[range], secondMoment: state[1].values[range])
+    case .rmsprop:
+      theta.updateByRMSProp(
+        gradient, gradientScale: s, learningRate: rate, momentum: momentum, decay: Self.rmspropDecay,
+        epsilon: Self.rmspropEpsilon, meanSquare: state[0].values[range], velocity: state[1].values[range])
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import Tensors
+
+/// How a forward pass treats normalisation and dropout.
+public enum Mode: Equatable, Sendable {
+  /// Statistics of the minibatch, running averages updated, dropout with the masks of minibatch `step` of a run with `seed`.
+  case training(step: UInt32, seed: UInt64)
+  /// Statistics of the minibatch, added to the population's; no dropout.
+  case population
+  /// Fixed statistics, no dropout.
+  case evaluation
+
+  var usesBatchStatistics: Bool { self != .evaluation }
+}
+
+/// What a pass over one minibatch needs beside activations.
+public struct PassContext<S: Scalar> {
+  public var mode: Mode
+  /// T of this window.
+  public var steps: Int
+  /// In evaluation, the place in a window of the first step: frame-wise statistics count from it.
+  public var firstStep = 0
+  /// Frames of every shard, step and group.
+  public var counts: FrameCounts
+  public var groups: ShardGroups
+  public var reducer: any StatisticsReducing<S>
+  public var timer: PhaseTimer
+
+  public init(
+    mode: Mode, steps: Int, counts: FrameCounts, groups: ShardGroups, reducer: any StatisticsReducing<S>, timer: PhaseTimer
+  ) {
+    self.mode = mode
+    self.steps = steps
+    self.counts = counts
+    self.groups = groups
+    self.reducer = reducer
+    self.timer = timer
+  }
+}
+
+/// One recurrent layer of one direction: views of its parameters, and its normalisation.
+public final class RecurrentLayer<S: Scalar> {
+  let configuration: NetworkConfiguration
+  /// Number from 0, the lowest.
+  public let index: Int
+  /// The beginning of its tensors' names, as `lstm.0.forward.`.
+  public let prefix: String
+  /// W_x [G, I] and W_h [G, H].
+  let inputWeight, recurrentWeight: MatrixView<S>
+  /// b [G]; zero where normalisation has a β in its place.
+  let bias: VectorView<S>
+  let peepholes: Peepholes<S>
+  // Statistics under way in a population pass.
+  var population: PopulationStatistics<S>?
+  /// Its normalisation, if any.
+  public let normalization: BatchNormalization<S>?
+
+  init(_ configuration: NetworkConfiguration, index: Int, layout: ParameterLayout, parameters: VectorView<S>) {
+    let prefix = ParameterLayout.prefix(configuration, layer: index)
+    func matrix(_ name: String) -> MatrixView<S> {
+      let slice = layout.tensor(prefix + name)
+      return parameters[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
+    }
+    self.configuration = configuration
+    self.index = index
+    self.prefix = prefix
+    inputWeight = matrix("input_weight")
+    recurrentWeight = matrix("recurrent_weight")
+    bias = layout.optionalTensor(prefix + "bias").map { parameters[$0.range] } ?? VectorView(zeros: configuration.gateSize)
+    peepholes = Self.peepholes(configuration, in: layout.optionalTensor(prefix + "peephole").map { parameters[$0.range] })
+    normalization = NormalizationSite.sites(of: configuration).first.map { site in
+      BatchNormalization(
+        site: site, configuration: configuration.normalization, steps: configuration.steps,
+        gamma: parameters[layout.tensor(prefix + site.name + ".gamma").range],
+        beta: site.hasBeta ? parameters[layout.tensor(prefix + site.name + ".beta").range] : nil)
+    }
+  }
+
+  /// The parts of a peephole tensor [H] or [3, H].
+  static func peepholes(_ c: NetworkConfiguration, in values: VectorView<S>?) -> Peepholes<S> {
+    let H = c.hiddenSize
+    guard let values else { return Peepholes() }
+    if c.peepholes == .output { return Peepholes(output: values) }
+    return Peepholes(input: values[0..<H], forget: values[H..<2 * H], output: values[2 * H..<3 * H])
+  }
+
+  /// Whether `z` holds the whole preactivation before it is normalised, step by step.
+  var isStepwise: Bool { normalization.map { !$0.site.precedesRecurrence } ?? false }
+}

@@ -1,0 +1,107 @@
+import Tensors
+
+// Forward through time.
+//
+//   none            a_t = W_x x_t + W_h h_{t-1} + b
+//   input           a_t = W_h h_{t-1} + BN(W_x x_t)
+//   preactivation   a_t = BN(W_x x_t + W_h h_{t-1})
+
+extension RecurrentLayer {
+  /// Runs `pass.steps` steps on every local shard.
+  /// - Throws: what the exchange of statistics throws.
+  func forward(_ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>?, _ pass: PassContext<S>) throws {
+    pass.timer.enter(.inputProduct)
+    for w in shards {
+      let rows = 0..<pass.steps * w.B
+      w.z.rows(rows).setProduct(w.input.rows(rows).asIs, inputWeight.transposed)
+    }
+    if let normalization, let statistics, pass.mode.usesBatchStatistics, !isStepwise {
+      try normalizeWhole(normalization, shards, statistics, pass)
+    }
+    pass.timer.enter(.recurrence)
+    for t in 0..<pass.steps {
+      for w in shards { multiplyRecurrent(w, step: t) }
+      if let normalization, let statistics, pass.mode.usesBatchStatistics, isStepwise {
+        try normalizeStep(normalization, shards, statistics, pass, step: t)
+      }
+      for (i, w) in shards.enumerated() { activate(w, shard: i, step: t, statistics, pass) }
+    }
+    pass.timer.enter(.other)
+  }
+
+  /// `W_h h_{t-1}`: added to `z` where both are one sum, else into `r`.
+  private func multiplyRecurrent(_ w: LayerWorkspace<S>, step t: Int) {
+    let previous = w.h.rows(w.rows(t))
+    if normalization == nil || isStepwise {
+      w.z.rows(w.rows(t)).setProduct(previous.asIs, recurrentWeight.transposed, accumulate: true)
+    } else {
+      w.r.setProduct(previous.asIs, recurrentWeight.transposed)
+    }
+  }
+
+  /// The nonlinearity of one step, with normalisation as a scale and a shift.
+  private func activate(
+    _ w: LayerWorkspace<S>, shard: Int, step t: Int, _ statistics: NormalizationWorkspace<S>?, _ pass: PassContext<S>
+  ) {
+    var a = Preactivation(z: w.z.rows(w.rows(t)), shift: bias)
+    if let normalization {
+      if pass.mode.usesBatchStatistics, let statistics {
+        let slot = normalization.slot(t)
+        (a.zScale, a.shift) = (statistics.scale(shard, slot), statistics.shift(shard, slot))
+      } else {
+        let fold = normalization.evaluationFold(step: pass.firstStep + t)
+        (a.zScale, a.shift) = (fold.scale, fold.shift)
+      }
+      if !isStepwise { a.r = w.r }
+    }
+    let h = w.h.rows(w.rows(t + 1))
+    switch configuration.cell {
+    case .lstm:
+      lstmForward(
+        a, peepholes: peepholes, cPrevious: w.c.rows(w.rows(t)), gates: w.gates.rows(w.rows(t)), c: w.c.rows(w.rows(t + 1)), h: h)
+    case .rnn: rnnForward(a, h: h)
+    }
+  }
+
+  /// Statistics of all steps of `z`, exchanged in one message.
+  private func normalizeWhole(
+    _ normalization: BatchNormalization<S>, _ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>,
+    _ pass: PassContext<S>
+  ) throws {
+    pass.timer.enter(.normalization)
+    for (i, w) in shards.enumerated() {
+      for t in 0..<pass.steps { normalization.addMoments(statistics, shard: i, step: t, x: w.z.rows(w.rows(t))) }
+    }
+    let isFrame = normalization.kind == .frame
+    if pass.mode == .population { population?.add(statistics, slots: 0..<(isFrame ? pass.steps : 1), pass) }
+    pass.timer.enter(.statisticsExchange)
+    try statistics.combineMoments(
+      slot: 0, slots: isFrame ? pass.steps : 1, counts: isFrame ? pass.counts.perStep : pass.counts.perShard, pass.reducer)
+    pass.timer.enter(.normalization)
+    for i in shards.indices {
+      for slot in 0..<(isFrame ? pass.steps : 1) {
+        normalization.fold(
+          statistics, shard: i, slot: slot, groupCount: isFrame ? pass.counts.groupPerStep[i][slot] : pass.counts.groupTotal[i])
+      }
+    }
+  }
+
+  /// Statistics of one step of `z`.
+  private func normalizeStep(
+    _ normalization: BatchNormalization<S>, _ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>,
+    _ pass: PassContext<S>, step t: Int
+  ) throws {
+    pass.timer.enter(.normalization)
+    for (i, w) in shards.enumerated() {
+      normalization.addMoments(statistics, shard: i, step: t, x: w.z.rows(w.rows(t)))
+    }
+    if pass.mode == .population { population?.add(statistics, slots: t..<t + 1, pass) }
+    pass.timer.enter(.statisticsExchange)
+    try statistics.combineMoments(slot: t, slots: 1, counts: pass.counts.ofStep[t], pass.reducer)
+    pass.timer.enter(.normalization)
+    for i in shards.indices {
+      normalization.fold(statistics, shard: i, slot: t, groupCount: pass.counts.groupPerStep[i][t])
+    }
+    pass.timer.enter(.recurrence)
+  }
+}

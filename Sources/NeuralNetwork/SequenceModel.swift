@@ -1,0 +1,80 @@
+import Tensors
+
+/// A recurrent language model: embedding, recurrent layers, softmax. It holds parameters and statistics; activations live in a `ModelWorkspace`.
+public final class SequenceModel<S: Scalar> {
+  public let configuration: NetworkConfiguration
+  public let layout: ParameterLayout
+  /// All parameters, laid out by `layout`.
+  public let parameters: VectorView<S>
+  /// Recurrent layers, the lowest first.
+  public let layers: [RecurrentLayer<S>]
+  /// [V, E].
+  let embedding: MatrixView<S>
+  /// [V, H].
+  let outputWeight: MatrixView<S>
+  /// [V].
+  let outputBias: VectorView<S>
+
+  /// A model with all parameters zero; `initialize` or a file gives them values.
+  public init(_ configuration: NetworkConfiguration) {
+    let layout = ParameterLayout(configuration)
+    let parameters = VectorView<S>(zeros: layout.count)
+    func matrix(_ name: String) -> MatrixView<S> {
+      let slice = layout.tensor(name)
+      return parameters[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
+    }
+    self.configuration = configuration
+    self.layout = layout
+    self.parameters = parameters
+    layers = (0..<configuration.layers).map {
+      RecurrentLayer(configuration, index: $0, layout: layout, parameters: parameters)
+    }
+    embedding = matrix("embedding.weight")
+    outputWeight = matrix("output.weight")
+    outputBias = parameters[layout.tensor("output.bias").range]
+  }
+
+  /// The normalisation of each layer; empty for `placement: none`.
+  public var normalizations: [BatchNormalization<S>] { layers.compactMap(\.normalization) }
+
+  /// Rows that an embedding gradient of `tokens` tokens can touch, and so the size of its buffer.
+  public func embeddingGradientRows(tokens: Int) -> Int { min(tokens, configuration.vocabularySize) }
+
+  /// Folds the evaluation statistics into scales and shifts, once before a pass in evaluation mode.
+  public func prepareEvaluation() {
+    for normalization in normalizations { normalization.prepareEvaluation() }
+  }
+
+  /// Starts gathering population statistics: every pass in population mode is added.
+  public func beginPopulation(groups: ShardGroups) {
+    for layer in layers {
+      layer.population = layer.normalization.map {
+        PopulationStatistics(kind: $0.kind, slots: $0.slots, features: $0.site.features, groups: groups)
+      }
+    }
+  }
+
+  /// Ends it: the evaluation statistics become those of all frames seen on all ranks.
+  public func finishPopulation(groups: ShardGroups, globalReducer: any StatisticsReducing<S>) throws {
+    for layer in layers {
+      if let normalization = layer.normalization {
+        normalization.evaluation.copy(from: normalization.running)
+        try layer.population?.finish(into: normalization.evaluation, shards: groups.shards, reducer: globalReducer)
+      }
+      layer.population = nil
+    }
+  }
+
+  /// Makes the evaluation statistics, which came from a file, the running averages too.
+  public func useEvaluationStatisticsAsRunning() {
+    for normalization in normalizations {
+      normalization.evaluation.markSeen(slots: normalization.slots)
+      normalization.running.copy(from: normalization.evaluation)
+    }
+  }
+
+  /// Makes the running averages what evaluation uses.
+  public func useRunningStatistics() {
+    for normalization in normalizations { normalization.evaluation.copy(from: normalization.running) }
+  }
+}

@@ -1,0 +1,76 @@
+// Softmax cross entropy, embedding rows and dropout. B rows, V classes, E width of a row.
+
+/// Softmax cross entropy of `logits` [B, V] with `bias` [V] added: the sum of `−log p[target]` in nats over rows whose target is ≥ 0.
+///
+/// The logits become `gradientScale · (p − 1[target])`, zero where the target is negative.
+public func softmaxCrossEntropyWithGradient<S: Scalar>(
+  logits: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>, gradientScale: S
+) -> Double {
+  precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows && gradientScale != 0,
+    "a loss of another shape")
+  return unsafe S.softmaxCrossEntropy(
+    logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, gradientScale, 0, nil)
+}
+
+/// The loss alone, and the number of rows whose arg max is not the target. The logits have the bias added afterwards.
+public func softmaxCrossEntropy<S: Scalar>(
+  logits: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>
+) -> (loss: Double, errors: Int) {
+  precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows, "a loss of another shape")
+  var errors: Int64 = 0
+  let loss = unsafe S.softmaxCrossEntropy(
+    logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, 0, 0, &errors)
+  return (loss, Int(errors))
+}
+
+extension MatrixView where Element: Scalar {
+  /// Rows `ids` of `table` [V, E] into this matrix [B, E].
+  public func gatherRows(of table: MatrixView<Element>, ids: VectorView<Int32>) {
+    precondition(isContiguous && table.isContiguous && ids.count == rows && table.columns == columns, "rows of another shape")
+    ids.withSpan { ids in
+      for i in 0..<ids.count { precondition(ids[i] >= 0 && Int(ids[i]) < table.rows, "an id outside the table") }
+    }
+    unsafe Element.gatherRows(rows, columns, table.pointer, ids.pointer, pointer)
+  }
+
+  /// `self[slots[b]] += source[b]`, b ascending.
+  public func scatterAddRows(of source: MatrixView<Element>, slots: VectorView<Int32>) {
+    precondition(isContiguous && source.isContiguous && slots.count == source.rows && source.columns == columns,
+      "rows of another shape")
+    slots.withSpan { slots in
+      for i in 0..<slots.count { precondition(slots[i] >= 0 && Int(slots[i]) < rows, "a slot outside the table") }
+    }
+    unsafe Element.scatterAddRows(source.rows, columns, pointer, slots.pointer, source.pointer)
+  }
+}
+
+/// What decides a dropout mask beside time and unit: the same on every rank count, because examples count globally.
+public struct DropoutKey: Equatable, Sendable {
+  /// Probability that a unit is dropped, 0 ≤ p < 1; kept units are multiplied by 1/(1 − p).
+  public var probability: Double
+  /// Seed of the run.
+  public var seed: UInt64
+  /// Number of the minibatch, from 0.
+  public var step: UInt32
+  /// Number of the connection: 0 … layers, the last one is the output layer's input.
+  public var layer: UInt32
+  /// Global number of the first row's example.
+  public var firstExample: UInt32
+
+  public init(probability: Double, seed: UInt64, step: UInt32, layer: UInt32, firstExample: UInt32) {
+    precondition(probability >= 0 && probability < 1, "dropout probability outside 0 ..< 1")
+    self.probability = probability
+    self.seed = seed
+    self.step = step
+    self.layer = layer
+    self.firstExample = firstExample
+  }
+}
+
+/// Applies the mask of (`key`, `time`) to rows of `x` [B, F], into `out` of the same shape, which may be `x`.
+/// The same call on a gradient is its derivative.
+public func dropout<S: Scalar>(_ x: MatrixView<S>, key: DropoutKey, time: Int, out: MatrixView<S>) {
+  precondition(x.isContiguous && out.isContiguous && x.rows == out.rows && x.columns == out.columns, "dropout of another shape")
+  unsafe S.dropout(
+    x.rows, x.columns, x.pointer, out.pointer, key.probability, key.seed, key.step, key.layer, key.firstExample, UInt32(time))
+}

@@ -1,0 +1,61 @@
+// Means, variances and normalisation of features.
+// B rows, F features; (n, mean, M2): count, mean and sum of squared deviations of each feature.
+
+/// Mean and M2 of each column of `x` [B, F]; all zero for B = 0.
+public func computeMoments<S: Scalar>(of x: MatrixView<S>, mean: VectorView<S>, squares: VectorView<S>) {
+  precondition(x.isContiguous && mean.count == x.columns && squares.count == x.columns, "moments of another shape")
+  unsafe S.moments(x.rows, x.columns, x.pointer, mean.pointer, squares.pointer)
+}
+
+/// Chan's pairwise update: `(count, mean, squares)` becomes the moments of both sets together, elementwise.
+/// A count of 0 on either side leaves the other side's values exactly.
+public func mergeMoments<S: Scalar>(
+  count: Int, mean: VectorView<S>, squares: VectorView<S>, otherCount: Int, otherMean: VectorView<S>, otherSquares: VectorView<S>
+) {
+  let n = mean.count
+  precondition(squares.count == n && otherMean.count == n && otherSquares.count == n, "moments of different lengths")
+  unsafe S.mergeMoments(
+    n, S(count), mean.pointer, squares.pointer, S(otherCount), otherMean.pointer, otherSquares.pointer)
+}
+
+/// Folds normalisation into one scale and shift a feature: `γ/√(v+ε)` and `β − γ μ/√(v+ε)` (Ioffe & Szegedy 2015, alg. 1).
+/// - mean, squares: [F]; `v = squares / count` is the biased variance.
+/// - beta: nil where it is fixed to 0.
+/// - rstd, scale, shift: [F], written.
+public func foldNormalization<S: Scalar>(
+  count: S, epsilon: S, mean: VectorView<S>, squares: VectorView<S>, gamma: VectorView<S>, beta: VectorView<S>?,
+  rstd: VectorView<S>, scale: VectorView<S>, shift: VectorView<S>
+) {
+  let F = mean.count
+  precondition(squares.count == F && gamma.count == F && rstd.count == F && scale.count == F && shift.count == F
+    && (beta?.count ?? F) == F && count > 0, "normalisation of different lengths")
+  unsafe S.normalizationFold(
+    F, count, epsilon, mean.pointer, squares.pointer, gamma.pointer, beta?.pointer, rstd.pointer, scale.pointer, shift.pointer)
+}
+
+/// The two sums that the derivative of normalisation needs: `Σ dy` and `Σ dy ⊙ x̂` over the rows, [F] each.
+public func sumForNormalizationBackward<S: Scalar>(
+  dy: MatrixView<S>, x: MatrixView<S>, mean: VectorView<S>, rstd: VectorView<S>, sum: VectorView<S>, sumWithX: VectorView<S>
+) {
+  let F = dy.columns
+  precondition(dy.isContiguous && x.isContiguous && x.columns == F && x.rows == dy.rows, "matrices of different shapes")
+  precondition(mean.count == F && rstd.count == F && sum.count == F && sumWithX.count == F, "features of different lengths")
+  unsafe S.normalizationSums(
+    dy.rows, F, dy.pointer, x.pointer, mean.pointer, rstd.pointer, sum.pointer, sumWithX.pointer)
+}
+
+/// `dx = scale ⊙ (dy − (sum + x̂ ⊙ sumWithX) / count)`: the derivative through mean and variance (Ioffe & Szegedy 2015, §3).
+/// `dx` may be `dy` or `x`.
+public func normalizationBackward<S: Scalar>(
+  count: S, dy: MatrixView<S>, x: MatrixView<S>, mean: VectorView<S>, rstd: VectorView<S>, scale: VectorView<S>,
+  sum: VectorView<S>, sumWithX: VectorView<S>, dx: MatrixView<S>
+) {
+  let F = dy.columns
+  precondition(dy.isContiguous && x.isContiguous && dx.isContiguous, "matrices with gaps")
+  precondition(x.columns == F && x.rows == dy.rows && dx.columns == F && dx.rows == dy.rows, "matrices of different shapes")
+  precondition(mean.count == F && rstd.count == F && scale.count == F && sum.count == F && sumWithX.count == F,
+    "features of different lengths")
+  unsafe S.normalizationBackward(
+    dy.rows, F, count, dy.pointer, x.pointer, mean.pointer, rstd.pointer, scale.pointer, sum.pointer, sumWithX.pointer,
+    dx.pointer)
+}

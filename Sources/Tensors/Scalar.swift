@@ -1,0 +1,65 @@
+/// A real number type that the kernels exist for: `Float` in training, `Double` in derivative checks.
+///
+/// The requirements are the kernels of `CKernels` and the product of OpenBLAS, one call each, on raw memory; what each computes stands in
+/// `CKernels.h`. Everything above this protocol uses the checked operations on views instead.
+public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
+  /// The name of the type in files: `F32` or `F64`.
+  static var typeName: String { get }
+
+  @unsafe static func add(_ n: Int, _ a: UnsafeMutablePointer<Self>, _ b: UnsafePointer<Self>)
+  @unsafe static func scale(_ n: Int, _ a: UnsafeMutablePointer<Self>, _ s: Self)
+  @unsafe static func sumOfSquares(_ n: Int, _ a: UnsafePointer<Self>) -> Double
+  @unsafe static func firstNotFinite(_ n: Int, _ a: UnsafePointer<Self>) -> Int
+  @unsafe static func columnSums(_ B: Int, _ F: Int, _ x: UnsafePointer<Self>, _ stride: Int,
+    _ out: UnsafeMutablePointer<Self>, _ accumulate: Int32)
+  @unsafe static func lstmForward(_ B: Int, _ H: Int, _ z: UnsafePointer<Self>, _ zScale: UnsafePointer<Self>?,
+    _ r: UnsafePointer<Self>?, _ rScale: UnsafePointer<Self>?, _ shift: UnsafePointer<Self>, _ pI: UnsafePointer<Self>?,
+    _ pF: UnsafePointer<Self>?, _ pO: UnsafePointer<Self>?, _ cPrevious: UnsafePointer<Self>,
+    _ gates: UnsafeMutablePointer<Self>, _ c: UnsafeMutablePointer<Self>, _ h: UnsafeMutablePointer<Self>, _ hStride: Int)
+  @unsafe static func lstmBackward(_ B: Int, _ H: Int, _ gates: UnsafePointer<Self>, _ c: UnsafePointer<Self>,
+    _ cPrevious: UnsafePointer<Self>, _ dhAbove: UnsafePointer<Self>, _ dhStride: Int, _ dhNext: UnsafePointer<Self>?,
+    _ dc: UnsafeMutablePointer<Self>, _ pI: UnsafePointer<Self>?, _ pF: UnsafePointer<Self>?, _ pO: UnsafePointer<Self>?,
+    _ dpI: UnsafeMutablePointer<Self>?, _ dpF: UnsafeMutablePointer<Self>?, _ dpO: UnsafeMutablePointer<Self>?,
+    _ da: UnsafeMutablePointer<Self>)
+  @unsafe static func rnnForward(_ B: Int, _ H: Int, _ z: UnsafePointer<Self>, _ zScale: UnsafePointer<Self>?,
+    _ r: UnsafePointer<Self>?, _ rScale: UnsafePointer<Self>?, _ shift: UnsafePointer<Self>, _ h: UnsafeMutablePointer<Self>,
+    _ hStride: Int)
+  @unsafe static func rnnBackward(_ B: Int, _ H: Int, _ h: UnsafePointer<Self>, _ hStride: Int,
+    _ dhAbove: UnsafePointer<Self>, _ dhStride: Int, _ dhNext: UnsafePointer<Self>?, _ da: UnsafeMutablePointer<Self>)
+  @unsafe static func moments(_ B: Int, _ F: Int, _ x: UnsafePointer<Self>, _ mean: UnsafeMutablePointer<Self>,
+    _ m2: UnsafeMutablePointer<Self>)
+  @unsafe static func mergeMoments(_ F: Int, _ nA: Self, _ meanA: UnsafeMutablePointer<Self>,
+    _ m2A: UnsafeMutablePointer<Self>, _ nB: Self, _ meanB: UnsafePointer<Self>, _ m2B: UnsafePointer<Self>)
+  @unsafe static func normalizationFold(_ F: Int, _ n: Self, _ epsilon: Self, _ mean: UnsafePointer<Self>,
+    _ m2: UnsafePointer<Self>, _ gamma: UnsafePointer<Self>, _ beta: UnsafePointer<Self>?,
+    _ rstd: UnsafeMutablePointer<Self>, _ scale: UnsafeMutablePointer<Self>, _ shift: UnsafeMutablePointer<Self>)
+  @unsafe static func normalizationSums(_ B: Int, _ F: Int, _ dy: UnsafePointer<Self>, _ x: UnsafePointer<Self>,
+    _ mean: UnsafePointer<Self>, _ rstd: UnsafePointer<Self>, _ sumDy: UnsafeMutablePointer<Self>,
+    _ sumDyX: UnsafeMutablePointer<Self>)
+  @unsafe static func normalizationBackward(_ B: Int, _ F: Int, _ n: Self, _ dy: UnsafePointer<Self>,
+    _ x: UnsafePointer<Self>, _ mean: UnsafePointer<Self>, _ rstd: UnsafePointer<Self>, _ scale: UnsafePointer<Self>,
+    _ sumDy: UnsafePointer<Self>, _ sumDyX: UnsafePointer<Self>, _ dx: UnsafeMutablePointer<Self>)
+  @unsafe static func blend(_ n: Int, _ keep: Self, _ weight: Self, _ r: UnsafeMutablePointer<Self>, _ s: UnsafePointer<Self>)
+  @unsafe static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Self>,
+    _ bias: UnsafePointer<Self>, _ targets: UnsafePointer<Int32>, _ gradientScale: Self, _ logProbabilities: Int32,
+    _ errors: UnsafeMutablePointer<Int64>?) -> Double
+  @unsafe static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Self>, _ ids: UnsafePointer<Int32>,
+    _ out: UnsafeMutablePointer<Self>)
+  @unsafe static func scatterAddRows(_ B: Int, _ E: Int, _ table: UnsafeMutablePointer<Self>, _ slots: UnsafePointer<Int32>,
+    _ x: UnsafePointer<Self>)
+  @unsafe static func dropout(_ B: Int, _ F: Int, _ x: UnsafePointer<Self>, _ out: UnsafeMutablePointer<Self>, _ p: Double,
+    _ seed: UInt64, _ step: UInt32, _ layer: UInt32, _ firstExample: UInt32, _ time: UInt32)
+  @unsafe static func sgd(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self)
+  @unsafe static func momentum(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ u: UnsafeMutablePointer<Self>,
+    _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ momentum: Self)
+  @unsafe static func adam(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ m: UnsafeMutablePointer<Self>,
+    _ v: UnsafeMutablePointer<Self>, _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ beta1: Self, _ beta2: Self,
+    _ correction1: Self, _ correction2: Self, _ epsilon: Self)
+  @unsafe static func rmsprop(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ v: UnsafeMutablePointer<Self>,
+    _ u: UnsafeMutablePointer<Self>, _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ momentum: Self, _ decay: Self,
+    _ epsilon: Self)
+  /// C ← α op(A) op(B) + β C, row-major, M × N × K; `lda`, `ldb`, `ldc` are row strides.
+  @unsafe static func gemm(
+    _ transposeA: Bool, _ transposeB: Bool, _ m: Int, _ n: Int, _ k: Int, _ alpha: Self, _ a: UnsafePointer<Self>, _ lda: Int,
+    _ b: UnsafePointer<Self>, _ ldb: Int, _ beta: Self, _ c: UnsafeMutablePointer<Self>, _ ldc: Int)
+}

@@ -1,0 +1,195 @@
+import Foundation
+import NeuralNetwork
+
+/// Mean and biased variance of each feature.
+struct ReferenceStatistics {
+  var mean: [Double]
+  var variance: [Double]
+
+  init(mean: [Double], variance: [Double]) {
+    self.mean = mean
+    self.variance = variance
+  }
+
+  /// Of the rows `frames`.
+  init(_ frames: [[Double]]) {
+    let n = Double(frames.count), F = frames[0].count
+    let mean = (0..<F).map { f in frames.reduce(0) { $0 + $1[f] } / n }
+    self.mean = mean
+    variance = (0..<F).map { f in frames.reduce(0) { $0 + ($1[f] - mean[f]) * ($1[f] - mean[f]) } / n }
+  }
+}
+
+/// The network as the mathematics page writes it, one sequence and one step after the other, with plain arrays and no regard for speed.
+struct ReferenceNetwork {
+  let configuration: NetworkConfiguration
+  /// Parameters by name.
+  let parameters: [String: [Double]]
+
+  /// What normalisation uses.
+  enum Normalizer {
+    /// Statistics of each group of shards; those of `fallback` [layer][slot] in a group of fewer than two frames.
+    case batch(groups: [Range<Int>], fallback: [[ReferenceStatistics]])
+    /// [layer][slot]; steps beyond the last slot take the last.
+    case fixed([[ReferenceStatistics]])
+  }
+
+  /// State of each layer, shard and sequence.
+  struct State {
+    var c: [[[[Double]]]]
+    var h: [[[[Double]]]]
+  }
+
+  struct Result {
+    /// [shard][t][b][V].
+    var logits: [[[[Double]]]] = []
+    /// What was normalised, [layer][shard][t][b][F].
+    var raw: [[[[[Double]]]]] = []
+    var state: State
+  }
+
+  /// - inputs: tokens, [shard][t · B + b].
+  /// - mask: factor of a unit on a vertical connection, by (connection, shard, t, b, unit).
+  func run(
+    inputs: [[Int32]], sequences: [Int], steps T: Int, state: State, normalizer: Normalizer,
+    mask: (Int, Int, Int, Int, Int) -> Double = { _, _, _, _, _ in 1 }
+  ) -> Result {
+    let shards = sequences.indices, E = configuration.embeddingSize
+    guard let table = parameters["embedding.weight"] else { preconditionFailure("no embedding") }
+    var result = Result(state: state)
+    var x: [[[[Double]]]] = shards.map { s in
+      (0..<T).map { t in
+        (0..<sequences[s]).map { b in
+          let token = Int(inputs[s][t * sequences[s] + b])
+          return Array(table[token * E..<(token + 1) * E])
+        }
+      }
+    }
+    for layer in 0..<configuration.layers {
+      x = masked(x, layer, mask)
+      x = runLayer(layer, x, sequences, T, &result, normalizer)
+    }
+    x = masked(x, configuration.layers, mask)
+    let weight = tensor("output.weight"), bias = tensor("output.bias")
+    result.logits = x.map { $0.map { $0.map { zip(product(weight, $0), bias).map { $0 + $1 } } } }
+    return result
+  }
+
+  private func tensor(_ name: String) -> [Double] {
+    guard let values = parameters[name] else { preconditionFailure("no parameter \(name)") }
+    return values
+  }
+
+  private func masked(
+    _ x: [[[[Double]]]], _ connection: Int, _ mask: (Int, Int, Int, Int, Int) -> Double
+  ) -> [[[[Double]]]] {
+    var x = x
+    for s in x.indices {
+      for t in x[s].indices {
+        for b in x[s][t].indices { for u in x[s][t][b].indices { x[s][t][b][u] *= mask(connection, s, t, b, u) } }
+      }
+    }
+    return x
+  }
+
+  /// `W x`, W row-major.
+  private func product(_ w: [Double], _ x: [Double]) -> [Double] {
+    (0..<w.count / x.count).map { row in x.indices.reduce(0) { $0 + w[row * x.count + $1] * x[$1] } }
+  }
+
+  private func runLayer(
+    _ layer: Int, _ x: [[[[Double]]]], _ sequences: [Int], _ T: Int, _ result: inout Result, _ normalizer: Normalizer
+  ) -> [[[[Double]]]] {
+    let prefix = "\(configuration.cell).\(layer).forward.", shards = sequences.indices
+    let wx = tensor(prefix + "input_weight"), wh = tensor(prefix + "recurrent_weight")
+    let placement = configuration.normalization.placement
+    let inputProducts = x.map { $0.map { $0.map { product(wx, $0) } } }
+    var outputs: [[[[Double]]]] = shards.map { _ in [] }, raw: [[[[Double]]]] = placement == .input ? inputProducts : shards.map { _ in [] }
+    for t in 0..<T {
+      let recurrent = shards.map { s in result.state.h[layer][s].map { product(wh, $0) } }
+      if placement == .preactivation {
+        for s in shards {
+          raw[s].append(zip(inputProducts[s][t], recurrent[s]).map { z, r in zip(z, r).map { $0 + $1 } })
+        }
+      }
+      for s in shards {
+        var h: [[Double]] = []
+        for b in 0..<sequences[s] {
+          let a: [Double]
+          switch placement {
+          case .none:
+            let bias = tensor(prefix + "bias")
+            a = bias.indices.map { inputProducts[s][t][b][$0] + recurrent[s][b][$0] + bias[$0] }
+          case .input:
+            let z = normalize(inputProducts[s][t][b], layer, prefix + "input_norm.", raw, shard: s, t, normalizer)
+            a = z.indices.map { recurrent[s][b][$0] + z[$0] }
+          default:
+            a = normalize(raw[s][t][b], layer, prefix + "preactivation_norm.", raw, shard: s, t, normalizer)
+          }
+          h.append(cell(a, layer, s, b, prefix, &result.state))
+        }
+        outputs[s].append(h)
+      }
+    }
+    result.raw.append(raw)
+    return outputs
+  }
+
+  private func normalize(
+    _ z: [Double], _ layer: Int, _ name: String, _ raw: [[[[Double]]]], shard: Int, _ t: Int, _ normalizer: Normalizer
+  ) -> [Double] {
+    let isFrame = configuration.normalization.statistics == .frame, statistics: ReferenceStatistics
+    switch normalizer {
+    case .fixed(let values): statistics = values[layer][isFrame ? min(t, values[layer].count - 1) : 0]
+    case .batch(let groups, let fallback):
+      guard let group = groups.first(where: { $0.contains(shard) }) else { preconditionFailure("no group") }
+      let frames = group.flatMap { s in isFrame ? raw[s][t] : raw[s].flatMap { $0 } }
+      statistics = frames.count < 2 ? fallback[layer][isFrame ? min(t, fallback[layer].count - 1) : 0] : ReferenceStatistics(frames)
+    }
+    let gamma = tensor(name + "gamma"), beta = tensor(name + "beta")
+    return z.indices.map {
+      gamma[$0] * (z[$0] - statistics.mean[$0]) / (statistics.variance[$0] + configuration.normalization.epsilon).squareRoot()
+        + beta[$0]
+    }
+  }
+
+  private func cell(
+    _ a: [Double], _ layer: Int, _ s: Int, _ b: Int, _ prefix: String, _ state: inout State
+  ) -> [Double] {
+    let H = configuration.hiddenSize
+    func sigma(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
+    if configuration.cell == .rnn {
+      state.h[layer][s][b] = a.map { tanh($0) }
+      return state.h[layer][s][b]
+    }
+    let zero = [Double](repeating: 0, count: H)
+    var pi = zero, pf = zero, po = zero
+    switch configuration.peepholes {
+    case .none: break
+    case .output: po = tensor(prefix + "peephole")
+    case .all:
+      let p = tensor(prefix + "peephole")
+      (pi, pf, po) = (Array(p[0..<H]), Array(p[H..<2 * H]), Array(p[2 * H..<3 * H]))
+    }
+    for j in 0..<H {
+      let before = state.c[layer][s][b][j]
+      let i = sigma(a[j] + pi[j] * before), f = sigma(a[H + j] + pf[j] * before), g = tanh(a[2 * H + j])
+      let c = f * before + i * g
+      let o = sigma(a[3 * H + j] + po[j] * c)
+      state.c[layer][s][b][j] = c
+      state.h[layer][s][b][j] = o * tanh(c)
+    }
+    return state.h[layer][s][b]
+  }
+}
+
+/// Summed cross entropy in nats over rows that have a target, and how many of them have another class on top.
+func referenceLoss(_ logits: [[[Double]]], _ targets: [Int32]) -> (loss: Double, errors: Int) {
+  var sum = (loss: 0.0, errors: 0)
+  for (row, target) in zip(logits.flatMap { $0 }, targets) where target >= 0 {
+    let largest = row.max() ?? 0
+    sum.loss += log(row.reduce(0) { $0 + exp($1 - largest) }) + largest - row[Int(target)]
+    sum.errors += row.firstIndex(of: largest) == Int(target) ? 0 : 1
+  }
+  return sum
+}

@@ -1,0 +1,114 @@
+import NeuralNetwork
+import Tensors
+import Testing
+
+/// Running averages and population statistics against what the plain network saw.
+@Suite struct StatisticsTests {
+  private static let normalized = Variant.all.filter { $0.placement != .none }
+
+  /// Frames of each slot of `raw` [shard][t][b][F] in a group.
+  private func frames(_ raw: [[[[Double]]]], _ group: Range<Int>, _ isFrame: Bool) -> [[[Double]]] {
+    let T = raw[0].count
+    return isFrame ? (0..<T).map { t in group.flatMap { raw[$0][t] } } : [group.flatMap { s in raw[s].flatMap { $0 } }]
+  }
+
+  private func expectEqual(_ found: RunningStatistics<Double>, _ wanted: [ReferenceStatistics], _ name: String) {
+    #expect(found.slotsSeen == wanted.count)
+    for (slot, w) in wanted.enumerated() {
+      // Sums of at most some dozen terms in double precision.
+      for f in w.mean.indices {
+        #expect(abs(found.mean[slot, f] - w.mean[f]) <= 1e-12 * (1 + abs(w.mean[f])), "\(name) mean \(slot) \(f)")
+        #expect(abs(found.variance[slot, f] - w.variance[f]) <= 1e-12 * (1 + w.variance[f]), "\(name) variance \(slot) \(f)")
+      }
+    }
+  }
+
+  @Test(arguments: normalized)
+  func runningAverages(_ variant: Variant) throws {
+    // Groups of unequal frames: the weights show. The group of one sequence has no variance and is left out.
+    let sequences = [3, 2, 4, 1], isFrame = variant.statistics == .frame, m = 0.1
+    let trial = Trial(variant.configuration(), scope: variant.scope, sequences: sequences)
+    for n in trial.model.normalizations { n.running.markSeen(slots: 0) }
+    var averages: [[ReferenceStatistics]] = []
+    for step in 0..<3 {
+      trial.mode = .training(step: UInt32(step), seed: 4)
+      let batch = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: UInt64(20 + step))
+      trial.load(batch, tokens: batch.occurring())
+      let fallback = step == 0
+        ? trial.model.normalizations.map { [ReferenceStatistics(mean: $0.running.mean[0].array, variance: $0.running.variance[0].array)] }
+        : averages
+      let result = trial.run(batch, .batch(groups: trial.groups.groups, fallback: fallback))
+      try trial.forward()
+      let seen = result.raw.map { raw in
+        let groups = trial.groups.groups.map { frames(raw, $0, isFrame) }
+        return groups[0].indices.map { slot in weighted(groups.map { $0[slot] }) }
+      }
+      averages = step == 0 ? seen : zip(averages, seen).map { r, s in
+        zip(r, s).map { r, s in
+          ReferenceStatistics(
+            mean: zip(r.mean, s.mean).map { (1 - m) * $0 + m * $1 },
+            variance: zip(r.variance, s.variance).map { (1 - m) * $0 + m * $1 })
+        }
+      }
+      for (l, n) in trial.model.normalizations.enumerated() { expectEqual(n.running, averages[l], "\(variant) layer \(l) step \(step)") }
+    }
+    #expect(averages.count == variant.layers)
+  }
+
+  /// Mean over groups weighted by frames, the variance unbiased within each.
+  private func weighted(_ groups: [[[Double]]]) -> ReferenceStatistics {
+    let counted = groups.filter { $0.count > 1 }, total = Double(counted.reduce(0) { $0 + $1.count })
+    var sum = ReferenceStatistics(mean: counted[0][0].map { _ in 0 }, variance: counted[0][0].map { _ in 0 })
+    for group in counted {
+      let n = Double(group.count), s = ReferenceStatistics(group)
+      for f in sum.mean.indices {
+        sum.mean[f] += n / total * s.mean[f]
+        sum.variance[f] += n / total * s.variance[f] * n / (n - 1)
+      }
+    }
+    return sum
+  }
+
+  @Test(arguments: normalized)
+  func population(_ variant: Variant) throws {
+    let sequences = [3, 2, 4, 1], isFrame = variant.statistics == .frame
+    let trial = Trial(variant.configuration(), scope: variant.scope, sequences: sequences)
+    let running = trial.statistics(\.running)
+    trial.mode = .population
+    trial.model.beginPopulation(groups: trial.groups)
+    var all: [[[[Double]]]] = []
+    for number in 0..<3 {
+      let batch = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: UInt64(30 + number))
+      trial.load(batch, tokens: batch.occurring())
+      let result = trial.run(batch, .batch(groups: trial.groups.groups, fallback: running))
+      try trial.forward()
+      let seen = result.raw.map { frames($0, 0..<4, isFrame) }
+      all = number == 0 ? seen : zip(all, seen).map { zip($0, $1).map { $0 + $1 } }
+      // The state is carried from window to window, as in the training text.
+      trial.workspace.carryState(steps: 4)
+    }
+    try trial.model.finishPopulation(groups: trial.groups, globalReducer: trial.globalReducer)
+    for (l, n) in trial.model.normalizations.enumerated() {
+      expectEqual(n.evaluation, all[l].map { ReferenceStatistics($0) }, "\(variant) layer \(l)")
+    }
+    for (found, before) in zip(trial.statistics(\.running), running) {
+      #expect(found.map(\.mean) == before.map(\.mean) && found.map(\.variance) == before.map(\.variance), "the running averages stay")
+    }
+  }
+
+  /// A population pass uses no dropout and keeps masks out of the statistics.
+  @Test func populationHasNoDropout() throws {
+    let variant = try #require(Self.normalized.first { $0.dropout > 0 && $0.layers > 1 }), sequences = [3, 3]
+    var losses: [Double] = []
+    for dropout in [0, 0.4] {
+      var configuration = variant.configuration()
+      configuration.dropout = dropout
+      let trial = Trial(configuration, scope: .global, sequences: sequences)
+      trial.mode = .population
+      let batch = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 40)
+      trial.load(batch, tokens: batch.occurring())
+      losses.append(try trial.loss())
+    }
+    #expect(losses[0] == losses[1])
+  }
+}

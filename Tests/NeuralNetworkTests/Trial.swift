@@ -1,0 +1,178 @@
+import NeuralNetwork
+import Tensors
+
+/// Over whom statistics are taken.
+enum Scope: String, CaseIterable {
+  case local, pairs, global
+
+  /// The groups of `shards` shards.
+  func groups(_ shards: Int) -> [Range<Int>] {
+    switch self {
+    case .local: (0..<shards).map { $0..<$0 + 1 }
+    case .pairs: stride(from: 0, to: shards, by: 2).map { $0..<min($0 + 2, shards) }
+    case .global: [0..<shards]
+    }
+  }
+}
+
+/// A small deterministic source of test values, independent of the library's own generator (Steele et al. 2014, SplitMix64).
+struct TestRandom {
+  private var state: UInt64
+  init(_ seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+
+  /// Uniform in [−1, 1).
+  mutating func value() -> Double { Double(next() >> 11) * 0x1p-52 - 1 }
+  /// Uniform in 0 ..< n.
+  mutating func index(_ n: Int) -> Int { Int(next() % UInt64(n)) }
+}
+
+/// Tokens read and tokens to predict, [T·B] for each shard.
+struct Minibatch {
+  var inputs: [[Int32]]
+  var targets: [[Int32]]
+
+  /// Random tokens, many of them twice in a step; some targets are absent.
+  init(vocabulary V: Int, sequences: [Int], steps: Int, seed: UInt64, withoutTarget: Bool = true) {
+    var random = TestRandom(seed)
+    inputs = sequences.map { B in (0..<steps * B).map { _ in Int32(random.index(max(V - 2, 1))) } }
+    targets = sequences.map { B in
+      (0..<steps * B).map { _ in withoutTarget && random.index(5) == 0 ? -1 : Int32(random.index(V)) }
+    }
+  }
+
+  /// The tokens that occur, ascending.
+  func occurring(_ others: Minibatch...) -> [Int32] {
+    Set(([self] + others).flatMap { $0.inputs.flatMap { $0 } }).sorted()
+  }
+}
+
+/// A model with random parameters, statistics and initial state on all shards of a minibatch in this process.
+final class Trial {
+  let configuration: NetworkConfiguration
+  let model: SequenceModel<Double>
+  let workspace: ModelWorkspace<Double>
+  let sequences: [Int]
+  let steps: Int
+  let groups: ShardGroups
+  let counts: FrameCounts
+  let reducer: SerialReducer
+  let globalReducer: SerialReducer
+  let timer = PhaseTimer()
+  var mode = Mode.training(step: 3, seed: 11)
+  /// Whether some group has too few frames for statistics of its own.
+  private let usesRunningStatistics: Bool
+  private var saved: [(mean: [[Double]], variance: [[Double]], seen: Int)] = []
+
+  init(
+    _ configuration: NetworkConfiguration, scope: Scope, sequences: [Int], steps: Int? = nil, seed: UInt64 = 1, training: Bool = true,
+    room: Int? = nil, logitRows: Int? = nil, scale: Double = 0.7
+  ) {
+    BLAS.setThreads(1)
+    self.configuration = configuration
+    self.sequences = sequences
+    self.steps = steps ?? configuration.steps
+    model = SequenceModel(configuration)
+    var random = TestRandom(seed)
+    for tensor in model.layout.tensors {
+      let isGamma = tensor.name.hasSuffix("gamma")
+      for i in tensor.range { model.parameters[i] = ((isGamma ? 1 : 0) + scale * random.value()) }
+    }
+    let firstExamples = sequences.indices.map { 40 + sequences[..<$0].reduce(0, +) }
+    workspace = ModelWorkspace(
+      model, sequences: sequences, firstExamples: firstExamples, steps: room ?? configuration.steps, training: training,
+      logitRows: logitRows)
+    let k = sequences.count, T = self.steps
+    groups = ShardGroups(shards: k, local: 0..<k, groups: scope.groups(k))
+    counts = FrameCounts(
+      perStep: sequences.flatMap { B in Array(repeating: B, count: T) }, steps: T, groups: groups)
+    usesRunningStatistics = counts.groupPerStep.contains { $0.contains { $0 < 2 } }
+    reducer = SerialReducer(groups.groups)
+    globalReducer = SerialReducer([0..<k])
+    for layer in 0..<configuration.layers {
+      for shard in 0..<k {
+        let state = workspace.state(layer: layer, shard: shard)
+        for row in 0..<sequences[shard] {
+          for j in 0..<configuration.hiddenSize {
+            state.c?[row, j] = (random.value())
+            state.h[row, j] = (random.value())
+          }
+        }
+      }
+    }
+    for normalization in model.normalizations {
+      for slot in 0..<normalization.running.mean.rows {
+        for f in 0..<normalization.site.features {
+          normalization.running.mean[slot, f] = (0.3 * random.value())
+          normalization.running.variance[slot, f] = (0.6 + 0.3 * random.value())
+        }
+      }
+      normalization.running.markSeen(slots: normalization.running.mean.rows)
+    }
+    saveRunning()
+  }
+
+  var pass: PassContext<Double> {
+    PassContext(mode: mode, steps: steps, counts: counts, groups: groups, reducer: reducer, timer: timer)
+  }
+
+  /// Takes a minibatch, with the rows of the embedding's gradient numbered by `tokens`.
+  func load(_ batch: Minibatch, tokens: [Int32]) {
+    for i in sequences.indices {
+      for j in batch.inputs[i].indices {
+        workspace.inputs[i][j] = batch.inputs[i][j]
+        workspace.targets[i][j] = batch.targets[i][j]
+        if let slot = tokens.firstIndex(of: batch.inputs[i][j]), workspace.embeddingSlots[i].count > 0 {
+          workspace.embeddingSlots[i][j] = Int32(slot)
+        }
+      }
+    }
+  }
+
+  private func saveRunning() {
+    saved = model.normalizations.map { n in
+      let slots = 0..<n.running.mean.rows
+      return (slots.map { n.running.mean[$0].array }, slots.map { n.running.variance[$0].array }, n.running.slotsSeen)
+    }
+  }
+
+  /// Running averages move with every forward pass in training mode; where they serve as constants a comparison has to begin from the same ones.
+  func restoreRunning() {
+    for (n, values) in zip(model.normalizations, saved) {
+      for slot in 0..<n.running.mean.rows {
+        for f in 0..<n.site.features {
+          n.running.mean[slot, f] = values.mean[slot][f]
+          n.running.variance[slot, f] = values.variance[slot][f]
+        }
+      }
+      n.running.markSeen(slots: values.seen)
+    }
+  }
+
+  func forward() throws { try model.forward(workspace, pass, globalReducer: globalReducer) }
+
+  /// Summed cross entropy over all shards after a fresh forward pass.
+  func loss() throws -> Double {
+    if usesRunningStatistics { restoreRunning() }
+    try forward()
+    return model.evaluateLoss(workspace, pass).reduce(0) { $0 + $1.loss }
+  }
+
+  /// Forward and backward on a minibatch: the summed loss and the gradient of `gradientScale` times it, in the layout of the parameters.
+  func gradient(of batch: Minibatch, gradientScale: Double) throws -> (loss: Double, gradient: [Double], sink: SummingSink) {
+    let tokens = batch.occurring()
+    load(batch, tokens: tokens)
+    restoreRunning()
+    try forward()
+    let sink = SummingSink(model.layout, embeddingSize: configuration.embeddingSize, embeddingRows: tokens.count)
+    let losses = try model.backward(workspace, pass, gradientScale: gradientScale, sink: sink)
+    return (losses.reduce(0, +), sink.gradient(tokens: tokens), sink)
+  }
+}
