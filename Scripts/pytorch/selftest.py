@@ -76,7 +76,7 @@ def check_against_reference(form: str) -> None:
     expected = losses.sum() / SIZE.batch_size
     expected.backward()
     loss, gradients = measured(model)
-    assert abs(loss - float(expected)) < BOUND, f"loss {loss}, the reference's {float(expected)}"
+    assert abs(loss - expected.item()) < BOUND, f"loss {loss}, the reference's {expected.item()}"
     for ours, theirs in names.items():
         difference = float((gradients[ours] - reference.parameters[theirs].grad).abs().max())
         assert difference < BOUND, f"gradient of {ours} differs by {difference}"
