@@ -78,22 +78,12 @@ public struct TextFile: Sendable {
       previous = range.upperBound
     }
     precondition(previous <= expectedTokens, "ranges lie in the text")
-    var kept: [Int32] = []
-    kept.reserveCapacity(ranges.reduce(0) { $0 + $1.count })
-    var position = 0
-    var next = 0  // the range that the position is in or before
-    try scan { (token, hash, line) throws(CorpusError) in
-      guard let id = vocabulary.idOrUnknown(token, hash) else {
-        throw .unknownToken(file: path, line: line, token: Self.string(token))
-      }
-      while next < ranges.count && position >= ranges[next].upperBound { next += 1 }
-      if next < ranges.count && position >= ranges[next].lowerBound { kept.append(id) }
-      position += 1
+    var collector = TokenCollector(ranges: ranges, vocabulary: vocabulary, file: path)
+    try scan { (token, hash, line) throws(CorpusError) in try collector.take(token, hash, line) }
+    guard collector.position == expectedTokens else {
+      throw .changed(file: path, expected: expectedTokens, found: collector.position)
     }
-    guard position == expectedTokens else {
-      throw .changed(file: path, expected: expectedTokens, found: position)
-    }
-    return kept
+    return collector.kept
   }
 
   /// Hands every token to `body`. A token that a piece cuts off is moved to the front, and the next piece read behind it.
@@ -118,10 +108,43 @@ public struct TextFile: Sendable {
     }
     guard tokens > 0 else { throw .empty(file: path, bytes: scanner.offset) }
   }
+}
 
-  private static func string(_ token: borrowing Span<UInt8>) -> String {
-    var bytes: [UInt8] = []
-    for index in token.indices { bytes.append(token[index]) }
-    return String(decoding: bytes, as: UTF8.self)
+/// Looks tokens up and keeps those at the positions asked for.
+///
+/// A value that its one method changes in place: a closure that captured the arrays one by one would retain and release them at every token.
+private struct TokenCollector {
+  let ranges: [Range<Int>]
+  let vocabulary: Vocabulary
+  let file: String
+  private(set) var kept: [Int32] = []
+  /// Of the next token.
+  private(set) var position = 0
+  /// The range that the position is in or before.
+  private var next = 0
+
+  init(ranges: [Range<Int>], vocabulary: Vocabulary, file: String) {
+    self.ranges = ranges
+    self.vocabulary = vocabulary
+    self.file = file
+    kept.reserveCapacity(ranges.reduce(0) { $0 + $1.count })
+  }
+
+  mutating func take(_ token: borrowing Span<UInt8>, _ hash: TokenHash, _ line: Int) throws(CorpusError) {
+    guard let id = vocabulary.idOrUnknown(token, hash) else {
+      throw .unknownToken(file: file, line: line, token: String(copying: token))
+    }
+    while next < ranges.count && position >= ranges[next].upperBound { next += 1 }
+    if next < ranges.count && position >= ranges[next].lowerBound { kept.append(id) }
+    position += 1
+  }
+}
+
+extension String {
+  /// The text of bytes that were checked to be UTF-8.
+  init(copying bytes: borrowing Span<UInt8>) {
+    var copy: [UInt8] = []
+    for index in bytes.indices { copy.append(bytes[index]) }
+    self.init(decoding: copy, as: UTF8.self)
   }
 }

@@ -9,9 +9,7 @@ extension Vocabulary {
     var ids: [Int32] = []
     _ = try scanner.scan(bytes.span, isLast: true) { (token, hash, line) throws(CorpusError) in
       guard let id = idOrUnknown(token, hash) else {
-        var found: [UInt8] = []
-        for index in token.indices { found.append(token[index]) }
-        throw .unknownToken(file: source, line: line, token: String(decoding: found, as: UTF8.self))
+        throw .unknownToken(file: source, line: line, token: String(copying: token))
       }
       ids.append(id)
     }
