@@ -29,7 +29,7 @@ let package = Package(
     .target(
       name: "Training",
       dependencies: [
-        "NeuralNetwork", "SequenceData", "DataParallel", "MPI", "Tensors", "CXXHash",
+        "NeuralNetwork", "SequenceData", "DataParallel", "MPI", "Tensors", "CKernels", "CXXHash",
         .product(name: "Yams", package: "Yams"),
         .product(name: "Logging", package: "swift-log"),
       ],

@@ -1,15 +1,18 @@
 import Tensors
 
-/// Moments of a site over all frames of many minibatches: `μ = E[μ_B]`, `v = E[v_B + μ_B²] − μ²`, by pairwise merging.
+/// Moments of a site over many minibatches: `μ = E[μ_B]`, `v = E[v_B + μ_B²] − μ²` with groups weighted by their frames, by pairwise
+/// merging. A group of fewer than two frames has no statistics, and training did not use any of it, so it is left out.
 final class PopulationStatistics<S: Scalar> {
   private let features: Int
   private let slots: Int
+  private let kind: StatisticsKind
   // [local shards, slots · F].
   private let mean, squares: MatrixView<S>
   // Frames seen by every shard and slot, [S, slots], of all ranks.
   private var counts: [Int]
 
-  init(slots: Int, features: Int, groups: ShardGroups) {
+  init(kind: StatisticsKind, slots: Int, features: Int, groups: ShardGroups) {
+    self.kind = kind
     self.slots = slots
     self.features = features
     mean = MatrixView(zeros: groups.local.count, slots * features)
@@ -19,11 +22,10 @@ final class PopulationStatistics<S: Scalar> {
 
   /// Adds a minibatch's moments of `newSlots`, as each local shard has them before they are exchanged.
   func add(_ w: NormalizationWorkspace<S>, slots newSlots: Range<Int>, _ pass: PassContext<S>) {
-    let isFrame = slots > 1 || pass.counts.steps == 1
     for slot in newSlots {
       let range = slot * features..<(slot + 1) * features
       func frames(_ shard: Int) -> Int {
-        isFrame ? pass.counts.perStep[shard * pass.counts.steps + slot] : pass.counts.perShard[shard]
+        kind == .frame ? pass.counts.pooledPerStep[shard * pass.counts.steps + slot] : pass.counts.pooledPerShard[shard]
       }
       for (i, shard) in pass.groups.local.enumerated() {
         mergeMoments(
@@ -34,7 +36,8 @@ final class PopulationStatistics<S: Scalar> {
     }
   }
 
-  /// Merges over all shards and writes mean and biased variance of the slots seen to `statistics`.
+  /// Merges over all shards and writes mean and biased variance of the slots seen to `statistics`. Where no group had two frames there are no
+  /// statistics of the population, and `statistics` stay.
   func finish(into statistics: RunningStatistics<S>, shards: Int, reducer: any StatisticsReducing<S>) throws {
     try reducer.combineMoments(mean: mean, squares: squares, counts: counts)
     var seen = 0
@@ -47,6 +50,6 @@ final class PopulationStatistics<S: Scalar> {
       statistics.variance[slot].scale(by: 1 / S(n))
       seen = slot + 1
     }
-    statistics.markSeen(slots: seen)
+    if seen > 0 { statistics.markSeen(slots: seen) }
   }
 }

@@ -17,6 +17,8 @@ public struct PassContext<S: Scalar> {
   public var mode: Mode
   /// T of this window.
   public var steps: Int
+  /// In evaluation, the place in a window of the first step: frame-wise statistics count from it.
+  public var firstStep = 0
   /// Frames of every shard, step and group.
   public var counts: FrameCounts
   public var groups: ShardGroups

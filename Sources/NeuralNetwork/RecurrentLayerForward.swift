@@ -49,7 +49,7 @@ extension RecurrentLayer {
         let slot = normalization.slot(t)
         (a.zScale, a.shift) = (statistics.scale(shard, slot), statistics.shift(shard, slot))
       } else {
-        let fold = normalization.evaluationFold(step: t)
+        let fold = normalization.evaluationFold(step: pass.firstStep + t)
         (a.zScale, a.shift) = (fold.scale, fold.shift)
       }
       if !isStepwise { a.r = w.r }

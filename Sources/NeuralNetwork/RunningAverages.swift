@@ -49,7 +49,7 @@ final class RunningAverages<S: Scalar> {
 
   /// Frames of all groups that count.
   private func weight(_ n: BatchNormalization<S>, _ pass: PassContext<S>, slot: Int) -> Int {
-    n.kind == .frame ? pass.counts.weighedPerStep[slot] : pass.counts.weighedTotal
+    n.kind == .frame ? pass.counts.pooledOfStep[slot] : pass.counts.pooledTotal
   }
 
   private func contribute(

@@ -49,7 +49,7 @@ public final class SequenceModel<S: Scalar> {
   public func beginPopulation(groups: ShardGroups) {
     for layer in layers {
       layer.population = layer.normalization.map {
-        PopulationStatistics(slots: $0.slots, features: $0.site.features, groups: groups)
+        PopulationStatistics(kind: $0.kind, slots: $0.slots, features: $0.site.features, groups: groups)
       }
     }
   }
@@ -58,9 +58,18 @@ public final class SequenceModel<S: Scalar> {
   public func finishPopulation(groups: ShardGroups, globalReducer: any StatisticsReducing<S>) throws {
     for layer in layers {
       if let normalization = layer.normalization {
+        normalization.evaluation.copy(from: normalization.running)
         try layer.population?.finish(into: normalization.evaluation, shards: groups.shards, reducer: globalReducer)
       }
       layer.population = nil
+    }
+  }
+
+  /// Makes the evaluation statistics, which came from a file, the running averages too.
+  public func useEvaluationStatisticsAsRunning() {
+    for normalization in normalizations {
+      normalization.evaluation.markSeen(slots: normalization.slots)
+      normalization.running.copy(from: normalization.evaluation)
     }
   }
 

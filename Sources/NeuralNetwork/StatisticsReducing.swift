@@ -54,10 +54,14 @@ public struct FrameCounts: Sendable {
   public let groupPerStep: [[Int]]
   /// For each local shard the frames of its group, [local].
   public let groupTotal: [Int]
-  /// For each step the frames of all groups that have at least two, [T]: what their statistics are weighted by.
-  public let weighedPerStep: [Int]
-  /// Likewise over all steps.
-  public let weighedTotal: Int
+  /// [S, T], but 0 for the shards of a group that has fewer than two frames at a step, and so no statistics of it.
+  public let pooledPerStep: [Int]
+  /// [S], but 0 for the shards of a group that has fewer than two frames.
+  public let pooledPerShard: [Int]
+  /// For each step the frames that have statistics, [T]: what the statistics of groups are weighted by.
+  public let pooledOfStep: [Int]
+  /// Frames that have statistics over all steps.
+  public let pooledTotal: Int
   /// All frames.
   public let total: Int
 
@@ -71,8 +75,17 @@ public struct FrameCounts: Sendable {
     ofStep = (0..<steps).map { t in (0..<groups.shards).map { perStep[$0 * steps + t] } }
     groupPerStep = groups.local.map { shard in (0..<steps).map { count(groups.group(of: shard), $0) } }
     groupTotal = groupPerStep.map { $0.reduce(0, +) }
-    weighedPerStep = (0..<steps).map { t in groups.groups.map { count($0, t) }.filter { $0 > 1 }.reduce(0, +) }
-    weighedTotal = groups.groups.map { g in (0..<steps).reduce(0) { $0 + count(g, $1) } }.filter { $0 > 1 }.reduce(0, +)
+    var pooledPerStep = perStep, pooledPerShard = perShard
+    for group in groups.groups {
+      for t in 0..<steps where count(group, t) < 2 {
+        for shard in group { pooledPerStep[shard * steps + t] = 0 }
+      }
+      if (0..<steps).reduce(0, { $0 + count(group, $1) }) < 2 { for shard in group { pooledPerShard[shard] = 0 } }
+    }
+    self.pooledPerStep = pooledPerStep
+    self.pooledPerShard = pooledPerShard
+    pooledOfStep = (0..<steps).map { t in (0..<groups.shards).reduce(0) { $0 + pooledPerStep[$1 * steps + t] } }
+    pooledTotal = pooledPerShard.reduce(0, +)
     total = perStep.reduce(0, +)
   }
 }

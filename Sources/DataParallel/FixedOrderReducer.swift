@@ -1,0 +1,146 @@
+import MPI
+import Tensors
+
+/// An element type that the kernels compute with and MPI carries.
+public typealias CommunicableScalar = Scalar & MPIDatatype
+
+/// Sums one vector over all shards of all ranks, without blocking, along the fixed `ReductionTree`: the result has the same bits on every
+/// number of ranks. n is the vector's length, P the number of ranks.
+///
+/// Every rank gets chunk `rank` of all partial sums, adds them in the order of the tree, and the chunks are gathered again: the traffic of a ring
+/// with one order of addition. A reducer has a communicator of its own, because ranks advance theirs at different times.
+public final class FixedOrderReducer<S: CommunicableScalar> {
+  private enum Phase { case idle, scattering, gathering }
+
+  /// Nil where there is no other rank.
+  private let communicator: Communicator?
+  private let capacity: Int
+  private let reproducible: Bool
+  private let sums: PartialSums
+  /// Chunks received from other ranks, [remote partial sums × chunk].
+  private let scratch: VectorView<S>
+  private let slots: [PendingSlot]
+
+  private var phase = Phase.idle
+  private var schedule: ReductionSchedule?
+  private var partials: [VectorView<S>] = []
+  private var result: VectorView<S>
+
+  /// Seconds spent in `wait()` so far.
+  public private(set) var secondsWaited = 0.0
+
+  /// Allocates all memory for vectors of up to `capacity` elements. All ranks call it together.
+  /// - reproducible: false leaves the order of addition over ranks to the MPI library.
+  /// - Throws: `MPIError`.
+  public init(communicator: Communicator, layout: ShardLayout, capacity: Int, reproducible: Bool = true) throws(MPIError) {
+    precondition(layout.ranks == communicator.size, "a layout for \(layout.ranks) ranks among \(communicator.size)")
+    precondition(capacity >= 0, "negative capacity")
+    sums = PartialSums(layout: layout, rank: communicator.rank)
+    let largest = chunks(of: capacity, ranks: layout.ranks).map(\.count).max() ?? 0
+    scratch = VectorView(zeros: reproducible ? sums.remote * (largest + 15) / 16 * 16 : 0)
+    slots = (0..<sums.rounds).map { _ in PendingSlot() }
+    result = scratch[0..<0]
+    self.capacity = capacity
+    self.reproducible = reproducible
+    self.communicator = communicator.size > 1 ? try communicator.duplicate() : nil
+  }
+
+  /// A reducer that goes away in flight does so on the way out of a failed run: what MPI may still write to is then never released.
+  deinit {
+    for slot in slots { slot.abandon() }
+  }
+
+  /// Whether a reduction is under way.
+  public var isInFlight: Bool { phase != .idle }
+
+  /// Starts the sum over all shards. All ranks call it with the same n.
+  /// - partials: this rank's maximal subtrees (`AccumulationPlan.subtrees`), in order, [n] each. They are scratch memory until the end, and
+  ///   hold nothing of use afterwards.
+  /// - result: [n], written; may be one of `partials`.
+  /// - Throws: `MPIError`.
+  public func start(partials: [VectorView<S>], result: VectorView<S>) throws(MPIError) {
+    precondition(phase == .idle, "a reduction is under way")
+    precondition(partials.count == sums.local.count, "\(partials.count) partial sums where the rank has \(sums.local.count)")
+    precondition(partials.allSatisfy { $0.count == result.count }, "partial sums of another length")
+    precondition(result.count <= capacity, "\(result.count) elements for a capacity of \(capacity)")
+    if result.count == 0 { return }
+    guard let communicator else { return result.become(partials[0]) }
+    self.partials = partials
+    self.result = result
+    if reproducible { try startScatter(communicator) } else { try startAllReduce(communicator) }
+  }
+
+  /// Moves the reduction along without blocking; true when none is under way any more.
+  /// - Throws: `MPIError`.
+  public func poll() throws(MPIError) -> Bool {
+    if phase == .idle { return true }
+    for slot in slots {
+      guard try slot.isDone() else { return false }
+    }
+    if phase == .scattering {
+      try combineAndGather()
+      return false
+    }
+    finish()
+    return true
+  }
+
+  /// Waits for the end of the reduction.
+  /// - Throws: `MPIError`.
+  public func wait() throws(MPIError) {
+    secondsWaited += try waiting { () throws(MPIError) in try self.poll() }
+  }
+
+  private func startScatter(_ communicator: Communicator) throws(MPIError) {
+    let schedule = try self.schedule(for: result.count)
+    phase = .scattering
+    for (k, round) in schedule.rounds.enumerated() {
+      // A rank with fewer partial sums than others sends nothing in the last rounds.
+      slots[k].pending = try communicator.startAllToAllV(
+        partials[min(k, partials.count - 1)], blocks: round.send, into: scratch, blocks: round.receive)
+    }
+  }
+
+  /// Adds up this rank's chunk in the order of the tree and starts collecting the chunks of all ranks.
+  private func combineAndGather() throws(MPIError) {
+    guard let schedule, let communicator else { preconditionFailure("no exchange is under way") }
+    for merge in sums.merges { value(merge.into, schedule.chunk).add(value(merge.from, schedule.chunk)) }
+    result[schedule.chunk].become(value(0, schedule.chunk))
+    phase = .gathering
+    slots[0].pending = try communicator.startAllGatherV(inPlace: result, blocks: schedule.chunks)
+  }
+
+  /// This rank's chunk of a partial sum: in the caller's memory for those of this rank, else where it was received.
+  private func value(_ number: Int, _ chunk: Range<Int>) -> VectorView<S> {
+    guard let place = sums.place(number) else { return partials[number - sums.local.lowerBound][chunk] }
+    return scratch[place * chunk.count..<(place + 1) * chunk.count]
+  }
+
+  private func startAllReduce(_ communicator: Communicator) throws(MPIError) {
+    for partial in partials.dropFirst() { partials[0].add(partial) }
+    result.become(partials[0])
+    phase = .gathering
+    slots[0].pending = try communicator.startAllReduce(result, .sum)
+  }
+
+  private func finish() {
+    phase = .idle
+    partials.removeAll(keepingCapacity: true)
+    result = scratch[0..<0]
+  }
+
+  /// The exchange for n elements; made anew only when n has changed.
+  private func schedule(for count: Int) throws(MPIError) -> ReductionSchedule {
+    if let schedule, schedule.count == count { return schedule }
+    let schedule = try ReductionSchedule(count: count, partials: sums)
+    self.schedule = schedule
+    return schedule
+  }
+}
+
+extension VectorView {
+  /// Copies `source` unless it is this very memory.
+  func become(_ source: VectorView) {
+    if unsafe pointer != source.pointer { copy(from: source) }
+  }
+}

@@ -1,0 +1,63 @@
+import COpenMPI
+import Glibc
+import Tensors
+
+/// A group of ranks that communicate with each other and with nobody else.
+///
+/// Every rank of the group must make the same calls in the same order. A communicator lives until MPI ends: releasing one is a collective
+/// operation, and those have no place in a destructor.
+@safe
+public final class Communicator {
+  /// Invariant: a valid handle until MPI is finalised.
+  let raw: MPI_Comm
+  /// Number of this process in the group, from 0.
+  public let rank: Int
+  /// Number of ranks in the group.
+  public let size: Int
+  /// Longest message of a broadcast or an all-reduce, in elements: longer vectors are cut, the same way on all ranks. By default well within
+  /// MPI's 32-bit counts.
+  public var longestMessage = 1 << 30 {
+    didSet { precondition(longestMessage >= 1 && longestMessage <= Int(Int32.max), "messages of \(longestMessage) elements") }
+  }
+
+  init(raw: MPI_Comm) throws(MPIError) {
+    var rank: Int32 = 0
+    var size: Int32 = 0
+    try check(unsafe MPI_Comm_rank(raw, &rank), "MPI_Comm_rank", rank: nil)
+    try check(unsafe MPI_Comm_size(raw, &size), "MPI_Comm_size", rank: Int(rank))
+    unsafe self.raw = raw
+    self.rank = Int(rank)
+    self.size = Int(size)
+  }
+
+  /// The same ranks with an order of calls of its own. All ranks call it together.
+  /// - Throws: `MPIError`.
+  public func duplicate() throws(MPIError) -> Communicator {
+    var copy = unsafe lockstep_mpi_comm_null()
+    try check(unsafe MPI_Comm_dup(raw, &copy), "MPI_Comm_dup", rank: rank)
+    return try unsafe Communicator(raw: copy!)
+  }
+
+  /// Returns when all ranks have called it.
+  /// - Throws: `MPIError`.
+  public func barrier() throws(MPIError) {
+    try check(unsafe MPI_Barrier(raw), "MPI_Barrier", rank: rank)
+  }
+
+  /// Stops every rank of the job at once; the job ends with `code`.
+  public func abort(code: Int32) -> Never {
+    lockstep_flush_streams()
+    _ = unsafe MPI_Abort(raw, code)
+    exit(code)
+  }
+
+  /// Name of the host that this rank runs on.
+  public var hostName: String {
+    unsafe textFromMPI(capacity: Int(MPI_MAX_PROCESSOR_NAME)) { unsafe MPI_Get_processor_name($0, $1) } ?? "unknown"
+  }
+
+  /// Name and version of the MPI library.
+  public var libraryVersion: String {
+    unsafe textFromMPI(capacity: Int(MPI_MAX_LIBRARY_VERSION_STRING)) { unsafe MPI_Get_library_version($0, $1) } ?? "unknown"
+  }
+}

@@ -1,0 +1,22 @@
+import Tensors
+
+extension SequenceModel {
+  /// The first place, in the order of computation, that holds a value which is not finite after a pass: a parameter tensor of a layer, or the layer's
+  /// activations; nil if all are finite.
+  public func firstNotFinite(_ workspace: ModelWorkspace<S>, steps: Int) -> String? {
+    func bad(_ prefix: String) -> String? {
+      for slice in layout.tensors where slice.name.hasPrefix(prefix) && parameters[slice.range].firstNotFinite != nil {
+        return slice.name
+      }
+      return nil
+    }
+    if let name = bad("embedding.") { return name }
+    for layer in layers {
+      if let name = bad(layer.prefix) { return name }
+      for w in workspace.layers[layer.index] where w.output(steps: steps).vector.firstNotFinite != nil {
+        return "the outputs of " + layer.prefix.dropLast()
+      }
+    }
+    return bad("output.") ?? nil
+  }
+}

@@ -1,0 +1,111 @@
+import Glibc
+
+/// An open file: whole reads and writes with typed errors. It is closed when the value goes away.
+package struct PosixFile: ~Copyable {
+  /// How a file is opened.
+  package enum Mode {
+    /// An existing file, to read.
+    case read
+    /// A new file, to write; one that exists is an error.
+    case create
+    /// A file to read and write at its end; made if there is none.
+    case append
+
+    var flags: Int32 {
+      switch self {
+      case .read: O_RDONLY | O_CLOEXEC
+      case .create: O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
+      case .append: O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC
+      }
+    }
+  }
+
+  /// The path that it was opened with.
+  package let path: String
+  private let system: FileSystem
+  /// Invariant: an open descriptor that nothing else closes, or -1 after `close`.
+  private var descriptor: Int32
+
+  /// Opens `path`.
+  package init(_ path: String, _ mode: Mode, system: FileSystem = FileSystem()) throws(FileError) {
+    let descriptor = try system.call(mode == .create ? .create : .open, path) {
+      Int(unsafe open(path, mode.flags, 0o666))
+    }
+    self.path = path
+    self.system = system
+    self.descriptor = Int32(descriptor)
+  }
+
+  deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
+
+  /// Size in bytes, and whether it is an ordinary file (a device has no size).
+  package func status() throws(FileError) -> (bytes: Int, isRegular: Bool) {
+    var status = stat()
+    try system.call(.status, path) { Int(unsafe fstat(descriptor, &status)) }
+    return (Int(status.st_size), status.st_mode & S_IFMT == S_IFREG)
+  }
+
+  /// Writes all of `bytes` at the current position; what a short write leaves is written by further calls.
+  package func write(_ bytes: RawSpan) throws(FileError) {
+    var done = 0
+    while done < bytes.byteCount {
+      let rest = bytes.extracting(done..<bytes.byteCount)
+      let count = try system.call(.write, path) {
+        unsafe rest.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+      }
+      // A file that takes nothing and reports nothing would make this a loop without end.
+      if count == 0 { throw FileError(.write, path, code: EIO) }
+      done += count
+    }
+  }
+
+  /// Fills `bytes` from `offset` on, as far as the file reaches.
+  /// - Returns: bytes read; fewer than asked for only at the file's end.
+  package func read(into bytes: inout MutableRawSpan, at offset: Int) throws(FileError) -> Int {
+    var done = 0
+    let total = bytes.byteCount
+    while done < total {
+      let count = try system.call(.read, path) {
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+          unsafe pread(descriptor, buffer.baseAddress! + done, total - done, off_t(offset + done))
+        }
+      }
+      if count == 0 { break }
+      done += count
+    }
+    return done
+  }
+
+  /// Fills `buffer` from `offset` on, as far as the file reaches.
+  /// - Returns: bytes read; fewer than the buffer holds only at the file's end.
+  package func read(into buffer: inout [UInt8], at offset: Int) throws(FileError) -> Int {
+    var span = buffer.mutableSpan
+    // A file's bytes are valid bytes whatever they are.
+    var bytes = unsafe span.mutableBytes
+    return try read(into: &bytes, at: offset)
+  }
+
+  /// Cuts the file to `bytes`.
+  package func truncate(to bytes: Int) throws(FileError) {
+    try system.call(.truncate, path) { Int(ftruncate(descriptor, off_t(bytes))) }
+  }
+
+  /// Waits until the content is on the disk.
+  package func synchronize() throws(FileError) {
+    try system.call(.synchronize, path) { Int(fsync(descriptor)) }
+  }
+
+  /// Asks the system to forget its cached copy of the content, so that the next read comes from the disk. Advice: it cannot fail.
+  package func dropCache() { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) }
+
+  /// Closes the file; some file systems report a failed write only here.
+  package mutating func close() throws(FileError) {
+    let closing = descriptor
+    descriptor = -1
+    // On Linux the descriptor is gone even when `close` was interrupted, so it is never closed a second time.
+    try system.call(.close, path) {
+      let result = Glibc.close(closing)
+      return result < 0 && errno == EINTR ? 0 : Int(result)
+    }
+  }
+}

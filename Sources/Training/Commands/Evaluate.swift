@@ -1,0 +1,66 @@
+import MPI
+import NeuralNetwork
+import Tensors
+
+/// `lockstep evaluate`: the loss of a checkpoint on its validation data, or on other data.
+/// - path: a checkpoint, a link to one, or a run directory.
+/// - dataPath: a text file in place of the validation data.
+public func evaluate(
+  checkpoint path: String, dataPath: String?, overrides: [String], world: Communicator, console: Console
+) throws -> ExitCode {
+  BLAS.setThreads(1)
+  let checkpoint = try world.agree { world.rank == 0 ? try CheckpointStore.open(path: path) : nil }
+  let parts = try world.agree { (state: checkpoint?.state.encoded(), vocabulary: try checkpoint?.bytes(of: "vocabulary.json")) }
+  let state = try CheckpointState(decoding: try world.broadcast(bytes: parts.state, root: 0), path: path)
+  let vocabulary = try world.broadcast(bytes: parts.vocabulary, root: 0)
+
+  var configuration = try world.agree {
+    try TrainingConfiguration(yaml: state.configuration, file: "\(path): configuration", overrides: overrides)
+  }
+  if let dataPath { configuration.data.validation = .text(path: dataPath) }
+  configuration = try configuration.resolved(rankCount: world.size)
+  try configuration.checkSupported()
+  let context = try RankContext(world: world, configuration)
+  let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population
+    && configuration.normalization.placement != .none
+  let data = try LanguageModelData(
+    configuration, context: context, vocabulary: vocabulary, readsTraining: needsPopulation)
+  let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: data.vocabulary.count))
+  try loadModel(model, checkpoint, state, configuration, world: world)
+  if needsPopulation {
+    let windows = min(configuration.evaluation.populationBatches ?? .max, data.windows)
+    try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(windows: windows)
+  }
+  guard let text = try data.evaluationText(configuration.data.validation, configuration, context) else { return .success }
+  let result = try Evaluator(model: model, context: context, text: text, steps: configuration.training.unrollSteps).run()
+  console.print(
+    "\(text.path): loss \(result.loss) nats, perplexity \(result.perplexity), \(result.frames) tokens (step \(state.step))")
+  return .success
+}
+
+/// Reads weights and the kind of statistics that evaluation asks for, on rank 0, and sends them to all.
+private func loadModel(
+  _ model: SequenceModel<Float>, _ checkpoint: Checkpoint?, _ state: CheckpointState, _ configuration: TrainingConfiguration,
+  world: Communicator
+) throws {
+  try world.agree {
+    guard let checkpoint else { return }
+    _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
+    let tensors = try checkpoint.training()
+    for tensor in model.runningTensors { try tensors.read(tensor.name, into: tensor.values) }
+  }
+  try broadcast(model, world: world)
+  model.restoreRunningSteps(state.runningSteps)
+  if configuration.evaluation.statistics == .running { model.useRunningStatistics() }
+}
+
+/// Sends rank 0's parameters and statistics to all ranks.
+func broadcast(_ model: SequenceModel<Float>, world: Communicator) throws {
+  try world.broadcast(model.parameters, root: 0)
+  for normalization in model.normalizations {
+    for statistics in [normalization.running, normalization.evaluation] {
+      try world.broadcast(statistics.mean.vector, root: 0)
+      try world.broadcast(statistics.variance.vector, root: 0)
+    }
+  }
+}

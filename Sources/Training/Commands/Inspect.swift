@@ -1,0 +1,72 @@
+/// `lockstep inspect`: what a configuration, tensor file, checkpoint or run holds.
+/// - Throws: what is wrong with the file, or that it is none of these.
+public func inspect(_ path: String, console: Console) throws {
+  let system = FileSystem()
+  guard let kind = try system.kind(path, followingLinks: true) else {
+    throw UsageError(description: "\(path): no such file or directory")
+  }
+  if kind == .directory {
+    let isCheckpoint = try system.kind("\(path)/\(CheckpointLayout.state)", followingLinks: true) != nil
+    let isRun = try RunDirectory(path: path).holdsRun()
+    if isCheckpoint { return try inspectCheckpoint(path, console) }
+    if isRun { return try inspectRun(path, console) }
+    throw UsageError(description: "\(path): a directory that is neither a checkpoint nor a run")
+  }
+  if path.hasSuffix(".safetensors") { return try inspectTensors(path, console) }
+  if path.hasSuffix(".yaml") || path.hasSuffix(".yml") {
+    let configuration = try TrainingConfiguration.load(path: path, overrides: [])
+    return console.printRaw(configuration.yaml())
+  }
+  throw UsageError(
+    description: "\(path): not a file that inspect knows; it reads configurations (.yaml), tensors (.safetensors), checkpoints and runs")
+}
+
+private func inspectTensors(_ path: String, _ console: Console) throws {
+  let file = try SafetensorsFile(path)
+  var total = 0
+  for tensor in file.tensors {
+    console.print("\(tensor.name)  \(tensor.elementType.rawValue) \(tensor.shape)")
+    total += tensor.count
+  }
+  console.print("\(file.tensors.count) tensors, \(total) values, checksum \(try Checksum(ofFile: path))")
+}
+
+private func inspectCheckpoint(_ path: String, _ console: Console) throws {
+  let checkpoint = try Checkpoint(verifying: path), state = checkpoint.state
+  console.print("checkpoint of step \(state.step), epoch \(state.epoch), window \(state.position); every checksum is right")
+  console.print("written by Lockstep \(state.programVersion); \(state.shards) shards, seed \(state.seed), \(state.frames) frames trained on")
+  if let validation = state.validation {
+    console.print(
+      "validation loss \(validation.loss), perplexity \(exponential(validation.loss)); best \(validation.bestLoss) at step \(validation.bestStep)")
+  }
+  console.print("statistics for evaluation: \(state.statistics.rawValue)")
+  for (name, record) in state.files.sorted(by: { $0.key < $1.key }) {
+    console.print("\(name)  \(record.bytes) bytes, checksum \(record.checksum)")
+  }
+  for name in [CheckpointLayout.model, CheckpointLayout.training] { try inspectTensors("\(path)/\(name)", console) }
+}
+
+private func inspectRun(_ path: String, _ console: Console) throws {
+  let directory = RunDirectory(path: path)
+  if try FileSystem().kind(directory.metricsPath, followingLinks: true) != nil {
+    var reader = try MetricsReader(path: directory.metricsPath)
+    var counts: [String: Int] = [:], last: [String: MetricsEvent] = [:]
+    while let event = try reader.next() {
+      counts[event.kind, default: 0] += 1
+      last[event.kind] = event
+    }
+    for (kind, count) in counts.sorted(by: { $0.key < $1.key }) {
+      console.print("\(count) × \(kind), the last: \(last[kind]?.line ?? "")")
+    }
+  }
+  for step in try directory.store.steps() {
+    do throws(CheckpointError) {
+      _ = try Checkpoint(verifying: directory.store.path(step: step))
+      console.print("checkpoint \(step): whole")
+    } catch {
+      console.print("checkpoint \(step): \(error)")
+    }
+  }
+  if let latest = try directory.store.latestStep() { console.print("latest: step \(latest)") }
+  if let best = try directory.store.bestStep() { console.print("best: step \(best)") }
+}

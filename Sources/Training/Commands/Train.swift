@@ -1,0 +1,170 @@
+import MPI
+import NeuralNetwork
+import Tensors
+
+/// `lockstep train`: trains the model of a configuration on all ranks of `world`.
+/// - Throws: on every rank the same error where ranks can agree on it.
+public func train(_ request: TrainRequest, world: Communicator, console: Console) throws -> ExitCode {
+  Signals.catchAll()
+  BLAS.setThreads(1)
+  let directory = request.directory
+  let requested = try loadConfiguration(request, world: world)
+  let found = try findRun(request, directory, world: world, console: console)
+  let configuration = try resolve(requested, found.state, world: world)
+  try configuration.checkSupported()
+  if let state = found.state { try checkContinuation(of: state, configuration, console: console) }
+
+  let context = try RankContext(world: world, configuration)
+  let data = try LanguageModelData(configuration, context: context, vocabulary: found.vocabulary)
+  guard let validationText = try data.evaluationText(configuration.data.validation, configuration, context) else {
+    throw UsageError(description: "data.validation is missing")
+  }
+  let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: data.vocabulary.count))
+  try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
+  let journal = try openJournal(directory, configuration, world: world)
+  let trainer = try Trainer(
+    configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
+    console: console, validationText: validationText)
+  try journal.write("start", try startFields(configuration, model, context, data))
+  announce(configuration, model, context, data, console)
+  if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }
+  return try trainer.run()
+}
+
+/// Reads a configuration on rank 0 and sends it to all ranks, so that all have the same.
+func loadConfiguration(_ request: TrainRequest, world: Communicator) throws -> TrainingConfiguration {
+  let yaml = try world.agree {
+    world.rank == 0 ? try TrainingConfiguration.load(path: request.configuration, overrides: request.overrides).yaml() : ""
+  }
+  let bytes = try world.broadcast(bytes: world.rank == 0 ? Array(yaml.utf8) : nil, root: 0)
+  return try TrainingConfiguration(yaml: String(decoding: bytes, as: UTF8.self), file: request.configuration, overrides: [])
+}
+
+/// What a run directory holds of a run that is to go on.
+private struct FoundRun {
+  /// The state to go on from, on all ranks; nil for a new run.
+  var state: CheckpointState?
+  /// On rank 0 the checkpoint.
+  var checkpoint: Checkpoint?
+  /// The vocabulary of the checkpoint, on all ranks.
+  var vocabulary: [UInt8]?
+}
+
+/// Prepares the run directory on rank 0 and finds the newest checkpoint that is whole.
+private func findRun(
+  _ request: TrainRequest, _ directory: RunDirectory, world: Communicator, console: Console
+) throws -> FoundRun {
+  let checkpoint = try world.agree { () -> Checkpoint? in
+    guard world.rank == 0 else { return nil }
+    let holdsRun = try directory.holdsRun()
+    if holdsRun && !request.resume {
+      throw UsageError(
+        description: "\(directory.path) holds a run already; go on with it by --resume, or name another --run-directory")
+    }
+    try directory.create()
+    for name in try directory.store.prepareForWriting() { console.warn("cleared \(name), left by a run that was killed") }
+    guard request.resume else { return nil }
+    let (checkpoint, skipped) = try directory.store.newestValid()
+    for skip in skipped { console.warn("passed over a checkpoint: \(skip.reason)") }
+    if checkpoint == nil, let damaged = skipped.first { throw damaged.reason }
+    return checkpoint
+  }
+  let isThere = try world.broadcast(bytes: world.rank == 0 ? [checkpoint == nil ? 0 : 1] : nil, root: 0)[0] == 1
+  guard isThere else { return FoundRun() }
+  let parts = try world.agree {
+    (state: checkpoint?.state.encoded(), vocabulary: try checkpoint?.bytes(of: "vocabulary.json"))
+  }
+  let state = try world.broadcast(bytes: parts.state, root: 0)
+  let vocabulary = try world.broadcast(bytes: parts.vocabulary, root: 0)
+  return FoundRun(
+    state: try CheckpointState(decoding: state, path: directory.path), checkpoint: checkpoint, vocabulary: vocabulary)
+}
+
+/// Fills in what depends on the number of ranks; a run that goes on keeps its number of shards.
+private func resolve(
+  _ requested: TrainingConfiguration, _ state: CheckpointState?, world: Communicator
+) throws -> TrainingConfiguration {
+  var configuration = requested
+  if configuration.training.shards == nil, let state { configuration.training.shards = state.shards }
+  return try configuration.resolved(rankCount: world.size)
+}
+
+/// Refuses to go on with another model, other data or another order of it, and says what else has changed.
+private func checkContinuation(
+  of state: CheckpointState, _ configuration: TrainingConfiguration, console: Console
+) throws {
+  let before = try TrainingConfiguration(yaml: state.configuration, file: "the checkpoint's configuration", overrides: [])
+  let free = ["evaluation.", "checkpoint.", "communication.", "training.epochs", "training.maximum_steps", "data.validation", "data.test", "data.train"]
+  for difference in configuration.differences(from: before) {
+    let (old, new) = (difference.old ?? "absent", difference.new ?? "absent")
+    if free.contains(where: { difference.key.hasPrefix($0) }) { continue }
+    if difference.key.hasPrefix("optimizer.") && difference.key != "optimizer.method" && difference.key != "optimizer.momentum" {
+      console.warn("\(difference.key) is \(new), and was \(old) before")
+      continue
+    }
+    throw UsageError(
+      description: "\(difference.key) is \(new), but the run began with \(old); a run goes on only with the same")
+  }
+}
+
+private func setInitialWeights(
+  _ model: SequenceModel<Float>, _ configuration: TrainingConfiguration, _ request: TrainRequest, isNew: Bool, world: Communicator
+) throws {
+  guard isNew else { return }
+  try world.agree {
+    guard world.rank == 0 else { return }
+    if let file = request.initializeFrom {
+      let statistics = model.evaluationTensors
+      let absent = try SafetensorsFile(file).read(
+        into: model.parameterTensors + statistics, optional: Set(statistics.map(\.name)))
+      if absent.isEmpty { model.useEvaluationStatisticsAsRunning() }
+    } else {
+      model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
+    }
+  }
+}
+
+private func openJournal(
+  _ directory: RunDirectory, _ configuration: TrainingConfiguration, world: Communicator
+) throws -> Journal {
+  try world.agree {
+    if world.rank == 0 { try directory.write(configuration) }
+    return try Journal(path: world.rank == 0 ? directory.metricsPath : nil)
+  }
+}
+
+private func startFields(
+  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: LanguageModelData
+) throws -> [JSONField] {
+  let world = context.world
+  func perRank(_ value: String) throws -> JSONValue {
+    .array(try world.allGather(bytes: Array(value.utf8)).map { .string(String(decoding: $0, as: UTF8.self)) })
+  }
+  return [
+    JSONField("version", .string(Version.current)), JSONField("ranks", .integer(world.size)),
+    JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", try perRank(world.hostName)),
+    JSONField("blas", .string(BLAS.version)), JSONField("blas_core", try perRank(BLAS.coreType)),
+    JSONField("kernels", try perRank(VectorKernels.instructionSet)), JSONField("mpi", .string(world.libraryVersion)),
+    JSONField("parameters", .integer(model.layout.parameterCount)), JSONField("vocabulary", .integer(data.vocabulary.count)),
+    JSONField("tokens", .integer(data.tokenCount)), JSONField("windows", .integer(data.windows)),
+  ]
+}
+
+private func announce(
+  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: LanguageModelData,
+  _ console: Console
+) {
+  let ranks = context.world.size, shards = context.layout.shards, n = configuration.normalization
+  console.print(
+    "Lockstep \(Version.current): \(ranks) rank\(ranks == 1 ? "" : "s"), \(shards) shard\(shards == 1 ? "" : "s"); "
+      + "\(configuration.model.layers) × \(configuration.model.hiddenSize) \(configuration.model.cell.rawValue), normalisation "
+      + "\(n.placement.rawValue)\(n.placement == .none ? "" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")
+  console.print(
+    "\(data.tokenCount) training tokens, vocabulary \(data.vocabulary.count), \(data.windows) windows of "
+      + "\(configuration.training.unrollSteps) × \(configuration.training.batchSize) an epoch.")
+  console.print("BLAS kernels \(BLAS.coreType), vector kernels \(VectorKernels.instructionSet).")
+  if n.placement != .none && n.statistics == .sequence {
+    console.warn(
+      "with statistics: sequence, later words of a window enter the statistics of earlier ones in training (never in evaluation)")
+  }
+}

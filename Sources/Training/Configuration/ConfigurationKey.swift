@@ -1,0 +1,57 @@
+/// One key of the configuration: the only place that knows its name, its type, what it allows and what it means.
+struct ConfigurationKey: Sendable {
+  /// Dotted: `model.hidden_size`.
+  let path: String
+  /// The only task that has the key; nil: both have it.
+  let task: TrainingConfiguration.Task?
+  let isRequired: Bool
+  /// The fields of a value that is, or may be, a mapping.
+  let fields: [String]
+  let allowed: String
+  /// For the reference: what the key decides.
+  let meaning: String
+  let read: @Sendable (TrainingConfiguration) -> ConfigurationValue
+  let write: @Sendable (inout TrainingConfiguration, ConfigurationValue) throws(ConfigurationMismatch) -> Void
+
+  init<T>(
+    _ path: String, _ property: any WritableKeyPath<TrainingConfiguration, T> & Sendable, _ codec: ConfigurationCodec<T>,
+    _ meaning: String, task: TrainingConfiguration.Task? = nil, isRequired: Bool = false, fields: [String] = []
+  ) {
+    self.path = path
+    self.task = task
+    self.isRequired = isRequired
+    self.fields = fields
+    self.allowed = codec.allowed
+    self.meaning = meaning
+    self.read = { codec.encode($0[keyPath: property]) }
+    self.write = { configuration, value throws(ConfigurationMismatch) in
+      configuration[keyPath: property] = try codec.decode(value)
+    }
+  }
+
+  /// The part before the dot; nil for a key at the top.
+  var section: String? {
+    path.contains(".") ? path.split(separator: ".").first.map(String.init) : nil
+  }
+
+  /// The part after the dot.
+  var name: String { path.split(separator: ".").last.map(String.init) ?? path }
+
+  func belongs(to task: TrainingConfiguration.Task) -> Bool { self.task == nil || self.task == task }
+}
+
+/// The least number of insertions, deletions and substitutions that turn one text into the other (Levenshtein 1966).
+/// Only the first 64 scalars of each count: keys are shorter, and what is not a key may be of any length.
+func editDistance(_ first: String, _ second: String) -> Int {
+  let a = Array(first.unicodeScalars.prefix(64))
+  let b = Array(second.unicodeScalars.prefix(64))
+  var previous = Array(0...b.count)
+  for i in a.indices {
+    var current = [i + 1]
+    for j in b.indices {
+      current.append(min(previous[j + 1] + 1, current[j] + 1, previous[j] + (a[i] == b[j] ? 0 : 1)))
+    }
+    previous = current
+  }
+  return previous[b.count]
+}

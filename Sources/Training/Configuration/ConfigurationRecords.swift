@@ -1,0 +1,97 @@
+// Codecs of the values that are small mappings: {group: k}, {factor: f, after: k}, {features: a, labels: b}.
+
+extension ConfigurationCodec where T == TrainingConfiguration.Scope {
+  static var scope: Self {
+    let shards = ConfigurationCodec<Int>.integer(1...unboundedCount)
+    return Self(
+      allowed: "local, global or {group: k} with k ≥ 1",
+      encode: {
+        switch $0 {
+        case .local: .text("local")
+        case .global: .text("global")
+        case .group(let count): .record([.init(name: "group", value: shards.encode(count))])
+        }
+      },
+      decode: { value throws(ConfigurationMismatch) in
+        switch value {
+        case .text("local"): return .local
+        case .text("global"): return .global
+        case .text: throw .outOfRange(value)
+        default: return .group(try Record(value, of: ["group"]).field("group", shards))
+        }
+      })
+  }
+}
+
+extension ConfigurationCodec where T == TrainingConfiguration.Decay {
+  static var decay: Self {
+    let factor = ConfigurationCodec<Double>.number(over: 0)
+    let after = ConfigurationCodec<Int>.integer(0...unboundedCount)
+    return Self(
+      allowed: "{factor: f, after: k} with f > 0 and k ≥ 0",
+      encode: {
+        .record([
+          .init(name: "factor", value: factor.encode($0.factor)), .init(name: "after", value: after.encode($0.after)),
+        ])
+      },
+      decode: { value throws(ConfigurationMismatch) in
+        let record = try Record(value, of: ["factor", "after"])
+        return .init(factor: try record.field("factor", factor), after: try record.field("after", after))
+      })
+  }
+}
+
+extension ConfigurationCodec where T == TrainingConfiguration.Source {
+  /// Both forms; that the form suits the task is a rule across keys.
+  static var source: Self {
+    let path = ConfigurationCodec<String>.path
+    return Self(
+      allowed: "a path (language-model) or {features: PATH, labels: PATH} (frame-classification)",
+      encode: {
+        switch $0 {
+        case .text(let text): path.encode(text)
+        case .frames(let features, let labels):
+          .record([
+            .init(name: "features", value: path.encode(features)), .init(name: "labels", value: path.encode(labels)),
+          ])
+        }
+      },
+      decode: { value throws(ConfigurationMismatch) in
+        guard case .record = value else { return .text(path: try path.decode(value)) }
+        let record = try Record(value, of: ["features", "labels"])
+        return .frames(
+          features: try record.field("features", path), labels: try record.field("labels", path))
+      })
+  }
+}
+
+/// A mapping with exactly the fields that are asked for.
+private struct Record {
+  private let fields: [ConfigurationValue.Field]
+
+  init(_ value: ConfigurationValue, of names: [String]) throws(ConfigurationMismatch) {
+    guard case .record(let fields) = value else { throw .wrongType(value) }
+    for field in fields where !names.contains(field.name) {
+      let nearest = names.min { editDistance($0, field.name) < editDistance($1, field.name) }
+      throw ConfigurationMismatch(
+        reason: .unknownKey, field: field.name, line: field.line, found: "unknown key", nearestField: nearest)
+    }
+    for name in names where !fields.contains(where: { $0.name == name }) {
+      throw ConfigurationMismatch(reason: .missingKey, field: name, found: "missing")
+    }
+    self.fields = fields
+  }
+
+  func field<T>(_ name: String, _ codec: ConfigurationCodec<T>) throws(ConfigurationMismatch) -> T {
+    let field = fields.first { $0.name == name }!  // The initializer made sure of it.
+    do {
+      return try codec.decode(field.value)
+    } catch {
+      var mismatch = error
+      mismatch.field = name
+      mismatch.line = field.line
+      mismatch.allowed = mismatch.allowed ?? codec.allowed
+      throw mismatch
+    }
+  }
+}

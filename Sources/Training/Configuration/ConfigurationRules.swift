@@ -1,0 +1,130 @@
+/// Where each key that was set stands last.
+struct ConfigurationOrigins {
+  private var file: String?
+  private var places: [String: ConfigurationDocument.Place] = [:]
+
+  /// Of a configuration that is in memory only.
+  init() {}
+
+  init(_ document: ConfigurationDocument) {
+    file = document.file
+    for assignment in document.assignments { places[assignment.key.path] = assignment.place }
+  }
+
+  /// An error about keys that do not go together, at the first of them that was set: by an override, if one was.
+  func error(
+    _ keys: [String], _ found: String, allowed: String, reason: ConfigurationError.Reason = .conflict
+  ) -> ConfigurationError {
+    var result = ConfigurationError(reason, file: file, key: keys.first, found: found, allowed: allowed)
+    let known = keys.compactMap { places[$0] }
+    let isOverride: (ConfigurationDocument.Place) -> Bool = { if case .override = $0 { true } else { false } }
+    switch known.first(where: isOverride) ?? known.first {
+    case .line(let line): result.line = line
+    case .override(let text): result.override = text
+    case nil: break
+    }
+    return result
+  }
+}
+
+// What holds between keys. Each rule says why.
+extension TrainingConfiguration {
+  func checkRules(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
+    try checkSources(origins)
+    try checkModel(origins)
+    try checkNormalization(origins)
+    try checkShards(origins)
+    if optimizer.method == .adam && optimizer.momentum != 0 {
+      throw origins.error(
+        ["optimizer.momentum", "optimizer.method"],
+        "is \(ConfigurationValue.number(optimizer.momentum).yaml), and adam keeps its own moments",
+        allowed: "0 with optimizer.method: adam")
+    }
+  }
+
+  private func checkSources(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
+    let sources = [("data.train", data.train), ("data.validation", data.validation), ("data.test", data.test)]
+    for case (let key, let source?) in sources {
+      let found = ConfigurationTable.key(key)!.read(self).spelledOut  // The three keys above are in the table.
+      switch (task, source) {
+      case (.languageModel, .frames):
+        throw origins.error(
+          [key, "task"], "found \(found)", allowed: "a path, for task language-model", reason: .wrongType)
+      case (.frameClassification, .text):
+        throw origins.error(
+          [key, "task"], "found \(found)", allowed: "{features: PATH, labels: PATH}, for task frame-classification",
+          reason: .wrongType)
+      default: break
+      }
+    }
+  }
+
+  private func checkModel(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
+    if task == .languageModel && model.bidirectional {
+      throw origins.error(
+        ["model.bidirectional", "task"], "is true: read backwards, a text shows the very token that is to be predicted",
+        allowed: "false for task language-model")
+    }
+    guard model.cell == .rnn else { return }
+    if model.peepholes != .none {
+      throw origins.error(
+        ["model.peepholes", "model.cell"], "is \(model.peepholes.rawValue), and an rnn has no gates",
+        allowed: "none with model.cell: rnn")
+    }
+    if initialization.forgetBias != 0 {
+      throw origins.error(
+        ["initialization.forget_bias", "model.cell"],
+        "is \(ConfigurationValue.number(initialization.forgetBias).yaml), and an rnn has no forget gate",
+        allowed: "0 with model.cell: rnn")
+    }
+  }
+
+  private func checkNormalization(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
+    if normalization.statistics == .sequence && normalization.placement.dependsOnRecurrence {
+      throw origins.error(
+        ["normalization.statistics", "normalization.placement"],
+        "is sequence, but with placement \(normalization.placement.rawValue) what is normalised depends on the recurrence, and statistics "
+          + "over all time steps would need steps that are not computed yet",
+        allowed: "frame")
+    }
+  }
+
+  private func checkShards(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
+    guard let shards = training.shards else { return }
+    // Utterances are dealt out, and shards may hold unequal numbers; streams of a text belong to one shard each.
+    if task == .languageModel && training.batchSize % shards != 0 {
+      throw origins.error(
+        ["training.batch_size", "training.shards"],
+        "is \(training.batchSize), which \(shards) shards cannot share equally", allowed: "a multiple of training.shards")
+    }
+    if case .group(let count) = normalization.scope, count > shards {
+      throw origins.error(
+        ["normalization.scope", "training.shards"],
+        "is {group: \(count)}, and there are \(shards) shards", allowed: "a group of at most training.shards")
+    }
+  }
+
+  /// The configuration with every `auto` replaced, as a run on so many ranks uses it.
+  /// - Throws: for more ranks than shards, a batch that the shards cannot share, and groups of more shards than there are.
+  public func resolved(rankCount: Int) throws(ConfigurationError) -> TrainingConfiguration {
+    precondition(rankCount >= 1, "a run has at least one rank")
+    var result = self
+    result.training.shards = training.shards ?? rankCount
+    if task == .languageModel { result.evaluation.streams = evaluation.streams ?? training.batchSize }
+    if let shards = training.shards, shards < rankCount {
+      throw ConfigurationError(
+        .conflict, key: "training.shards", found: "is \(shards), and \(rankCount) ranks run: every rank needs a shard",
+        allowed: "at least the number of ranks, or auto")
+    }
+    do {
+      try result.validate()
+    } catch {
+      var error = error
+      if training.shards == nil, error.reason == .conflict {
+        error.found += " (training.shards is auto: one for each of \(rankCount) ranks)"
+      }
+      throw error
+    }
+    return result
+  }
+}

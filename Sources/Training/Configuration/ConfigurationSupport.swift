@@ -1,0 +1,20 @@
+extension TrainingConfiguration {
+  /// Refuses what a configuration may say but the program does not do yet.
+  public func checkSupported() throws(ConfigurationError) {
+    if task == .frameClassification { throw unsupported("task", task.rawValue, supported: "language-model") }
+    if model.bidirectional { throw unsupported("model.bidirectional", "true", supported: "false") }
+    switch normalization.placement {
+    case .none, .input, .preactivation: break
+    case .separate, .hidden, .whitenedInput:
+      throw unsupported(
+        "normalization.placement", normalization.placement.rawValue, supported: "none, input or preactivation")
+    }
+    if communication.gradients != .float32 {
+      throw unsupported("communication.gradients", communication.gradients.rawValue, supported: "float32")
+    }
+  }
+
+  private func unsupported(_ key: String, _ value: String, supported: String) -> ConfigurationError {
+    ConfigurationError(.unsupported, key: key, found: "\(value) is not supported yet", allowed: "\(supported), for now")
+  }
+}

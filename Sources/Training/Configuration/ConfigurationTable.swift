@@ -1,0 +1,161 @@
+/// Every key, in the order in which a file lists them. Parsing, range checks, writing, messages and the reference all
+/// come from here; defaults are the initial values of `TrainingConfiguration`.
+enum ConfigurationTable {
+  private typealias Key = ConfigurationKey
+
+  static let keys: [ConfigurationKey] =
+    [task] + data + model + normalization + initialization + training + optimizer + evaluation + checkpoint
+    + communication
+
+  /// In file order.
+  static let sections: [String] = keys.reduce(into: []) { sections, key in
+    if let section = key.section, section != sections.last { sections.append(section) }
+  }
+
+  static func key(_ path: String) -> ConfigurationKey? { keys.first { $0.path == path } }
+
+  /// The known key, section or field of a record that most resembles an unknown path. What stands after the last dot counts
+  /// double, so that a key in the wrong section is found in its own.
+  static func nearest(to path: String) -> String {
+    func parts(_ path: String) -> (parent: String, name: String) {
+      guard let dot = path.lastIndex(of: ".") else { return ("", path) }
+      return (String(path[..<dot]), String(path[path.index(after: dot)...]))
+    }
+    let (parent, name) = parts(path)
+    func distance(_ candidate: String) -> Int {
+      let known = parts(candidate)
+      return 2 * editDistance(name, known.name) + min(3, editDistance(parent, known.parent))
+    }
+    let candidates = keys.map(\.path) + sections + keys.flatMap { key in key.fields.map { "\(key.path).\($0)" } }
+    return candidates.min { distance($0) < distance($1) }!
+  }
+
+  static let task = ConfigurationKey("task", \.task, .choice, "what is learned", isRequired: true)
+
+  private static let data: [ConfigurationKey] = [
+    Key("data.train", \.data.train, .source, "what is learned from", isRequired: true, fields: ["features", "labels"]),
+    Key(
+      "data.unit", \.data.unit, .choice, "what one token is; with `character`, space and newline count too", task: .languageModel),
+    Key(
+      "data.validation", \.data.validation, .source, "what decides which checkpoint is best", isRequired: true,
+      fields: ["features", "labels"]),
+    Key(
+      "data.test", \.data.test, .orNull(.source), "what the best checkpoint is measured on at the end",
+      fields: ["features", "labels"]),
+    Key(
+      "data.vocabulary_size", \.data.vocabularySize, .integer(2...unboundedCount), "most token types; rarer ones become `<unk>`",
+      task: .languageModel),
+    Key("data.classes", \.data.classes, .integer(2...unboundedCount), "number of labels", task: .frameClassification),
+    Key(
+      "data.deltas", \.data.deltas, .integer(0...2),
+      "order of the differences appended to the features, as Kaldi's `add-deltas` does", task: .frameClassification),
+    Key(
+      "data.maximum_frames", \.data.maximumFrames, .integer(1...unboundedCount), "longer utterances are left out of training",
+      task: .frameClassification),
+    Key(
+      "data.normalize", \.data.normalize, .choice, "over what each feature is brought to mean 0 and variance 1",
+      task: .frameClassification),
+  ]
+
+  // The upper bounds keep every product of shapes inside 64 bits.
+  private static let model: [ConfigurationKey] = [
+    Key(
+      "model.embedding_size", \.model.embeddingSize, .integer(1...65_536), "numbers that stand for one token",
+      task: .languageModel),
+    Key("model.cell", \.model.cell, .choice, "recurrent cell"),
+    Key("model.layers", \.model.layers, .integer(1...64), "recurrent layers"),
+    Key("model.hidden_size", \.model.hiddenSize, .integer(1...65_536), "cells of each layer and direction"),
+    Key("model.bidirectional", \.model.bidirectional, .boolean, "whether a second recurrence runs from the end"),
+    Key("model.peepholes", \.model.peepholes, .choice, "gates that see the cell's state"),
+    Key(
+      "model.dropout", \.model.dropout, .number(from: 0, below: 1),
+      "probability of dropping a unit on the way up, never along time"),
+  ]
+
+  private static let normalization: [ConfigurationKey] = [
+    Key("normalization.placement", \.normalization.placement, .choice, "where batch normalisation goes"),
+    Key(
+      "normalization.statistics", \.normalization.statistics, .choice, "one mean and variance a time step, or one for all of them"
+    ),
+    Key(
+      "normalization.scope", \.normalization.scope, .scope,
+      "whose sequences enter them: one shard's, all, or those of k consecutive shards", fields: ["group"]),
+    Key("normalization.epsilon", \.normalization.epsilon, .number(over: 0), "added to the variance"),
+    Key(
+      "normalization.momentum", \.normalization.momentum, .number(over: 0, to: 1),
+      "weight of a new batch in the running statistics"),
+    Key("normalization.gamma", \.normalization.gamma, .number(), "initial scale"),
+  ]
+
+  private static let initialization: [ConfigurationKey] = [
+    Key("initialization.scheme", \.initialization.scheme, .choice, "how weights are drawn"),
+    Key(
+      "initialization.embedding_deviation", \.initialization.embeddingDeviation, .orNull(.number(over: 0)),
+      "standard deviation of a normal embedding; null: as the other weights", task: .languageModel),
+    Key("initialization.range", \.initialization.range, .number(over: 0), "`uniform` draws from this far on both sides of 0"),
+    Key("initialization.forget_bias", \.initialization.forgetBias, .number(), "initial bias of the forget gate"),
+  ]
+
+  private static let training: [ConfigurationKey] = [
+    Key("training.seed", \.training.seed, .seed, "fixes every random number of the run"),
+    Key("training.batch_size", \.training.batchSize, .integer(1...1_048_576), "sequences of one minibatch, over all ranks"),
+    Key(
+      "training.shards", \.training.shards, .orAuto(.integer(1...1_048_576)),
+      "parts of the minibatch; the same number gives the same result on any number of ranks; auto: one a rank"),
+    Key("training.unroll_steps", \.training.unrollSteps, .integer(1...65_536), "time steps of one window", task: .languageModel),
+    Key("training.epochs", \.training.epochs, .integer(1...unboundedCount), "passes over the training data"),
+    Key("training.maximum_steps", \.training.maximumSteps, .orNull(.integer(1...unboundedCount)), "stop after so many updates"),
+    Key(
+      "training.average_over", \.training.averageOver, .choice, "what the summed loss is divided by before it is differentiated"),
+    Key(
+      "training.shuffle", \.training.shuffle, .boolean, "group utterances by length and shuffle; false: the archive's order",
+      task: .frameClassification),
+    Key("training.accumulate_steps", \.training.accumulateSteps, .integer(1...1_048_576), "minibatches summed before one update"),
+  ]
+
+  private static let optimizer: [ConfigurationKey] = [
+    Key("optimizer.method", \.optimizer.method, .choice, "rule of the update"),
+    Key("optimizer.learning_rate", \.optimizer.learningRate, .number(over: 0), "step size of the first epoch"),
+    Key(
+      "optimizer.momentum", \.optimizer.momentum, .number(from: 0, below: 1), "share of the last update in the next; not for adam"
+    ),
+    Key("optimizer.clip_norm", \.optimizer.clipNorm, .orNull(.number(over: 0)), "longest gradient; null: no clipping"),
+    Key(
+      "optimizer.decay", \.optimizer.decay, .orNull(.decay),
+      "divides the learning rate by `factor` in every epoch past `after`; null: never", fields: ["factor", "after"]),
+  ]
+
+  private static let evaluation: [ConfigurationKey] = [
+    Key(
+      "evaluation.statistics", \.evaluation.statistics, .choice,
+      "what normalises in evaluation: running averages, or a pass over the training data"),
+    Key(
+      "evaluation.population_batches", \.evaluation.populationBatches, .orNull(.integer(1...unboundedCount)),
+      "minibatches of that pass; null: the whole training set"),
+    Key(
+      "evaluation.every_epochs", \.evaluation.everyEpochs, .integer(1...unboundedCount), "epochs from one validation to the next"),
+    Key(
+      "evaluation.streams", \.evaluation.streams, .orAuto(.integer(1...1_048_576)),
+      "parts into which a text is cut for evaluation; auto: the batch size", task: .languageModel),
+  ]
+
+  private static let checkpoint: [ConfigurationKey] = [
+    Key(
+      "checkpoint.every_steps", \.checkpoint.everySteps, .orNull(.integer(1...unboundedCount)),
+      "updates from one checkpoint to the next"),
+    Key(
+      "checkpoint.every_minutes", \.checkpoint.everyMinutes, .orNull(.number(over: 0, to: 525_600)),
+      "minutes from one checkpoint to the next"),
+    Key("checkpoint.keep", \.checkpoint.keep, .integer(1...unboundedCount), "newest checkpoints that stay, beside the best"),
+  ]
+
+  private static let communication: [ConfigurationKey] = [
+    Key("communication.gradients", \.communication.gradients, .choice, "format of gradients on the wire"),
+    Key(
+      "communication.reproducible", \.communication.reproducible, .boolean,
+      "sum in one order, so that the result does not depend on the number of ranks"),
+    Key(
+      "communication.bucket_megabytes", \.communication.bucketMegabytes, .number(over: 0, to: 65_536),
+      "gradients that are reduced together"),
+  ]
+}

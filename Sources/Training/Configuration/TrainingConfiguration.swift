@@ -1,0 +1,217 @@
+/// One experiment: everything that decides what a run computes, as its YAML file states it.
+///
+/// The Swift names are the YAML keys in camel case, the initial values are the keys' defaults. Keys that belong to the
+/// other task keep their default. What each key means and allows stands once, in `ConfigurationTable`.
+public struct TrainingConfiguration: Equatable, Sendable {
+  public var task: Task
+  public var data: Data
+  public var model = Model()
+  public var normalization = Normalization()
+  public var initialization = Initialization()
+  public var training = Training()
+  public var optimizer = Optimizer()
+  public var evaluation = Evaluation()
+  public var checkpoint = Checkpoint()
+  public var communication = Communication()
+
+  /// The required keys given, every other key at its default. Nothing is checked: see `validate()`.
+  public init(task: Task, train: Source, validation: Source) {
+    self.task = task
+    self.data = Data(train: train, validation: validation)
+  }
+}
+
+extension TrainingConfiguration {
+  /// What is learned.
+  public enum Task: String, CaseIterable, Sendable {
+    case languageModel = "language-model"
+    case frameClassification = "frame-classification"
+  }
+
+  /// Where one part of the data lies.
+  public enum Source: Equatable, Sendable {
+    /// A text file, for language models.
+    case text(path: String)
+    /// Kaldi archives (`.ark`) or indices (`.scp`) of features and of frame labels, for frame classification.
+    case frames(features: String, labels: String)
+  }
+
+  /// Section `data`.
+  public struct Data: Equatable, Sendable {
+    public var train: Source
+    public var unit = Unit.word
+    public var validation: Source
+    public var test: Source?
+    public var vocabularySize = 10_000
+    public var classes = 3546
+    public var deltas = 0
+    public var maximumFrames = 1300
+    public var normalize = FeatureNormalization.global
+
+    /// The required keys given, every other key at its default.
+    public init(train: Source, validation: Source) {
+      self.train = train
+      self.validation = validation
+    }
+  }
+
+  /// What one token of a text is.
+  public enum Unit: String, CaseIterable, Sendable {
+    case word, character
+  }
+
+  /// Over what each feature is brought to mean 0 and variance 1.
+  public enum FeatureNormalization: String, CaseIterable, Sendable {
+    case global, utterance, none
+  }
+
+  /// Section `model`.
+  public struct Model: Equatable, Sendable {
+    public var embeddingSize = 200
+    public var cell = Cell.lstm
+    public var layers = 2
+    public var hiddenSize = 200
+    public var bidirectional = false
+    public var peepholes = Peepholes.none
+    public var dropout = 0.0
+  }
+
+  /// The recurrent cell.
+  public enum Cell: String, CaseIterable, Sendable {
+    case lstm, rnn
+  }
+
+  /// Which gates see the cell's state.
+  public enum Peepholes: String, CaseIterable, Sendable {
+    case none, output, all
+  }
+
+  /// Section `normalization`.
+  public struct Normalization: Equatable, Sendable {
+    public var placement = Placement.input
+    public var statistics = Statistics.frame
+    public var scope = Scope.global
+    public var epsilon = 1e-5
+    public var momentum = 0.1
+    public var gamma = 1.0
+  }
+
+  /// Where in the recurrence batch normalisation goes.
+  public enum Placement: String, CaseIterable, Sendable {
+    case none, input, preactivation, separate, hidden
+    case whitenedInput = "whitened-input"
+
+    /// Whether what is normalised is known only as the recurrence goes along, one time step after the other.
+    public var dependsOnRecurrence: Bool {
+      switch self {
+      case .preactivation, .separate, .hidden: true
+      case .none, .input, .whitenedInput: false
+      }
+    }
+  }
+
+  /// Over what a mean and a variance are taken.
+  public enum Statistics: String, CaseIterable, Sendable {
+    case frame, sequence
+  }
+
+  /// Over whom a mean and a variance are taken.
+  public enum Scope: Equatable, Sendable {
+    case local, global
+    /// So many consecutive shards together.
+    case group(Int)
+  }
+
+  /// Section `initialization`.
+  public struct Initialization: Equatable, Sendable {
+    public var scheme = Scheme.uniform
+    public var embeddingDeviation: Double?
+    public var range = 0.1
+    public var forgetBias = 0.0
+  }
+
+  /// How weights are drawn.
+  public enum Scheme: String, CaseIterable, Sendable {
+    case uniform, glorot, orthogonal
+  }
+
+  /// Section `training`.
+  public struct Training: Equatable, Sendable {
+    public var seed: UInt64 = 1
+    public var batchSize = 32
+    /// nil: one a rank (`auto`).
+    public var shards: Int?
+    public var unrollSteps = 20
+    public var epochs = 15
+    public var maximumSteps: Int?
+    public var averageOver = AverageOver.sequences
+    public var shuffle = true
+    public var accumulateSteps = 1
+  }
+
+  /// By what the summed cross entropy is divided before it is differentiated.
+  public enum AverageOver: String, CaseIterable, Sendable {
+    case sequences, frames
+  }
+
+  /// Section `optimizer`.
+  public struct Optimizer: Equatable, Sendable {
+    public var method = Method.sgd
+    public var learningRate = 1.0
+    public var momentum = 0.0
+    /// nil: no clipping.
+    public var clipNorm: Double? = 10
+    /// nil: the learning rate stays.
+    public var decay: Decay? = Decay(factor: 2, after: 6)
+  }
+
+  /// The rule of the update.
+  public enum Method: String, CaseIterable, Sendable {
+    case sgd, adam, rmsprop
+  }
+
+  /// The learning rate of epoch e (from 1) is divided by `factor ^ max(0, e - after)`.
+  public struct Decay: Equatable, Sendable {
+    public var factor: Double
+    public var after: Int
+
+    public init(factor: Double, after: Int) {
+      self.factor = factor
+      self.after = after
+    }
+  }
+
+  /// Section `evaluation`.
+  public struct Evaluation: Equatable, Sendable {
+    public var statistics = EvaluationStatistics.population
+    /// nil: the whole training set.
+    public var populationBatches: Int?
+    public var everyEpochs = 1
+    /// nil: the batch size (`auto`).
+    public var streams: Int?
+  }
+
+  /// Which statistics stand in for those of a batch.
+  public enum EvaluationStatistics: String, CaseIterable, Sendable {
+    case running, population
+  }
+
+  /// Section `checkpoint`.
+  public struct Checkpoint: Equatable, Sendable {
+    public var everySteps: Int?
+    public var everyMinutes: Double? = 10
+    public var keep = 3
+  }
+
+  /// Section `communication`.
+  public struct Communication: Equatable, Sendable {
+    public var gradients = WireFormat.float32
+    public var reproducible = true
+    public var bucketMegabytes = 25.0
+  }
+
+  /// The format of numbers on the wire.
+  public enum WireFormat: String, CaseIterable, Sendable {
+    case float32, float16, bfloat16
+  }
+}

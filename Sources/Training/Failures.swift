@@ -1,0 +1,73 @@
+import MPI
+import SequenceData
+
+// The exit code of each error that comes from outside: what `agree` carries from the failing rank to all.
+
+extension ConfigurationError: ExitCodeError {
+  public var exitCode: Int32 { (reason == .unreadable ? ExitCode.usage : .usage).rawValue }
+}
+
+extension CheckpointError: ExitCodeError {
+  public var exitCode: Int32 { (isInputOutput ? ExitCode.inputOutput : .badData).rawValue }
+}
+
+extension SafetensorsError: ExitCodeError {
+  public var exitCode: Int32 { (isInputOutput ? ExitCode.inputOutput : .badData).rawValue }
+}
+
+extension MetricsError: ExitCodeError {
+  public var exitCode: Int32 { (isInputOutput ? ExitCode.inputOutput : .badData).rawValue }
+}
+
+extension FileError: ExitCodeError {
+  public var exitCode: Int32 { (isInputOutput ? ExitCode.inputOutput : .badData).rawValue }
+}
+
+extension CorpusError: ExitCodeError {
+  public var exitCode: Int32 { ExitCode.badData.rawValue }
+}
+
+/// An error that every rank throws alike, so that all can end in order.
+protocol AgreedError: ExitCodeError {}
+
+extension DivergenceError: AgreedError {
+  var exitCode: Int32 { ExitCode.badData.rawValue }
+}
+
+/// A command that cannot be carried out as it was given.
+struct UsageError: AgreedError, CustomStringConvertible {
+  var description: String
+  var exitCode: Int32 { ExitCode.usage.rawValue }
+}
+
+/// How a command ended on this rank.
+public enum Termination {
+  /// All ranks end alike: MPI can be finalised.
+  case orderly(ExitCode)
+  /// This rank alone failed: the others are to be aborted.
+  case abort(code: Int32, message: String)
+}
+
+/// Runs the body of a command and says how to end. Rank 0 prints the one error that all ranks agree on; a rank that failed alone prints its own.
+public func run(world: Communicator, _ body: () throws -> ExitCode) -> Termination {
+  do {
+    return .orderly(try body())
+  } catch let error as any ExitCodeError where error is RemoteFailure || error is any AgreedError {
+    if world.rank == 0 { printError("\(error)") }
+    return .orderly(ExitCode(rawValue: error.exitCode) ?? .internalFault)
+  } catch {
+    let code = (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue
+    return .abort(code: code, message: world.size > 1 ? "rank \(world.rank): \(error)" : "\(error)")
+  }
+}
+
+/// Runs the body of a command of one process; returns the exit code after printing the error, if any.
+public func runAlone(_ body: () throws -> Void) -> Int32 {
+  do {
+    try body()
+    return ExitCode.success.rawValue
+  } catch {
+    printError("\(error)")
+    return (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue
+  }
+}

@@ -1,0 +1,123 @@
+import DataParallel
+import MPI
+import NeuralNetwork
+import Tensors
+
+/// Where a run stands between two updates.
+struct Progress: Equatable {
+  /// Updates done.
+  var step = 0
+  /// The epoch that the run is in, from 1.
+  var epoch = 1
+  /// Windows of the epoch that are done.
+  var window = 0
+  /// Frames trained on, of all ranks.
+  var frames = 0
+  /// Validation losses so far.
+  var validation: CheckpointState.Validation?
+}
+
+/// Gathers what a checkpoint holds from all ranks, and gives it back to them.
+final class Checkpointing {
+  private let context: RankContext
+  private let model: SequenceModel<Float>
+  private let optimizer: Optimizer<Float>
+  private let workspace: ModelWorkspace<Float>
+  private let store: CheckpointStore
+  private let configuration: TrainingConfiguration
+  private let vocabulary: [UInt8]
+
+  init(
+    configuration: TrainingConfiguration, context: RankContext, model: SequenceModel<Float>, optimizer: Optimizer<Float>,
+    workspace: ModelWorkspace<Float>, store: CheckpointStore, vocabulary: [UInt8]
+  ) {
+    self.configuration = configuration
+    self.context = context
+    self.model = model
+    self.optimizer = optimizer
+    self.workspace = workspace
+    self.store = store
+    self.vocabulary = vocabulary
+  }
+
+  /// Writes a checkpoint from rank 0; all ranks call it.
+  /// - Returns: its path.
+  /// - Throws: on every rank the error of the rank that failed.
+  func write(_ progress: Progress, statistics: CheckpointState.Statistics, isBest: Bool) throws -> String {
+    let carried = try gatherState()
+    return try context.world.agree {
+      guard context.isFirst else { return store.path(step: progress.step) }
+      let training =
+        optimizer.tensors(layout: model.layout) + model.runningTensors
+        + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) }
+      let state = CheckpointState(
+        programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.window,
+        seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
+        configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps)
+      let path = try store.write(
+        model: model.parameterTensors + model.evaluationTensors, training: training, files: [("vocabulary.json", vocabulary)],
+        state: state, isBest: isBest)
+      try store.prune(keep: configuration.checkpoint.keep)
+      return path
+    }
+  }
+
+  /// Restores model, optimiser, running averages and carried state from a checkpoint that rank 0 read.
+  func restore(_ checkpoint: Checkpoint?) throws {
+    let names = stateNames
+    let carried = names.map { (name: $0, values: MatrixView<Float>(zeros: configuration.training.batchSize, model.configuration.hiddenSize)) }
+    try context.world.agree {
+      guard let checkpoint else { return }
+      _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
+      let tensors = carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) }
+      _ = try checkpoint.training().read(into: optimizer.tensors(layout: model.layout) + model.runningTensors + tensors)
+    }
+    try broadcastModel()
+    for (_, values) in optimizer.state { try context.world.broadcast(values, root: 0) }
+    for (_, values) in carried { try context.world.broadcast(values.vector, root: 0) }
+    scatterState(carried)
+  }
+
+  /// Sends rank 0's parameters and statistics to all ranks.
+  func broadcastModel() throws { try broadcast(model, world: context.world) }
+
+  // MARK: Carried state
+
+  private var stateNames: [String] {
+    (0..<model.configuration.layers).flatMap { layer in
+      (model.configuration.cell == .lstm ? ["c", "h"] : ["h"]).map { "state.\(layer).\($0)" }
+    }
+  }
+
+  /// The carried state of all shards, [batch, H] for each of `stateNames`.
+  private func gatherState() throws -> [(name: String, values: MatrixView<Float>)] {
+    let H = model.configuration.hiddenSize, perShard = workspace.sequences[0]
+    let blocks = try BlockLayout(
+      counts: (0..<context.world.size).map { context.layout.run(of: $0).count * perShard * H })
+    return try stateNames.enumerated().map { index, name in
+      let all = MatrixView<Float>(zeros: context.layout.shards * perShard, H)
+      let local = MatrixView<Float>(zeros: context.localShards.count * perShard, H)
+      for shard in 0..<context.localShards.count {
+        local.rows(shard * perShard..<(shard + 1) * perShard).copy(from: state(index, shard: shard))
+      }
+      try context.world.allGatherV(local.vector, into: all.vector, blocks: blocks)
+      return (name, all)
+    }
+  }
+
+  private func scatterState(_ carried: [(name: String, values: MatrixView<Float>)]) {
+    let perShard = workspace.sequences[0]
+    for (index, (_, values)) in carried.enumerated() {
+      for (i, shard) in context.localShards.enumerated() {
+        state(index, shard: i).copy(from: values.rows(shard * perShard..<(shard + 1) * perShard))
+      }
+    }
+  }
+
+  /// The matrix of a local shard that `stateNames[index]` stands for.
+  private func state(_ index: Int, shard: Int) -> MatrixView<Float> {
+    let kinds = model.configuration.cell == .lstm ? 2 : 1
+    let state = workspace.state(layer: index / kinds, shard: shard)
+    return kinds == 2 && index % 2 == 0 ? state.c! : state.h
+  }
+}

@@ -1,0 +1,34 @@
+/// The arguments of `lockstep train`.
+public struct TrainRequest: Sendable {
+  /// The configuration file.
+  public var configuration: String
+  /// Where the run lies; nil for `Runs/<name of the configuration>`.
+  public var runDirectory: String?
+  /// Whether a run that is there goes on.
+  public var resume: Bool
+  /// A safetensors file with initial weights.
+  public var initializeFrom: String?
+  /// `KEY=VALUE`, later ones win.
+  public var overrides: [String]
+
+  public init(
+    configuration: String, runDirectory: String? = nil, resume: Bool = false, initializeFrom: String? = nil,
+    overrides: [String] = []
+  ) {
+    self.configuration = configuration
+    self.runDirectory = runDirectory
+    self.resume = resume
+    self.initializeFrom = initializeFrom
+    self.overrides = overrides
+  }
+
+  /// The run directory, with its default.
+  var directory: RunDirectory {
+    if let runDirectory { return RunDirectory(path: runDirectory) }
+    var name = configuration.split(separator: "/").last.map(String.init) ?? configuration
+    for suffix in [".yaml", ".yml"] where name.hasSuffix(suffix) && name.count > suffix.count {
+      name.removeLast(suffix.count)
+    }
+    return RunDirectory(path: "Runs/\(name)")
+  }
+}

@@ -1,0 +1,234 @@
+import DataParallel
+import MPI
+import NeuralNetwork
+import Tensors
+
+/// The training loop of one rank.
+final class Trainer {
+  private let configuration: TrainingConfiguration
+  private let context: RankContext
+  private let data: LanguageModelData
+  private let model: SequenceModel<Float>
+  private let step: TrainingStep
+  private let checkpointing: Checkpointing
+  private let directory: RunDirectory
+  private let journal: Journal
+  private let console: Console
+  private let validation: Evaluator
+  private let clock = ContinuousClock()
+  private var progress: Progress
+  private var lastCheckpoint: ContinuousClock.Instant
+  private var speed = SpeedMeter()
+  /// What the evaluation statistics of the model hold now, and at which step they were made.
+  private var populationStep: Int?
+  private var validatedStep: Int?
+  private var checkpointedStep: Int?
+
+  init(
+    configuration: TrainingConfiguration, context: RankContext, data: LanguageModelData, model: SequenceModel<Float>,
+    directory: RunDirectory, journal: Journal, console: Console, validationText: EvaluationText
+  ) throws {
+    self.configuration = configuration
+    self.context = context
+    self.data = data
+    self.model = model
+    self.directory = directory
+    self.journal = journal
+    self.console = console
+    step = try TrainingStep(configuration, model: model, context: context, data: data)
+    checkpointing = Checkpointing(
+      configuration: configuration, context: context, model: model, optimizer: step.optimizer, workspace: step.workspace,
+      store: directory.store, vocabulary: data.vocabulary.serialized())
+    validation = Evaluator(
+      model: model, context: context, text: validationText, steps: configuration.training.unrollSteps)
+    progress = Progress()
+    lastCheckpoint = clock.now
+  }
+
+  /// Sends rank 0's initial weights to all ranks.
+  func begin() throws { try checkpointing.broadcastModel() }
+
+  /// Takes up a run where a checkpoint left it. All ranks know `state`, rank 0 has the checkpoint.
+  func resume(_ state: CheckpointState, _ checkpoint: Checkpoint?) throws {
+    try checkpointing.restore(checkpoint)
+    model.restoreRunningSteps(state.runningSteps)
+    progress = Progress(
+      step: state.step, epoch: state.epoch, window: state.position, frames: state.frames, validation: state.validation)
+    if state.statistics == .population { populationStep = state.step }
+    checkpointedStep = state.step
+    try journal.write("resume", [JSONField("step", .integer(state.step))])
+    console.print("Resumed at step \(state.step), epoch \(state.epoch).")
+  }
+
+  /// Trains to the end, or until a signal.
+  func run() throws -> ExitCode {
+    while !isDone {
+      if progress.window == 0 { step.workspace.resetState() }
+      let requests = try update()
+      if requests.contains(.stop) { return try stop() }
+      if progress.window == data.windows { try finishEpoch() }
+      let isDue = configuration.checkpoint.everySteps.map { progress.step % $0 == 0 } ?? false
+      if (isDue || requests.contains(.checkpoint)) && !isDone { try writeCheckpoint(isBest: false) }
+    }
+    return try finish()
+  }
+
+  private var isDone: Bool {
+    progress.epoch > configuration.training.epochs || progress.step >= configuration.training.maximumSteps ?? .max
+  }
+
+  // MARK: One update
+
+  private func update() throws -> Request {
+    let start = clock.now
+    let last = min(data.windows, progress.window + configuration.training.accumulateSteps)
+    let rate = configuration.optimizer.rate(epoch: progress.epoch)
+    let result = try step.update(
+      windows: progress.window..<last, epoch: progress.epoch, step: progress.step + 1, learningRate: rate, request: request())
+    progress.window = last
+    progress.step += 1
+    progress.frames += result.frames
+    let seconds = (clock.now - start) / .seconds(1)
+    try journal.write("step", [
+      JSONField("step", .integer(progress.step)), JSONField("epoch", .integer(progress.epoch)),
+      JSONField("loss", .double(result.loss)), JSONField("gradient_norm", .double(result.gradientNorm)),
+      JSONField("learning_rate", .double(rate)), JSONField("frames", .integer(result.frames)),
+      JSONField("seconds", .double(seconds)),
+    ])
+    speed.add(frames: result.frames, seconds: seconds)
+    console.progress { progressLine(result) }
+    return result.requests
+  }
+
+  private func request() -> Request {
+    var request: Request = []
+    if Signals.received { request.insert(.stop) }
+    if context.isFirst, let minutes = configuration.checkpoint.everyMinutes,
+      (clock.now - lastCheckpoint) / .seconds(60) >= minutes
+    {
+      request.insert(.checkpoint)
+    }
+    return request
+  }
+
+  private func progressLine(_ result: StepResult) -> String {
+    let perEpoch = (data.windows + configuration.training.accumulateSteps - 1) / configuration.training.accumulateSteps
+    let all = min(perEpoch * configuration.training.epochs, configuration.training.maximumSteps ?? .max)
+    let left = speed.framesPerSecond > 0
+      ? Double((all - progress.step) * result.frames) / speed.framesPerSecond : .infinity
+    return "epoch \(progress.epoch)/\(configuration.training.epochs)  step \(progress.step)/\(all)  loss \(fixed(result.loss, 4))  "
+      + "perplexity \(fixed(exponential(result.loss), 1))  \(Int(speed.framesPerSecond)) tokens/s  "
+      + "\(duration(seconds: left)) left"
+  }
+
+  // MARK: Epochs, validation, checkpoints
+
+  private func finishEpoch() throws {
+    let epoch = progress.epoch
+    progress.epoch += 1
+    progress.window = 0
+    if epoch % configuration.evaluation.everyEpochs == 0 || isDone { try validate(epoch: epoch) }
+  }
+
+  /// Makes the evaluation statistics of the configured kind, unless they are of this step already.
+  private func prepareStatistics() throws {
+    if configuration.evaluation.statistics == .running {
+      model.useRunningStatistics()
+    } else if populationStep != progress.step {
+      let windows = min(configuration.evaluation.populationBatches ?? .max, data.windows)
+      try step.estimatePopulation(windows: windows)
+      populationStep = progress.step
+    }
+  }
+
+  private func validate(epoch: Int) throws {
+    let start = clock.now
+    try prepareStatistics()
+    let result = try validation.run()
+    let isBest = result.loss < progress.validation?.bestLoss ?? .infinity
+    progress.validation = CheckpointState.Validation(
+      loss: result.loss, bestLoss: isBest ? result.loss : progress.validation?.bestLoss ?? result.loss,
+      bestStep: isBest ? progress.step : progress.validation?.bestStep ?? progress.step)
+    validatedStep = progress.step
+    try journal.evaluation("validation", result, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    console.print(
+      "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), perplexity "
+        + "\(fixed(result.perplexity, 2))\(isBest ? " (best so far)" : "").")
+    try writeCheckpoint(isBest: isBest)
+  }
+
+  private func writeCheckpoint(isBest: Bool) throws {
+    let isPopulation = configuration.evaluation.statistics == .population && populationStep == progress.step
+    if !isPopulation { model.useRunningStatistics() }
+    let path = try checkpointing.write(progress, statistics: isPopulation ? .population : .running, isBest: isBest)
+    lastCheckpoint = clock.now
+    checkpointedStep = progress.step
+    try journal.write("checkpoint", [JSONField("step", .integer(progress.step)), JSONField("path", .string(path))])
+  }
+
+  // MARK: The end
+
+  private func stop() throws -> ExitCode {
+    if checkpointedStep != progress.step { try writeCheckpoint(isBest: false) }
+    try journal.write("end", [JSONField("reason", .string("signal"))])
+    console.print("Stopped by a signal after step \(progress.step); go on with --resume.")
+    return .stoppedBySignal
+  }
+
+  private func finish() throws -> ExitCode {
+    let epoch = progress.window == 0 ? progress.epoch - 1 : progress.epoch
+    if validatedStep != progress.step && checkpointedStep != progress.step { try validate(epoch: epoch) }
+    if let test = try data.evaluationText(configuration.data.test, configuration, context) { try runTest(test, epoch: epoch) }
+    try journal.write("end", [JSONField("reason", .string("done"))])
+    if let validation = progress.validation {
+      console.print(
+        "Best validation perplexity \(fixed(exponential(validation.bestLoss), 2)) (loss \(fixed(validation.bestLoss, 4))) at step "
+          + "\(validation.bestStep).")
+    }
+    console.print("The run lies in \(directory.path).")
+    return .success
+  }
+
+  /// Evaluates the model of the best validation on the test data.
+  private func runTest(_ text: EvaluationText, epoch: Int) throws {
+    let best = progress.validation?.bestStep ?? progress.step
+    if best != progress.step {
+      try context.world.agree {
+        guard context.isFirst else { return }
+        let checkpoint = try CheckpointStore.open(path: directory.store.path(step: best))
+        _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
+      }
+      try checkpointing.broadcastModel()
+    }
+    let start = clock.now
+    let evaluator = Evaluator(model: model, context: context, text: text, steps: configuration.training.unrollSteps)
+    let result = try evaluator.run()
+    try journal.evaluation("test", result, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    console.print(
+      "Test loss \(fixed(result.loss, 4)), perplexity \(fixed(result.perplexity, 2)) (model of step \(best)).")
+  }
+}
+
+extension TrainingConfiguration.Optimizer {
+  /// The learning rate of an epoch (from 1): `η / f^max(0, e − k)`.
+  func rate(epoch: Int) -> Double {
+    guard let decay else { return learningRate }
+    var divisor = 1.0
+    for _ in 0..<max(0, epoch - decay.after) { divisor *= decay.factor }
+    return learningRate / divisor
+  }
+}
+
+/// Frames a second over the last steps.
+struct SpeedMeter {
+  private var frames = 0.0
+  private var seconds = 0.0
+
+  /// Frames a second; steps count less the longer ago they are.
+  var framesPerSecond: Double { seconds > 0 ? frames / seconds : 0 }
+
+  mutating func add(frames newFrames: Int, seconds newSeconds: Double) {
+    frames = 0.98 * frames + Double(newFrames)
+    seconds = 0.98 * seconds + newSeconds
+  }
+}

@@ -1,0 +1,26 @@
+import NeuralNetwork
+
+extension NetworkConfiguration {
+  /// The network that a configuration describes, for a vocabulary of `vocabularySize` tokens.
+  init(_ c: TrainingConfiguration, vocabularySize: Int) {
+    func mapped<T: RawRepresentable<String>, U: RawRepresentable<String>>(_ value: T, _: U.Type = U.self) -> U {
+      guard let result = U(rawValue: value.rawValue) else { preconditionFailure("\(value.rawValue) is not a value of \(U.self)") }
+      return result
+    }
+    self.init(
+      vocabularySize: vocabularySize, embeddingSize: c.model.embeddingSize, cell: mapped(c.model.cell), layers: c.model.layers,
+      hiddenSize: c.model.hiddenSize, peepholes: mapped(c.model.peepholes), dropout: c.model.dropout,
+      normalization: NormalizationConfiguration(
+        placement: mapped(c.normalization.placement), statistics: mapped(c.normalization.statistics),
+        epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
+      steps: c.training.unrollSteps)
+  }
+}
+
+extension Initialization {
+  /// The initial values that a configuration asks for.
+  init(_ c: TrainingConfiguration.Initialization) {
+    guard let scheme = InitializationScheme(rawValue: c.scheme.rawValue) else { preconditionFailure("an unknown scheme") }
+    self.init(scheme: scheme, range: c.range, forgetBias: c.forgetBias, embeddingDeviation: c.embeddingDeviation)
+  }
+}

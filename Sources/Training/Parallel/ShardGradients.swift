@@ -1,0 +1,118 @@
+import DataParallel
+import NeuralNetwork
+import Tensors
+
+/// Gradients of this rank's shards: summed along the fixed tree as they are finished, and reduced over ranks group by group
+/// while backward goes on below.
+final class ShardGradients: GradientSink {
+  typealias Scalar = Float
+
+  private let plan: AccumulationPlan
+  // A slot holds a subtree of the shards; with accumulation each shard has a slot of its own until the last micro-batch.
+  private let slots: [VectorView<Float>]
+  private let shardSlots: [Int]
+  // The additions after each local shard, as (into, from) in `slots`.
+  private let merges: [[(into: Int, from: Int)]]
+  private let partialSlots: [Int]
+  private let buckets: [ParameterGroup: [Int]]
+  private let ranges: [Range<Int>]
+  private let groupRanges: [ParameterGroup: Range<Int>]
+  private let reducer: GradientReducer<Float>
+  private let embeddingSize: Int
+  private let timer: PhaseTimer
+
+  /// Whether this is a micro-batch after the first of an update.
+  private(set) var accumulates = false
+  private var isLastMicroBatch = true
+  /// Rows of the embedding's gradient in the update under way.
+  private var embeddingRows = 0
+
+  /// - embeddingRows: the most rows of the embedding that an update can touch.
+  /// - bucketBytes: the size above which a group is cut into several messages.
+  init(
+    model: SequenceModel<Float>, context: RankContext, embeddingRows: Int, accumulateSteps: Int, bucketBytes: Int,
+    isReproducible: Bool, timer: PhaseTimer
+  ) throws {
+    let layout = model.layout
+    embeddingSize = model.configuration.embeddingSize
+    plan = context.layout.accumulationPlan(of: context.world.rank)
+    let keepsShards = accumulateSteps > 1
+    let placement = Self.placement(plan, keepsShards: keepsShards)
+    (shardSlots, merges, partialSlots) = (placement.shards, placement.merges, placement.partials)
+    let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
+    slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { _ in VectorView(zeros: width) }
+    self.timer = timer
+
+    var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
+    for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
+    groupRanges[.embedding] = layout.embedding.lowerBound..<width
+    var ranges: [Range<Int>] = [], buckets: [ParameterGroup: [Int]] = [:]
+    let order: [ParameterGroup] = [.output] + layout.layers.indices.reversed().map { .layer($0) } + [.embedding]
+    let largest = max(1024, bucketBytes / MemoryLayout<Float>.size)
+    for group in order {
+      guard let whole = groupRanges[group] else { preconditionFailure("a group without a range") }
+      // The rows of the embedding vary in number from update to update, so they stay one message.
+      let size = group == .embedding ? max(whole.count, 1) : largest
+      for start in stride(from: whole.lowerBound, to: whole.upperBound, by: size) {
+        buckets[group, default: []].append(ranges.count)
+        ranges.append(start..<min(whole.upperBound, start + size))
+      }
+    }
+    self.groupRanges = groupRanges
+    self.ranges = ranges
+    self.buckets = buckets
+    reducer = try GradientReducer(
+      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
+  }
+
+  /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of
+  /// each subtree.
+  private static func placement(
+    _ plan: AccumulationPlan, keepsShards: Bool
+  ) -> (shards: [Int], merges: [[(into: Int, from: Int)]], partials: [Int]) {
+    if !keepsShards { return (plan.steps.map(\.slot), plan.steps.map(\.merges), plan.subtreeSlots) }
+    // The shard whose own slot stands for a slot of the plan.
+    var owner = Array(repeating: 0, count: plan.slotCount)
+    var merges: [[(into: Int, from: Int)]] = []
+    for (i, step) in plan.steps.enumerated() {
+      owner[step.slot] = i
+      merges.append(step.merges.map { (into: owner[$0.into], from: owner[$0.from]) })
+    }
+    return (Array(plan.steps.indices), merges, plan.subtreeSlots.map { owner[$0] })
+  }
+
+  /// The reduced gradient after `finish`: [dense part | rows of the embedding].
+  var reduced: VectorView<Float> { slots[partialSlots[0]] }
+
+  /// Begins micro-batch `index` of `count` of an update whose embedding gradient has `embeddingRows` rows.
+  func beginMicroBatch(_ index: Int, of count: Int, embeddingRows: Int) {
+    accumulates = index > 0
+    isLastMicroBatch = index == count - 1
+    self.embeddingRows = embeddingRows
+  }
+
+  func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Float> {
+    let slot = slots[shardSlots[shard]]
+    return group == .embedding ? slot[0..<groupRanges[.embedding]!.lowerBound + embeddingRows * embeddingSize] : slot
+  }
+
+  func end(_ group: ParameterGroup, shard: Int) throws {
+    guard isLastMicroBatch, let range = groupRanges[group] else { return }
+    let used = group == .embedding ? range.lowerBound..<range.lowerBound + embeddingRows * embeddingSize : range
+    for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used]) }
+    guard shard == merges.count - 1 else { return }
+    for bucket in buckets[group] ?? [] {
+      let part = ranges[bucket].clamped(to: used)
+      try reducer.start(bucket, partials: partialSlots.map { slots[$0][part] }, result: reduced[part])
+    }
+  }
+
+  func poll() throws { try reducer.poll() }
+
+  /// Waits until every group is reduced.
+  func finish() throws {
+    timer.enter(.gradientExchange)
+    try reducer.waitAll()
+    timer.enter(.other)
+  }
+}

@@ -1,0 +1,139 @@
+import ArgumentParser
+import Glibc
+import MPI
+import Training
+
+@main
+struct Lockstep: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "lockstep",
+    abstract: "Trains batch-normalised recurrent networks on any number of MPI ranks.",
+    version: Version.current,
+    subcommands: [Train.self, Evaluate.self, Generate.self, Inspect.self, Benchmark.self])
+
+  /// Every rank parses the same arguments; one of them says what is wrong with them.
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch {
+      if isFirstRank { exit(withError: error) }
+      Glibc.exit(exitCode(for: error).rawValue)
+    }
+  }
+
+  /// Whether this process is the one that prints, before MPI has started.
+  static var isFirstRank: Bool {
+    for name in ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"] {
+      if let rank = unsafe getenv(name) { return unsafe String(cString: rank) == "0" }
+    }
+    return true
+  }
+}
+
+/// Runs a command on all ranks and ends the process as it says.
+func onAllRanks(_ body: (Communicator, Console) throws -> Training.ExitCode) throws -> Never {
+  let environment: MPIEnvironment
+  do {
+    environment = try MPIEnvironment()
+  } catch {
+    printError("\(error)")
+    Glibc.exit(Training.ExitCode.internalFault.rawValue)
+  }
+  let world = environment.world
+  let console = Console(isSilent: world.rank != 0)
+  switch Training.run(world: world, { try body(world, console) }) {
+  case .orderly(let code):
+    do { try environment.finalize() } catch { printError("\(error)") }
+    Glibc.exit(code.rawValue)
+  case .abort(let code, let message):
+    printError(message)
+    world.abort(code: code)
+  }
+}
+
+struct Train: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Train the model of a configuration.")
+
+  @Argument(help: "The configuration file.") var config: String
+  @Option(help: "Where the run lies. (default: Runs/<config name>)") var runDirectory: String?
+  @Flag(help: "Go on with the run that is there, or begin one where there is none.") var resume = false
+  @Option(help: "A safetensors file with initial weights.", completion: .file(extensions: ["safetensors"]))
+  var initializeFrom: String?
+  @OptionGroup var overrides: Overrides
+
+  func run() throws {
+    let request = TrainRequest(
+      configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom,
+      overrides: overrides.set)
+    try onAllRanks { world, console in try train(request, world: world, console: console) }
+  }
+}
+
+struct Overrides: ParsableArguments {
+  @Option(name: .customLong("set"), parsing: .singleValue, help: "KEY=VALUE: replace a key of the configuration, such as model.hidden_size=400.")
+  var set: [String] = []
+}
+
+struct Evaluate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Print the loss and perplexity of a checkpoint on the validation data, or on other data.")
+
+  @Argument(help: "A checkpoint, a link to one, or a run directory.") var checkpoint: String
+  @Option(help: "Data in place of the validation data.") var data: String?
+  @OptionGroup var overrides: Overrides
+
+  func run() throws {
+    try onAllRanks { world, console in
+      try evaluate(checkpoint: checkpoint, dataPath: data, overrides: overrides.set, world: world, console: console)
+    }
+  }
+}
+
+struct Generate: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Print text from the language model of a checkpoint.")
+
+  @Argument(help: "A checkpoint, a link to one, or a run directory.") var checkpoint: String
+  @Option(help: "Text that comes first.") var prompt = ""
+  @Option(help: "How many tokens to add.") var tokens = 100
+  @Option(help: "1 draws from the model's distribution, 0 takes the most likely token.") var temperature = 1.0
+  @Option(help: "Seed of the draws.") var seed: UInt64 = 1
+
+  func run() throws {
+    try onOneProcess { console in
+      try generate(
+        checkpoint: checkpoint, GenerationRequest(prompt: prompt, tokens: tokens, temperature: temperature, seed: seed),
+        console: console)
+    }
+  }
+}
+
+struct Inspect: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Show what a configuration, checkpoint, tensor file or run holds: shapes, counts, checksums.")
+
+  @Argument(help: "The file or directory.") var path: String
+
+  func run() throws { try onOneProcess { console in try inspect(path, console: console) } }
+}
+
+struct Benchmark: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measure training throughput and the time of each phase of a step.")
+
+  @Argument(help: "The configuration file.") var config: String
+  @Option(help: "How many steps to time.") var steps = 20
+  @Flag(help: "Print the figures as a JSON object on the last line.") var json = false
+  @OptionGroup var overrides: Overrides
+
+  func run() throws {
+    let request = BenchmarkRequest(configuration: config, overrides: overrides.set, steps: steps, json: json)
+    try onAllRanks { world, console in try benchmark(request, world: world, console: console) }
+  }
+}
+
+/// Runs a command that needs no other ranks; under mpirun the first process does it and the others end at once.
+func onOneProcess(_ body: (Console) throws -> Void) throws -> Never {
+  guard Lockstep.isFirstRank else { Glibc.exit(0) }
+  Glibc.exit(runAlone { try body(Console(isSilent: false)) })
+}
