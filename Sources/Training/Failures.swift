@@ -3,8 +3,9 @@ import SequenceData
 
 // The exit code of each error that comes from outside: what `agree` carries from the failing rank to all.
 
-extension ConfigurationError: ExitCodeError {
-  public var exitCode: Int32 { (reason == .unreadable ? ExitCode.usage : .usage).rawValue }
+// Configurations are read inside `agree`; what is checked outside it, all ranks check alike.
+extension ConfigurationError: AgreedError {
+  public var exitCode: Int32 { ExitCode.usage.rawValue }
 }
 
 extension CheckpointError: ExitCodeError {
@@ -34,6 +35,10 @@ extension CorpusError: ExitCodeError {
 protocol AgreedError: ExitCodeError {}
 
 extension DivergenceError: AgreedError {
+  var exitCode: Int32 { ExitCode.badData.rawValue }
+}
+
+extension NotFiniteError: ExitCodeError {
   var exitCode: Int32 { ExitCode.badData.rawValue }
 }
 
