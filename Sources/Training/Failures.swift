@@ -25,7 +25,10 @@ extension FileError: ExitCodeError {
 }
 
 extension CorpusError: ExitCodeError {
-  public var exitCode: Int32 { ExitCode.badData.rawValue }
+  public var exitCode: Int32 {
+    if case .cannotRead = self { return ExitCode.inputOutput.rawValue }
+    return ExitCode.badData.rawValue
+  }
 }
 
 /// An error that every rank throws alike, so that all can end in order.
