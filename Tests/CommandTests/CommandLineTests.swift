@@ -1,0 +1,153 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// The commands beside `train`, and the command line.
+  @Suite struct Commands {
+    /// The loss that `evaluate` prints.
+    private func evaluate(_ sandbox: Sandbox, ranks: Int = 1, _ checkpoint: String, _ further: [String] = []) throws -> Double {
+      let outcome = try sandbox.run(ranks: ranks, ["evaluate", checkpoint] + further)
+      #expect(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)")
+      return try #require(outcome.output.firstMatch(of: /loss ([-+.e0-9]+) nats/).flatMap { Double($0.1) }, "\(outcome)")
+    }
+
+    private func loss(_ sandbox: Sandbox, _ run: String, _ kind: String, step: Int) throws -> Double {
+      let event = try sandbox.events(run, kind).last { $0["step"] as? Int == step }
+      return try #require(event?["loss"] as? Double)
+    }
+
+    @Test func evaluateAsInTraining() throws {
+      let sandbox = try Sandbox()
+      let kinds = ["population", "running"]
+      for kind in kinds { try sandbox.train(kind, ["evaluation.statistics=\(kind)", "training.maximum_steps=20"]) }
+      let expected = try Dictionary(uniqueKeysWithValues: kinds.map { ($0, try loss(sandbox, $0, "validation", step: 20)) })
+      #expect(expected["population"] != expected["running"])
+      for run in kinds {
+        for ranks in [1, 2] {
+          #expect(try evaluate(sandbox, ranks: ranks, run) == expected[run])
+          // The weights of the two runs are the same: each can be evaluated as the other.
+          for kind in kinds {
+            #expect(try evaluate(sandbox, ranks: ranks, run, ["--set", "evaluation.statistics=\(kind)"]) == expected[kind], "\(run) as \(kind)")
+          }
+        }
+        let best = try sandbox.linkedStep(run, "best")
+        let test = try loss(sandbox, run, "test", step: best)
+        #expect(try evaluate(sandbox, ranks: 2, "\(run)/checkpoints/best", ["--data", "test.txt"]) == test)
+      }
+    }
+
+    @Test func evaluateInStreams() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("run")
+      let parts = try evaluate(sandbox, "run")
+      #expect(try evaluate(sandbox, "run", ["--set", "evaluation.streams=24"]) == parts)
+      // Fewer streams than shards, so that some shards have none.
+      for streams in [1, 7, 199, 1000] {
+        let setting = ["--set", "evaluation.streams=\(streams)"]
+        let alone = try evaluate(sandbox, "run", setting)
+        for ranks in [2, 5] { #expect(try evaluate(sandbox, ranks: ranks, "run", setting) == alone, "\(streams) streams") }
+        // Other states at the beginnings of streams, and nothing else.
+        #expect(alone != parts && abs(alone - parts) < 0.1)
+      }
+    }
+
+    @Test func evaluateWhatIsNone() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("run")
+      try sandbox.expectFailure(65, ["nowhere"], ranks: [1, 2], ["evaluate", "nowhere"])
+      try sandbox.expectFailure(65, ["nowhere.txt"], ["evaluate", "run", "--data", "nowhere.txt"])
+      try sandbox.expectFailure(64, ["model.hidden"], ranks: [1, 2], ["evaluate", "run", "--set", "model.hidden=3"])
+      try sandbox.expectFailure(65, ["lstm.0.forward"], ranks: [1, 2], ["evaluate", "run", "--set", "model.hidden_size=9"])
+    }
+
+    @Test func generateWords() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("run", ranks: 2, ["training.maximum_steps=60"])
+      func generate(_ further: [String], ranks: Int = 1) throws -> String {
+        let outcome = try sandbox.run(ranks: ranks, ["generate", "run"] + further)
+        #expect(outcome.exitCode == 0 && outcome.errors.isEmpty, "\(outcome)")
+        return outcome.output
+      }
+      let first = try generate(["--tokens", "40"])
+      #expect(try generate(["--tokens", "40"]) == first)
+      #expect(try generate(["--tokens", "40"], ranks: 2) == first)
+      #expect(try generate(["--tokens", "40", "--seed", "2"]) != first)
+      // Every newline but the last is a token.
+      let words = first.split { $0 == " " || $0 == "\n" }.count + first.dropLast().count { $0 == "\n" }
+      #expect(words == 40, "\(first)")
+      #expect(first.split { $0 == " " || $0 == "\n" }.allSatisfy { $0 == "<unk>" || $0.hasPrefix("w") })
+      let likely = try generate(["--temperature", "0"])
+      #expect(try generate(["--temperature", "0", "--seed", "7"]) == likely)
+      #expect(try generate(["--temperature", "0.0001"]) == likely)
+      #expect(try generate(["--prompt", "zebra w1", "--tokens", "2"]).hasPrefix("<unk> w1"))
+      try sandbox.expectFailure(64, ["--temperature"], ranks: [1, 2], ["generate", "run", "--temperature", "-1"])
+      try sandbox.expectFailure(65, ["nowhere"], ranks: [1, 2], ["generate", "nowhere"])
+    }
+
+    @Test func charactersAndUnknownPrompts() throws {
+      let sandbox = try Sandbox()
+      try sandbox.write("train.txt", String(repeating: "caf\u{E9} au lait\n", count: 60))
+      try sandbox.write("valid.txt", "lait au caf\u{E9}\n")
+      try sandbox.train("run", ranks: 2, ["data.unit=character", "data.test=null"])
+      #expect(try sandbox.events("run", "validation").last?["frames"] as? Int == 12)
+      let outcome = try sandbox.run(["generate", "run", "--prompt", "au", "--tokens", "30"])
+      #expect(outcome.exitCode == 0 && outcome.output.unicodeScalars.count == 2 + 30 + 1 && outcome.output.hasPrefix("au"), "\(outcome)")
+      try sandbox.expectFailure(65, ["z", "prompt"], ranks: [1, 2], ["generate", "run", "--prompt", "z"])
+    }
+
+    @Test func inspect() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("run", ranks: 2)
+      func inspect(_ path: String, ranks: Int = 1) throws -> String {
+        let outcome = try sandbox.run(ranks: ranks, ["inspect", path])
+        #expect(outcome.exitCode == 0 && outcome.errors.isEmpty, "\(outcome)")
+        return outcome.output
+      }
+      #expect(try inspect("tiny.yaml").contains("hidden_size: 8"))
+      let run = try inspect("run", ranks: 2)
+      #expect(run.contains("12 × step") && run.contains("latest: step 12"), "\(run)")
+      #expect(run.split(separator: "\n").count { $0.hasPrefix("latest") } == 1, "printed more than once")
+      let checkpoint = try inspect("run/checkpoints/latest")
+      #expect(checkpoint.contains("step 12") && checkpoint.contains("output.weight  F32 [40, 8]"), "\(checkpoint)")
+      #expect(try inspect("run/checkpoints/latest/model.safetensors").contains("embedding.weight  F32 [40, 6]"))
+
+      try sandbox.expectFailure(64, ["nowhere"], ranks: [1, 2], ["inspect", "nowhere"])
+      try sandbox.expectFailure(64, ["train.txt"], ranks: [1], ["inspect", "train.txt"])
+      try FileManager.default.createDirectory(atPath: sandbox("empty"), withIntermediateDirectories: false)
+      try sandbox.expectFailure(64, ["empty"], ranks: [1], ["inspect", "empty"])
+      try sandbox.write("bad.safetensors", "nonsense")
+      try sandbox.expectFailure(65, ["bad.safetensors"], ranks: [1], ["inspect", "bad.safetensors"])
+      try sandbox.write("run/checkpoints/latest/vocabulary.json", "[]")
+      try sandbox.expectFailure(65, ["vocabulary.json"], ranks: [1], ["inspect", "run/checkpoints/latest"])
+      #expect(try inspect("run").contains("vocabulary.json"))
+    }
+
+    @Test func benchmark() throws {
+      let sandbox = try Sandbox()
+      let outcome = try sandbox.run(ranks: 2, ["benchmark", "tiny.yaml", "--steps", "3", "--json"])
+      #expect(outcome.exitCode == 0, "\(outcome)")
+      let line = try #require(outcome.output.split(separator: "\n").last)
+      let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+      #expect(object["steps"] as? Int == 3 && object["ranks"] as? Int == 2 && object["tokens_per_step"] as? Int == 120)
+      #expect((object["tokens_per_second"] as? Double ?? 0) > 0)
+      #expect(!(object["phase_seconds"] as? [String: Any] ?? [:]).isEmpty)
+      #expect(!sandbox.exists("Runs"))
+      try sandbox.expectFailure(64, ["--steps"], ranks: [1, 2], ["benchmark", "tiny.yaml", "--steps", "0"])
+    }
+
+    @Test func usage() throws {
+      let sandbox = try Sandbox()
+      for arguments in [["train"], ["bogus"], ["train", "tiny.yaml", "--bogus"], ["generate", "run", "--tokens", "many"]] {
+        try sandbox.expectFailure(64, [], ranks: [1, 2, 4], arguments)
+      }
+      for ranks in [1, 2] {
+        let version = try sandbox.run(ranks: ranks, ["--version"])
+        #expect(version.exitCode == 0 && version.output.split(separator: "\n").count == 1 && version.errors.isEmpty, "\(version)")
+        for arguments in [["--help"], ["train", "--help"]] {
+          let help = try sandbox.run(ranks: ranks, arguments)
+          #expect(help.exitCode == 0 && help.output.components(separatedBy: "USAGE").count == 2, "\(help)")
+        }
+      }
+    }
+  }
+}

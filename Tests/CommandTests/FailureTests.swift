@@ -1,0 +1,102 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// Numbers that are not finite, and disks that are full.
+  @Suite struct Failures {
+    @Test func divergence() throws {
+      let sandbox = try Sandbox()
+      let settings = ["optimizer.learning_rate=1e30", "optimizer.clip_norm=null", "checkpoint.every_steps=1"]
+      for ranks in [1, 2, 4] {
+        let run = "run-\(ranks)"
+        try sandbox.expectFailure(65, ["step 2", "rank 0", "lstm.0.forward"], ranks: [ranks], sandbox.training(run, settings))
+        #expect(try sandbox.linkedStep(run) == 1)
+        #expect(try sandbox.checkpointsAreFinite(run))
+        #expect(try sandbox.events(run).last?["reason"] as? String == "error")
+      }
+      // With one step the validation is the first to see it.
+      let one = settings + ["training.maximum_steps=1"]
+      try sandbox.expectFailure(65, ["step 1", "validation", "lstm.0.forward"], ranks: [1, 3], sandbox.training("one", one, ["--resume"]))
+      #expect(try !sandbox.names(in: "one/checkpoints").contains { $0.hasPrefix("step-") })
+    }
+
+    @Test func weightsThatAreNoNumbers() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("source", ["training.maximum_steps=1"])
+      var tensors = try sandbox.tensors("source/checkpoints/latest/model.safetensors").filter { !$0.name.contains(".running_") }
+      let index = try #require(tensors.firstIndex { $0.name == "lstm.1.forward.recurrent_weight" })
+      tensors[index].values[7] = .nan
+      try sandbox.write("nan.safetensors", FileTensor.write(tensors))
+      let arguments = sandbox.training("run", [], ["--resume", "--initialize-from", "nan.safetensors"])
+      try sandbox.expectFailure(65, ["step 1", "rank 0", "lstm.1.forward.recurrent_weight"], arguments)
+      #expect(try !sandbox.names(in: "run/checkpoints").contains { $0.hasPrefix("step-") })
+    }
+
+    /// The loss is finite, its gradient too, and the update overflows.
+    @Test func updateThatOverflows() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("source", ["training.maximum_steps=1"])
+      var tensors = try sandbox.tensors("source/checkpoints/latest/model.safetensors").filter { !$0.name.contains(".running_") }
+      let index = try #require(tensors.firstIndex { $0.name == "output.weight" })
+      tensors[index].values = tensors[index].values.map { $0 * 1000 }
+      try sandbox.write("large.safetensors", FileTensor.write(tensors))
+      let settings = ["optimizer.learning_rate=3e38", "optimizer.clip_norm=null", "checkpoint.every_steps=1"]
+      try sandbox.expectFailure(
+        65, ["step 1", "not finite"], sandbox.training("run", settings, ["--resume", "--initialize-from", "large.safetensors"]))
+      #expect(try !sandbox.names(in: "run/checkpoints").contains { $0.hasPrefix("step-") })
+    }
+
+    @Test func metricsOnFullDisk() throws {
+      let sandbox = try Sandbox()
+      try FileManager.default.createDirectory(atPath: sandbox("run"), withIntermediateDirectories: false)
+      try FileManager.default.createSymbolicLink(atPath: sandbox("run/metrics.jsonl"), withDestinationPath: "/dev/full")
+      try sandbox.expectFailure(74, ["metrics.jsonl", "No space left"], sandbox.training("run", [], ["--resume"]))
+    }
+
+    @Test func directoryThatCannotBe() throws {
+      let sandbox = try Sandbox()
+      try sandbox.write("file", "")
+      try sandbox.expectFailure(74, ["file/run"], sandbox.training("file/run", []))
+      try sandbox.expectFailure(74, ["/proc/lockstep"], ["train", "tiny.yaml", "--run-directory", "/proc/lockstep/run"])
+    }
+
+    /// Files may grow no more while the run writes its checkpoints: the last one stands, and the run goes on from it to the same end.
+    @Test(arguments: [1, 2]) func checkpointOnFullDisk(ranks: Int) throws {
+      let sandbox = try Sandbox()
+      let settings = ["model.hidden_size=48", "training.epochs=100000"]
+      let running = try sandbox.start(ranks: ranks, sandbox.training("run", settings + ["training.maximum_steps=100000", "checkpoint.every_steps=10"]))
+      try sandbox.waitForSteps(22, of: "run", running)
+      for rank in try sandbox.rankProcesses() {
+        // Larger than the metrics of a few seconds, smaller than a checkpoint of momenta and weights.
+        let limiter = Process()
+        limiter.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        limiter.arguments = ["prlimit", "--pid", "\(rank)", "--fsize=100000"]
+        try limiter.run()
+        limiter.waitUntilExit()
+        #expect(limiter.terminationStatus == 0)
+      }
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 74, "\(outcome)")
+      #expect(outcome.errorMessages.count == 1, "\(outcome)")
+      #expect(try sandbox.checkpointsAreFinite("run"))
+      let step = try sandbox.linkedStep("run"), names = try sandbox.names(in: "run/checkpoints")
+      #expect(step >= 10 && !names.contains { $0.contains("partial") }, "\(names)")
+
+      let end = settings + ["training.maximum_steps=\(step + 10)"]
+      try sandbox.train("run", ranks: ranks, end, ["--resume"])
+      try sandbox.train("whole", ranks: 1, end)
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: step + 10)
+    }
+
+    /// Nobody reads the output any more: the run goes on.
+    @Test func outputThatNobodyReads() throws {
+      let sandbox = try Sandbox()
+      let running = try RunningCommand(
+        ["bash", "-c", "set -o pipefail; \"$@\" | true", "bash", try Sandbox.program()] + sandbox.training("run", []), in: sandbox.path,
+        files: (sandbox("output"), sandbox("errors")))
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 0, "\(outcome)")
+      #expect(try sandbox.linkedStep("run") == 12)
+    }
+  }
+}

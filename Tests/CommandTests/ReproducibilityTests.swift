@@ -1,0 +1,85 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// The same shards give the same bits on every number of ranks.
+  @Suite struct Reproducibility {
+    struct Variant: CustomTestStringConvertible, Sendable {
+      var name: String
+      var ranks: [Int]
+      var settings: [String]
+      var testDescription: String { name }
+    }
+
+    static let variants = [
+      Variant(name: "local", ranks: [1, 2, 3, 4, 5, 8], settings: ["normalization.scope=local", "model.dropout=0.3"]),
+      Variant(
+        name: "global", ranks: [1, 2, 3, 4, 5, 8],
+        settings: ["normalization.scope=global", "normalization.placement=preactivation", "optimizer.momentum=0.5"]),
+      Variant(
+        name: "group of 2", ranks: [1, 2, 3, 4, 5, 8],
+        settings: ["normalization.scope={group: 2}", "normalization.statistics=sequence", "optimizer.momentum=0.9"]),
+      Variant(
+        name: "group of 3, adam, accumulation", ranks: [1, 3, 8],
+        settings: [
+          "normalization.scope={group: 3}", "optimizer.method=adam", "optimizer.learning_rate=0.01", "training.accumulate_steps=2",
+        ]),
+      Variant(
+        name: "many buckets, uneven accumulation", ranks: [1, 4, 5],
+        settings: [
+          "normalization.placement=preactivation", "normalization.scope=local", "communication.bucket_megabytes=0.001",
+          "model.hidden_size=24", "training.accumulate_steps=3", "optimizer.momentum=0.5",
+        ]),
+      Variant(
+        name: "sparse embedding", ranks: [1, 3, 8],
+        settings: ["data.train=wide.txt", "data.vocabulary_size=300", "training.accumulate_steps=2", "normalization.scope=global"]),
+      Variant(
+        name: "sequence, global", ranks: [1, 5],
+        settings: ["normalization.statistics=sequence", "normalization.scope=global", "training.average_over=frames"]),
+      Variant(
+        name: "rnn", ranks: [1, 2, 5],
+        settings: ["model.cell=rnn", "normalization.placement=preactivation", "normalization.scope={group: 3}"]),
+      Variant(
+        name: "one sequence a shard, running averages", ranks: [1, 3, 8],
+        settings: ["training.batch_size=8", "normalization.scope={group: 3}", "evaluation.statistics=running"]),
+      Variant(
+        name: "no normalisation, peepholes, rmsprop", ranks: [1, 4],
+        settings: ["normalization.placement=none", "model.peepholes=all", "optimizer.method=rmsprop", "optimizer.learning_rate=0.003"]),
+    ]
+
+    @Test(arguments: variants) func sameBits(_ variant: Variant) throws {
+      let sandbox = try Sandbox()
+      try sandbox.write("wide.txt", randomText(tokens: 3000, types: 500, seed: 4))
+      let settings = ["training.maximum_steps=50", "checkpoint.every_steps=null"] + variant.settings
+      for ranks in variant.ranks { try sandbox.train("on-\(ranks)", ranks: ranks, settings) }
+
+      let first = "on-\(variant.ranks[0])", numbers = try sandbox.numbers(first)
+      #expect(numbers.count { $0.contains("\"event\":\"step\"") } == 50)
+      #expect(numbers.count { $0.contains("\"event\":\"validation\"") } >= 1)
+      #expect(numbers.count { $0.contains("\"event\":\"test\"") } == 1)
+      for ranks in variant.ranks.dropFirst() {
+        let other = "on-\(ranks)"
+        #expect(try sandbox.numbers(other) == numbers, "metrics on \(ranks) ranks")
+        for file in ["model.safetensors", "training.safetensors"] {
+          let bytes = try sandbox.data("\(sandbox.checkpoint(other, 50))/\(file)")
+          #expect(try bytes == sandbox.data("\(sandbox.checkpoint(first, 50))/\(file)"), "\(file) on \(ranks) ranks")
+        }
+      }
+    }
+
+    /// What is compared above is not the same by being constant.
+    @Test func settingsMatter() throws {
+      let sandbox = try Sandbox()
+      var models: Set<Data> = []
+      let variants = [
+        "normalization.scope=local", "normalization.scope=global", "normalization.scope={group: 2}", "normalization.scope={group: 3}",
+        "normalization.statistics=sequence", "normalization.placement=preactivation", "training.seed=2", "model.dropout=0.3",
+      ]
+      for (index, setting) in variants.enumerated() {
+        try sandbox.train("run-\(index)", [setting])
+        models.insert(try sandbox.data("run-\(index)/checkpoints/latest/model.safetensors"))
+      }
+      #expect(models.count == variants.count)
+    }
+  }
+}
