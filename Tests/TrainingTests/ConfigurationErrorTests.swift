@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Training
+import Training
 
 /// A valid language model, four lines long; further lines start at 5.
 private let base = "task: language-model\ndata:\n  train: a.txt\n  validation: b.txt\n"

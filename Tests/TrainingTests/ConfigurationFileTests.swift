@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Training
+import Training
 
 /// The folder of the experiment files, found from this file.
 private let configs = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -142,7 +142,9 @@ private let configs = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
     #expect(configuration.data.test == .text(path: "Data/ptb/ptb.test.txt"))
     #expect(configuration.model.cell == .lstm && configuration.model.layers == 2 && configuration.model.peepholes == .none)
     #expect(configuration.model.embeddingSize == row.0 && configuration.model.hiddenSize == row.0)
-    #expect(configuration.initialization == .init(scheme: .uniform, embeddingDeviation: nil, range: row.1, forgetBias: 0))
+    let initialization = configuration.initialization
+    #expect(initialization.scheme == .uniform && initialization.embeddingDeviation == nil)
+    #expect(initialization.range == row.1 && initialization.forgetBias == 0)
     #expect(configuration.training.unrollSteps == row.2 && configuration.training.batchSize == batch)
     #expect(configuration.optimizer.clipNorm == row.3)
     #expect(configuration.model.dropout == row.4)

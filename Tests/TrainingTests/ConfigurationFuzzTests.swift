@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Training
+import Training
 
 /// Damaged files end in a `ConfigurationError` of one line, or in a configuration that reads back; never in a crash.
 @Suite struct ConfigurationFuzzTests {

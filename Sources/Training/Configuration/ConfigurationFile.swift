@@ -1,9 +1,9 @@
 import Foundation
 
 /// Reading a configuration's text from disk.
-enum ConfigurationFile {
+package enum ConfigurationFile {
   /// Far more than any configuration has: a corpus given by mistake is refused before it fills the memory.
-  static let largestSize = 1 << 20
+  package static let largestSize = 1 << 20
 
   /// - Throws: for a file that is missing, a directory, unreadable, too large or not UTF-8.
   static func read(_ path: String) throws(ConfigurationError) -> String {

@@ -1,5 +1,5 @@
 /// One key of the configuration: the only place that knows its name, its type, what it allows and what it means.
-struct ConfigurationKey: Sendable {
+package struct ConfigurationKey: Sendable {
   /// Dotted: `model.hidden_size`.
   let path: String
   /// The only task that has the key; nil: both have it.
@@ -7,7 +7,7 @@ struct ConfigurationKey: Sendable {
   let isRequired: Bool
   /// The fields of a value that is, or may be, a mapping.
   let fields: [String]
-  let allowed: String
+  package let allowed: String
   /// For the reference: what the key decides.
   let meaning: String
   let read: @Sendable (TrainingConfiguration) -> ConfigurationValue

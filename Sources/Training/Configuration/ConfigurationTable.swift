@@ -1,6 +1,6 @@
 /// Every key, in the order in which a file lists them. Parsing, range checks, writing, messages and the reference all
 /// come from here; defaults are the initial values of `TrainingConfiguration`.
-enum ConfigurationTable {
+package enum ConfigurationTable {
   private typealias Key = ConfigurationKey
 
   static let keys: [ConfigurationKey] =
@@ -12,7 +12,7 @@ enum ConfigurationTable {
     if let section = key.section, section != sections.last { sections.append(section) }
   }
 
-  static func key(_ path: String) -> ConfigurationKey? { keys.first { $0.path == path } }
+  package static func key(_ path: String) -> ConfigurationKey? { keys.first { $0.path == path } }
 
   /// The known key, section or field of a record that most resembles an unknown path. What stands after the last dot counts
   /// double, so that a key in the wrong section is found in its own.

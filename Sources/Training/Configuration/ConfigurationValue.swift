@@ -1,7 +1,7 @@
 import Yams
 
 /// What stands in YAML at the place of a value, before a key gives it a type.
-enum ConfigurationValue: Equatable, Sendable {
+package enum ConfigurationValue: Equatable, Sendable {
   case null
   case boolean(Bool)
   case integer(Int128)
@@ -12,7 +12,7 @@ enum ConfigurationValue: Equatable, Sendable {
   /// What no key takes (a list, say), in words.
   case other(String)
 
-  struct Field: Equatable, Sendable {
+  package struct Field: Equatable, Sendable {
     var name: String
     var value: ConfigurationValue
     var line: Int?
@@ -60,7 +60,7 @@ extension ConfigurationValue {
 
   /// An unquoted scalar by the core schema of YAML 1.2: `1e-5` is a number, `yes` is text, and `010`, which was octal
   /// once, is text too.
-  init(plain text: String) {
+  package init(plain text: String) {
     switch text {
     case "", "~", "null", "Null", "NULL": self = .null
     case "true", "True", "TRUE": self = .boolean(true)
@@ -118,7 +118,7 @@ private enum NumberForm {
 
 extension ConfigurationValue {
   /// The value as YAML on one line, such that it reads back equal.
-  var yaml: String {
+  package var yaml: String {
     switch self {
     case .null: return "null"
     case .boolean(let value): return value ? "true" : "false"

@@ -6,6 +6,12 @@ public struct ConfigurationDifference: Equatable, Sendable {
   public let old: String?
   /// nil: the new configuration's task has no such key.
   public let new: String?
+
+  package init(key: String, old: String?, new: String?) {
+    self.key = key
+    self.old = old
+    self.new = new
+  }
 }
 
 extension TrainingConfiguration {
