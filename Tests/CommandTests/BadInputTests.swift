@@ -14,8 +14,8 @@ extension CommandTests {
 
     static let texts = [
       Case(setting: "data.train=missing.txt", code: 65, words: ["missing.txt"]),
-      Case(setting: "data.train=empty.txt", code: 65, words: ["empty.txt", "empty"]),
-      Case(setting: "data.train=binary.txt", code: 65, words: ["binary.txt", "byte 3"]),
+      Case(setting: "data.train=empty.txt", code: 65, words: ["empty.txt", "no token"]),
+      Case(setting: "data.train=binary.txt", code: 65, words: ["binary.txt:1", "byte 3"]),
       Case(setting: "data.train=latin.txt", code: 65, words: ["latin.txt:2", "UTF-8"]),
       Case(setting: "data.train=short.txt", code: 65, words: ["short.txt", "too few"]),
       Case(setting: "data.train=.", code: 65, words: ["."]),
