@@ -215,6 +215,8 @@ def main() -> int:
                     # Every other round backwards: no system always follows the same neighbour.
                     for row in rows if round_ % 2 == 0 else reversed(rows):
                         measure(row, round_)
+                        found = row.fault or f"{row.rates[round_]:,.0f} words/s"
+                        print(f"{model} {kind}, round {round_ + 1}: {row.name} {row.layout}: {found}", file=sys.stderr, flush=True)
                 size = SIZES[model]
                 what = "batch-normalised inputs, statistics of each time step" if kind == "normalized" else "plain"
                 tables.append(report(

@@ -397,22 +397,25 @@ CLONES void KERNEL(momentum)(size_t n, R *theta, R *u, const R *g, R s, R rate, 
   }
 }
 
-CLONES void KERNEL(adam)(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, R beta1, R beta2, R correction1,
+CLONES void KERNEL(adam)(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, double beta_1, double beta_2, R correction1,
                          R correction2, R epsilon) {
+  // 1 − β is small: it is taken before it is rounded.
+  R beta1 = (R)beta_1, beta2 = (R)beta_2, rest1 = (R)(1 - beta_1), rest2 = (R)(1 - beta_2);
   ELEMENTWISE for (size_t i = 0; i < n; i++) {
     R gradient = s * g[i];
-    R first = beta1 * m[i] + ((R)1 - beta1) * gradient;
-    R second = beta2 * v[i] + ((R)1 - beta2) * (gradient * gradient);
+    R first = beta1 * m[i] + rest1 * gradient;
+    R second = beta2 * v[i] + rest2 * (gradient * gradient);
     m[i] = first;
     v[i] = second;
     theta[i] -= rate * (first * correction1) / (__builtin_elementwise_sqrt(second * correction2) + epsilon);
   }
 }
 
-CLONES void KERNEL(rmsprop)(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, R decay, R epsilon) {
+CLONES void KERNEL(rmsprop)(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, double rho, R epsilon) {
+  R decay = (R)rho, rest = (R)(1 - rho);
   ELEMENTWISE for (size_t i = 0; i < n; i++) {
     R gradient = s * g[i];
-    R square = decay * v[i] + ((R)1 - decay) * (gradient * gradient);
+    R square = decay * v[i] + rest * (gradient * gradient);
     R step = momentum * u[i] - rate * gradient / __builtin_elementwise_sqrt(square + epsilon);
     v[i] = square;
     u[i] = step;

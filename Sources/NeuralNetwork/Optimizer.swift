@@ -19,7 +19,7 @@ public final class Optimizer<S: Scalar> {
   private static var adamBeta1: Double { 0.9 }
   private static var adamBeta2: Double { 0.999 }
   private static var adamEpsilon: S { S(1e-8) }
-  private static var rmspropDecay: S { S(0.95) }
+  private static var rmspropDecay: Double { 0.95 }
   private static var rmspropEpsilon: S { S(1e-4) }
 
   /// - momentum: m of SGD and RMSProp; 0 for Adam, which has its own.

@@ -46,6 +46,8 @@ public final class RecurrentLayer<S: Scalar> {
   public let prefix: String
   /// W_x [G, I] and W_h [G, H].
   let inputWeight, recurrentWeight: MatrixView<S>
+  /// W_h for the products of the recurrence, and its transpose for their derivative; packed before each pass.
+  let packedRecurrent, packedTransposed: PackedMatrix<S>
   /// b [G]; zero where normalisation has a β in its place.
   let bias: VectorView<S>
   let peepholes: Peepholes<S>
@@ -65,6 +67,8 @@ public final class RecurrentLayer<S: Scalar> {
     self.prefix = prefix
     inputWeight = matrix("input_weight")
     recurrentWeight = matrix("recurrent_weight")
+    packedRecurrent = PackedMatrix(outputs: configuration.gateSize, inputs: configuration.hiddenSize)
+    packedTransposed = PackedMatrix(outputs: configuration.hiddenSize, inputs: configuration.gateSize)
     bias = layout.optionalTensor(prefix + "bias").map { parameters[$0.range] } ?? VectorView(zeros: configuration.gateSize)
     peepholes = Self.peepholes(configuration, in: layout.optionalTensor(prefix + "peephole").map { parameters[$0.range] })
     normalization = NormalizationSite.sites(of: configuration).first.map { site in
@@ -82,6 +86,9 @@ public final class RecurrentLayer<S: Scalar> {
     if c.peepholes == .output { return Peepholes(output: values) }
     return Peepholes(input: values[0..<H], forget: values[H..<2 * H], output: values[2 * H..<3 * H])
   }
+
+  /// Packs W_h for forward passes, after the parameters have changed.
+  func packRecurrent() { packedRecurrent.pack(recurrentWeight.asIs) }
 
   /// Whether `z` holds the whole preactivation before it is normalised, step by step.
   var isStepwise: Bool { normalization.map { !$0.site.precedesRecurrence } ?? false }

@@ -18,6 +18,7 @@ extension RecurrentLayer {
     dInput: [MatrixView<S>], layout: ParameterLayout, sink: any GradientSink<S>
   ) throws {
     pass.timer.enter(.recurrence)
+    packedTransposed.pack(recurrentWeight.transposed)
     for w in shards {
       if w.dc.rows > 0 { w.dc.fill(0) }
       w.dPeephole.fill(0)
@@ -33,7 +34,12 @@ extension RecurrentLayer {
       }
       if t > 0 {
         for w in shards {
-          w.dhNext.setProduct((isStepwise ? w.z : w.gates).rows(w.rows(t)).asIs, recurrentWeight.asIs)
+          let da = (isStepwise ? w.z : w.gates).rows(w.rows(t))
+          if w.B <= PackedMatrix<S>.mostRows {
+            w.dhNext.setProduct(da, packed: packedTransposed)
+          } else {
+            w.dhNext.setProduct(da.asIs, recurrentWeight.asIs)
+          }
         }
       }
       try sink.poll()

@@ -19,6 +19,8 @@ extension RecurrentLayer {
       try normalizeWhole(normalization, shards, statistics, pass)
     }
     pass.timer.enter(.recurrence)
+    // With fixed weights it was packed before the first pass.
+    if case .training = pass.mode { packRecurrent() }
     for t in 0..<pass.steps {
       for w in shards { multiplyRecurrent(w, step: t) }
       if let normalization, let statistics, pass.mode.usesBatchStatistics, isStepwise {
@@ -32,10 +34,12 @@ extension RecurrentLayer {
   /// `W_h h_{t-1}`: added to `z` where both are one sum, else into `r`.
   private func multiplyRecurrent(_ w: LayerWorkspace<S>, step t: Int) {
     let previous = w.h.rows(w.rows(t))
-    if normalization == nil || isStepwise {
-      w.z.rows(w.rows(t)).setProduct(previous.asIs, recurrentWeight.transposed, accumulate: true)
+    let isSum = normalization == nil || isStepwise
+    let target = isSum ? w.z.rows(w.rows(t)) : w.r
+    if w.B <= PackedMatrix<S>.mostRows {
+      target.setProduct(previous, packed: packedRecurrent, accumulate: isSum)
     } else {
-      w.r.setProduct(previous.asIs, recurrentWeight.transposed)
+      target.setProduct(previous.asIs, recurrentWeight.transposed, accumulate: isSum)
     }
   }
 

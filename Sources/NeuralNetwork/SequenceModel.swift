@@ -40,14 +40,16 @@ public final class SequenceModel<S: Scalar> {
   /// Rows that an embedding gradient of `tokens` tokens can touch, and so the size of its buffer.
   public func embeddingGradientRows(tokens: Int) -> Int { min(tokens, configuration.vocabularySize) }
 
-  /// Folds the evaluation statistics into scales and shifts, once before a pass in evaluation mode.
+  /// Folds the evaluation statistics into scales and shifts and packs the weights, once before passes in evaluation mode.
   public func prepareEvaluation() {
+    for layer in layers { layer.packRecurrent() }
     for normalization in normalizations { normalization.prepareEvaluation() }
   }
 
   /// Starts gathering population statistics: every pass in population mode is added.
   public func beginPopulation(groups: ShardGroups) {
     for layer in layers {
+      layer.packRecurrent()
       layer.population = layer.normalization.map {
         PopulationStatistics(kind: $0.kind, slots: $0.slots, features: $0.site.features, groups: groups)
       }

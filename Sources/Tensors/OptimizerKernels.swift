@@ -27,13 +27,13 @@ extension VectorView where Element: Scalar {
     check(g, firstMoment, secondMoment)
     let correction1 = 1 / (1 - power(beta1, step)), correction2 = 1 / (1 - power(beta2, step))
     unsafe Element.adam(
-      count, pointer, firstMoment.pointer, secondMoment.pointer, g.pointer, s, learningRate, Element(beta1), Element(beta2),
+      count, pointer, firstMoment.pointer, secondMoment.pointer, g.pointer, s, learningRate, beta1, beta2,
       Element(correction1), Element(correction2), epsilon)
   }
 
   /// Graves 2013, equations 38 to 45, without the mean of gradients: `n ← ρ n + (1 − ρ) g²`, `u ← m u − η g / √(n + ε)`, `θ ← θ + u`.
   public func updateByRMSProp(
-    _ g: VectorView, gradientScale s: Element, learningRate: Element, momentum: Element, decay: Element, epsilon: Element,
+    _ g: VectorView, gradientScale s: Element, learningRate: Element, momentum: Element, decay: Double, epsilon: Element,
     meanSquare: VectorView, velocity u: VectorView
   ) {
     check(g, meanSquare, u)

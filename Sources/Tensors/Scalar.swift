@@ -53,11 +53,16 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
   @unsafe static func momentum(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ u: UnsafeMutablePointer<Self>,
     _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ momentum: Self)
   @unsafe static func adam(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ m: UnsafeMutablePointer<Self>,
-    _ v: UnsafeMutablePointer<Self>, _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ beta1: Self, _ beta2: Self,
+    _ v: UnsafeMutablePointer<Self>, _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ beta1: Double, _ beta2: Double,
     _ correction1: Self, _ correction2: Self, _ epsilon: Self)
   @unsafe static func rmsprop(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ v: UnsafeMutablePointer<Self>,
-    _ u: UnsafeMutablePointer<Self>, _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ momentum: Self, _ decay: Self,
+    _ u: UnsafeMutablePointer<Self>, _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ momentum: Self, _ decay: Double,
     _ epsilon: Self)
+  @unsafe static func packedSize(_ N: Int, _ K: Int) -> Int
+  @unsafe static func pack(_ N: Int, _ K: Int, _ W: UnsafePointer<Self>, _ strideN: Int, _ strideK: Int,
+    _ packed: UnsafeMutablePointer<Self>)
+  @unsafe static func packedProduct(_ B: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Self>, _ lda: Int,
+    _ packed: UnsafePointer<Self>, _ C: UnsafeMutablePointer<Self>, _ ldc: Int, _ accumulate: Int32)
   /// C ← α op(A) op(B) + β C, row-major, M × N × K; `lda`, `ldb`, `ldc` are row strides.
   @unsafe static func gemm(
     _ transposeA: Bool, _ transposeB: Bool, _ m: Int, _ n: Int, _ k: Int, _ alpha: Self, _ a: UnsafePointer<Self>, _ lda: Int,

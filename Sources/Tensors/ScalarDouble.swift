@@ -129,6 +129,20 @@ extension Double: Scalar {
     unsafe lockstep_rmsprop_f64(n, theta, v, u, g, s, rate, momentum, decay, epsilon)
   }
   @unsafe
+  public static func packedSize(_ N: Int, _ K: Int) -> Int {
+    lockstep_packed_size_f64(N, K)
+  }
+  @unsafe
+  public static func pack(_ N: Int, _ K: Int, _ W: UnsafePointer<Double>, _ strideN: Int, _ strideK: Int,
+    _ packed: UnsafeMutablePointer<Double>) {
+    unsafe lockstep_pack_f64(N, K, W, strideN, strideK, packed)
+  }
+  @unsafe
+  public static func packedProduct(_ B: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Double>, _ lda: Int,
+    _ packed: UnsafePointer<Double>, _ C: UnsafeMutablePointer<Double>, _ ldc: Int, _ accumulate: Int32) {
+    unsafe lockstep_packed_product_f64(B, N, K, A, lda, packed, C, ldc, accumulate)
+  }
+  @unsafe
   public static func gemm(
     _ transposeA: Bool, _ transposeB: Bool, _ m: Int, _ n: Int, _ k: Int, _ alpha: Double, _ a: UnsafePointer<Double>, _ lda: Int,
     _ b: UnsafePointer<Double>, _ ldb: Int, _ beta: Double, _ c: UnsafeMutablePointer<Double>, _ ldc: Int

@@ -117,15 +117,29 @@ extension Float: Scalar {
   }
   @unsafe
   public static func adam(_ n: Int, _ theta: UnsafeMutablePointer<Float>, _ m: UnsafeMutablePointer<Float>,
-    _ v: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>, _ s: Float, _ rate: Float, _ beta1: Float, _ beta2: Float,
+    _ v: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>, _ s: Float, _ rate: Float, _ beta1: Double, _ beta2: Double,
     _ correction1: Float, _ correction2: Float, _ epsilon: Float) {
     unsafe lockstep_adam_f32(n, theta, m, v, g, s, rate, beta1, beta2, correction1, correction2, epsilon)
   }
   @unsafe
   public static func rmsprop(_ n: Int, _ theta: UnsafeMutablePointer<Float>, _ v: UnsafeMutablePointer<Float>,
     _ u: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>, _ s: Float, _ rate: Float, _ momentum: Float,
-    _ decay: Float, _ epsilon: Float) {
+    _ decay: Double, _ epsilon: Float) {
     unsafe lockstep_rmsprop_f32(n, theta, v, u, g, s, rate, momentum, decay, epsilon)
+  }
+  @unsafe
+  public static func packedSize(_ N: Int, _ K: Int) -> Int {
+    lockstep_packed_size_f32(N, K)
+  }
+  @unsafe
+  public static func pack(_ N: Int, _ K: Int, _ W: UnsafePointer<Float>, _ strideN: Int, _ strideK: Int,
+    _ packed: UnsafeMutablePointer<Float>) {
+    unsafe lockstep_pack_f32(N, K, W, strideN, strideK, packed)
+  }
+  @unsafe
+  public static func packedProduct(_ B: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Float>, _ lda: Int,
+    _ packed: UnsafePointer<Float>, _ C: UnsafeMutablePointer<Float>, _ ldc: Int, _ accumulate: Int32) {
+    unsafe lockstep_packed_product_f32(B, N, K, A, lda, packed, C, ldc, accumulate)
   }
   @unsafe
   public static func gemm(

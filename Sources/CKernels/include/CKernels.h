@@ -66,12 +66,20 @@
   void lockstep_dropout_##S(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,     \
                             uint32_t first_example, uint32_t time);                                                             \
                                                                                                                                 \
+  /* Products with a matrix packed before. W [N, K] has element (n, k) at n stride_n + k stride_k; `packed` holds packed_size      \
+     elements. C [B, N] = (C +) A Wᵀ for A [B, K], each element one sum over ascending k; with fused multiply-add where the      \
+     processor has it, as in the products of BLAS. */                                                                          \
+  size_t lockstep_packed_size_##S(size_t N, size_t K);                                                                          \
+  void lockstep_pack_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed);                          \
+  void lockstep_packed_product_##S(size_t B, size_t N, size_t K, const R *A, size_t lda, const R *packed, R *C, size_t ldc,     \
+                                   int accumulate);                                                                             \
+                                                                                                                                \
   /* Updates of n parameters θ by gradients s g. */                                                                             \
   void lockstep_sgd_##S(size_t n, R *theta, const R *g, R s, R rate);                                                           \
   void lockstep_momentum_##S(size_t n, R *theta, R *u, const R *g, R s, R rate, R momentum);                                    \
-  void lockstep_adam_##S(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, R beta1, R beta2, R correction1,              \
+  void lockstep_adam_##S(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, double beta1, double beta2, R correction1,              \
                          R correction2, R epsilon);                                                                             \
-  void lockstep_rmsprop_##S(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, R decay, R epsilon);
+  void lockstep_rmsprop_##S(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, double decay, R epsilon);
 
 LOCKSTEP_DECLARE_KERNELS(float, f32)
 LOCKSTEP_DECLARE_KERNELS(double, f64)

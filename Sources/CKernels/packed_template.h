@@ -1,0 +1,44 @@
+// Packing, and the product in plain C, for a real type R; included with R and KERNEL defined.
+
+size_t KERNEL(packed_size)(size_t N, size_t K) { return (N + PANEL - 1) / PANEL * PANEL * K; }
+
+void KERNEL(pack)(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed) {
+  for (size_t first = 0; first < N; first += PANEL) {
+    size_t width = N - first < PANEL ? N - first : PANEL;
+    const R *source = W + first * stride_n;
+    R *panel = packed + first * K;
+    if (stride_n == 1) {
+      for (size_t k = 0; k < K; k++) {
+        memcpy(panel + k * PANEL, source + k * stride_k, width * sizeof(R));
+        memset(panel + k * PANEL + width, 0, (PANEL - width) * sizeof(R));
+      }
+      continue;
+    }
+    // Rows of W are columns here: go through them in blocks that stay in the cache.
+    for (size_t start = 0; start < K; start += 16) {
+      size_t end = K - start < 16 ? K : start + 16;
+      for (size_t n = 0; n < width; n++)
+        for (size_t k = start; k < end; k++) panel[k * PANEL + n] = source[n * stride_n + k * stride_k];
+      for (size_t n = width; n < PANEL; n++)
+        for (size_t k = start; k < end; k++) panel[k * PANEL + n] = 0;
+    }
+  }
+}
+
+static void KERNEL(packed_product_plain)(size_t B, size_t N, size_t K, const R *A, size_t lda, const R *packed, R *C, size_t ldc,
+                                         int accumulate) {
+  for (size_t first = 0; first < N; first += PANEL) {
+    size_t width = N - first < PANEL ? N - first : PANEL;
+    const R *panel = packed + first * K;
+    for (size_t b = 0; b < B; b++) {
+      R sums[PANEL] = {0};
+      R *target = C + b * ldc + first;
+      for (size_t n = 0; accumulate && n < width; n++) sums[n] = target[n];
+      for (size_t k = 0; k < K; k++) {
+        R a = A[b * lda + k];
+        ELEMENTWISE for (size_t n = 0; n < PANEL; n++) sums[n] += a * panel[k * PANEL + n];
+      }
+      memcpy(target, sums, width * sizeof(R));
+    }
+  }
+}
