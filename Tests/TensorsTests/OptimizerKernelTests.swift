@@ -76,7 +76,7 @@ import Testing
     func check<S: Scalar>(_ type: S.Type) {
       compare(type) { _, theta, g, square, u in
         theta.updateByRMSProp(
-          g, gradientScale: S(scale), learningRate: S(rate), momentum: S(m), decay: S(0.95), epsilon: S(1e-4), meanSquare: square, velocity: u)
+          g, gradientScale: S(scale), learningRate: S(rate), momentum: S(m), decay: 0.95, epsilon: S(1e-4), meanSquare: square, velocity: u)
       } _: { _, g, theta, square, u in
         square = 0.95 * square + 0.05 * g * g
         u = m * u - rate * g / (square + 1e-4).squareRoot()
