@@ -12,8 +12,9 @@ extension CommandTests {
     }
 
     private func loss(_ sandbox: Sandbox, _ run: String, _ kind: String, step: Int) throws -> Double {
-      let event = try sandbox.events(run, kind).last { $0["step"] as? Int == step }
-      return try #require(event?["loss"] as? Double)
+      // Not through JSONSerialization, which does not read every double back exactly.
+      let line = try sandbox.numbers(run, kinds: [kind]).last { $0.contains("\"step\":\(step),") }
+      return try #require(line?.firstMatch(of: /"loss":([-+.e0-9]+)/).flatMap { Double($0.1) })
     }
 
     @Test func evaluateAsInTraining() throws {
@@ -138,7 +139,7 @@ extension CommandTests {
     @Test func usage() throws {
       let sandbox = try Sandbox()
       for arguments in [["train"], ["bogus"], ["train", "tiny.yaml", "--bogus"], ["generate", "run", "--tokens", "many"]] {
-        try sandbox.expectFailure(64, [], ranks: [1, 2, 4], arguments)
+        try sandbox.expectFailure(64, [], ranks: [1, 4], arguments)
       }
       for ranks in [1, 2] {
         let version = try sandbox.run(ranks: ranks, ["--version"])

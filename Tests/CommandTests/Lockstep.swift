@@ -37,6 +37,11 @@ final class RunningCommand {
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: files.output))
     process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: files.errors))
+    // Threads of the test's runtime block signals, which mpirun would inherit and not pass on.
+    var none = sigset_t(), before = sigset_t()
+    unsafe sigemptyset(&none)
+    unsafe pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
     try process.run()
   }
 
@@ -129,7 +134,7 @@ final class Sandbox {
 
   /// Runs a command that must fail with one message that holds each of `words`, on every number of ranks.
   func expectFailure(
-    _ code: Int32, _ words: [String], ranks: [Int] = [1, 2, 4], _ arguments: [String], sourceLocation: SourceLocation = #_sourceLocation
+    _ code: Int32, _ words: [String], ranks: [Int] = [1, 3], _ arguments: [String], sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     for ranks in ranks {
       let outcome = try run(ranks: ranks, arguments)

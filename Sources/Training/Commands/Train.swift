@@ -19,6 +19,8 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   guard let validationText = try data.evaluationText(configuration.data.validation, configuration, context) else {
     throw UsageError(description: "data.validation is missing")
   }
+  // Read now, so that a mistake in it does not wait for the end of the run.
+  let testText = try data.evaluationText(configuration.data.test, configuration, context)
   if let position = found.state?.position, position > data.windows {
     throw UsageError(
       description: "data.train: the run stands after window \(position) of an epoch, and the text has \(data.windows) windows: not the "
@@ -29,7 +31,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let journal = try openJournal(directory, configuration, world: world)
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
-    console: console, validationText: validationText)
+    console: console, validationText: validationText, testText: testText)
   try journal.write("start", try startFields(configuration, model, context, data))
   announce(configuration, model, context, data, console)
   if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }

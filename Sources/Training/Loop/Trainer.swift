@@ -15,6 +15,7 @@ final class Trainer {
   private let journal: Journal
   private let console: Console
   private let validation: Evaluator
+  private let testText: EvaluationText?
   private let clock = ContinuousClock()
   private var progress: Progress
   private var lastCheckpoint: ContinuousClock.Instant
@@ -26,7 +27,7 @@ final class Trainer {
 
   init(
     configuration: TrainingConfiguration, context: RankContext, data: LanguageModelData, model: SequenceModel<Float>,
-    directory: RunDirectory, journal: Journal, console: Console, validationText: EvaluationText
+    directory: RunDirectory, journal: Journal, console: Console, validationText: EvaluationText, testText: EvaluationText?
   ) throws {
     self.configuration = configuration
     self.context = context
@@ -41,6 +42,7 @@ final class Trainer {
       store: directory.store, vocabulary: data.vocabulary.serialized())
     validation = Evaluator(
       model: model, context: context, text: validationText, steps: configuration.training.unrollSteps)
+    self.testText = testText
     progress = Progress()
     lastCheckpoint = clock.now
   }
@@ -187,7 +189,7 @@ final class Trainer {
   private func finish() throws -> ExitCode {
     let epoch = progress.window == 0 ? progress.epoch - 1 : progress.epoch
     if validatedStep != progress.step { try validate(epoch: epoch) }
-    if let test = try data.evaluationText(configuration.data.test, configuration, context) { try runTest(test, epoch: epoch) }
+    if let testText { try runTest(testText, epoch: epoch) }
     try journal.write("end", [JSONField("reason", .string("done"))])
     if let validation = progress.validation {
       console.print(
