@@ -104,9 +104,10 @@ def further() -> list[Case]:
         replace(base, name="three-layers/preactivation", layers=3, placement="preactivation", learning_rate=0.1),
         replace(base, name="one-evaluation-stream", evaluation_streams=1),
         replace(base, name="three-evaluation-streams/population-batches3", evaluation_streams=3, population_batches=3),
-        replace(base, name="group3-of-4-shards", scope=3),
+        replace(base, name="group4-of-8-shards", shards=8, scope=4),
+        replace(base, name="group1-is-local", scope=1),
         replace(base, name="one-sequence-a-shard/local", batch_size=8, shards=8, scope="local"),
-        replace(base, name="one-sequence-a-shard/group7", batch_size=8, shards=8, scope=7, learning_rate=0.1),
+        replace(base, name="one-sequence-a-shard/group8", batch_size=8, shards=8, scope=8, learning_rate=0.1),
         replace(base, name="norm-momentum0.3/epsilon0.001", norm_momentum=0.3, epsilon=1e-3, statistics="sequence", scope="local"),
         replace(base, name="wider-batch/peepholes-all/preactivation", batch_size=64, learning_rate=0.1, placement="preactivation", peepholes="all", scope=2),
     ]

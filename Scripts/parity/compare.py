@@ -127,13 +127,20 @@ def run_program(case: Case, ranks: int, kind: str, folder: str, expected: Curve,
         "--set", f"evaluation.statistics={kind}", "--set", f"training.maximum_steps={settings.steps}"]
     finished = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=SECONDS_A_RUN + 30)
     if finished.returncode != 0:
-        row.faults.append(f"exit code {finished.returncode}: {' | '.join((finished.stderr + finished.stdout).split(chr(10))[-6:])}")
+        row.faults.append(f"exit code {finished.returncode}: {complaint(finished.stderr)}")
         return row
     try:
         compare_run(row, case, directory, expected)
     except (OSError, KeyError, ValueError) as error:
         row.faults.append(f"{type(error).__name__}: {error}")
     return row
+
+
+def complaint(stderr: str) -> str:
+    """What the program said, without what mpirun adds below a ruled line or a dotted one."""
+    said = [line.strip() for line in stderr.splitlines() if line.strip()]
+    first = next((index for index, line in enumerate(said) if line.startswith(("-----", "Primary job"))), len(said))
+    return " | ".join(said[:first] or said)[-500:]
 
 
 def compare_run(row: Row, case: Case, directory: str, expected: Curve) -> None:

@@ -12,6 +12,9 @@ else
     echo "making .venv-compare (PyTorch for the CPU, some 200 MB to fetch)" >&2
     base="$(command -v python3.11 || command -v python3)" || { echo "python 3 is missing" >&2; exit 69; }
     "$base" -m venv .venv-compare
+    # The build for the CPU has an index of its own; where that cannot be reached, the default one serves.
+    torch="$(grep '^torch==' Scripts/pytorch/requirements.txt)"
+    "$python" -m pip install --quiet --retries 0 --no-deps --index-url https://download.pytorch.org/whl/cpu "$torch" >/dev/null 2>&1 || true
     "$python" -m pip install --quiet -r Scripts/pytorch/requirements.txt >&2
     # Written last, so that an interrupted installation is taken up again.
     cp Scripts/pytorch/requirements.txt .venv-compare/installed.txt

@@ -33,7 +33,8 @@ INLINE float exponential(float x) {
   memcpy(&bits, &shifted, sizeof bits);
   int32_t exponent = bits - 0x4B400000;
   int32_t half = exponent >> 1;
-  int32_t first = (half + 127) << 23, second = (exponent - half + 127) << 23;
+  // Unsigned, because the exponent of a NaN is out of range.
+  uint32_t first = (uint32_t)(half + 127) << 23, second = (uint32_t)(exponent - half + 127) << 23;
   float a, b;
   memcpy(&a, &first, sizeof a);
   memcpy(&b, &second, sizeof b);

@@ -1,6 +1,6 @@
-#include <Random123/philox.h>
 #include <stddef.h>
 
+#include "draws.h"
 #include "elementary_f64.h"
 #include "include/CKernels.h"
 

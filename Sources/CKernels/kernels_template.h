@@ -363,19 +363,22 @@ CLONES void KERNEL(scatter_add_rows)(size_t B, size_t E, R *table, const int32_t
   }
 }
 
-void KERNEL(dropout)(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,
-                     uint32_t first_example, uint32_t time) {
+CLONES void KERNEL(dropout)(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,
+                            uint32_t first_example, uint32_t time) {
   philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-  uint32_t threshold = (uint32_t)(p * 0x1p32);
+  uint32_t threshold = (uint32_t)(p * 0x1p32), draws[4][BLOCK_COUNTERS];
   R kept = (R)(1 / (1 - p));
   for (size_t b = 0; b < B; b++) {
-    const R *row = x + b * F;
-    R *target = out + b * F;
-    for (size_t f = 0; f < F; f += 4) {
-      philox4x32_ctr_t counter = {{(uint32_t)(f / 4) | layer << 24, time, first_example + (uint32_t)b, step}};
-      philox4x32_ctr_t bits = philox4x32(counter, key);
-      size_t width = F - f < 4 ? F - f : 4;
-      for (size_t j = 0; j < width; j++) target[f + j] = bits.v[j] < threshold ? 0 : row[f + j] * kept;
+    for (size_t first = 0; first < F; first += BLOCK_DRAWS) {
+      const R *source = x + b * F + first;
+      R *target = out + b * F + first;
+      philox_block(key, (uint32_t)(first / 4) | layer << 24, time, first_example + (uint32_t)b, step, draws);
+      if (F - first >= BLOCK_DRAWS) {
+        for (size_t i = 0; i < BLOCK_COUNTERS; i++)
+          for (size_t j = 0; j < 4; j++) target[4 * i + j] = draws[j][i] < threshold ? 0 : source[4 * i + j] * kept;
+      } else {
+        for (size_t f = 0; f < F - first; f++) target[f] = draws[f % 4][f / 4] < threshold ? 0 : source[f] * kept;
+      }
     }
   }
 }

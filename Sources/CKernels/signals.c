@@ -17,6 +17,9 @@ void lockstep_catch_signals(void) {
   sigaction(SIGUSR1, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
   sigaction(SIGINT, &action, NULL);
+  // A reader of the output that has gone, or a file at the limit of its size, is an error of the write and not the end of the run.
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
 }
 
 int lockstep_signal_received(void) { return received; }

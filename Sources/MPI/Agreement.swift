@@ -15,6 +15,12 @@ public struct RemoteFailure: ExitCodeError, CustomStringConvertible, Equatable {
   /// Its error in words.
   public let message: String
 
+  public init(rank: Int, code: Int32, message: String) {
+    self.rank = rank
+    self.code = code
+    self.message = message
+  }
+
   public var exitCode: Int32 { code }
   public var description: String { message }
 }

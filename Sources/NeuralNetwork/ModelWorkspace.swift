@@ -75,7 +75,7 @@ public final class ModelWorkspace<S: Scalar> {
 
   /// Rows of logits that are computed together: few enough to stay in the cache, enough for an efficient product.
   private static func logitRows(classes: Int, largest: Int) -> Int {
-    max(1, min(largest, max(32, (4 << 20) / (classes * MemoryLayout<S>.size))))
+    max(1, min(largest, max(32, (8 << 20) / (classes * MemoryLayout<S>.size))))
   }
 
   /// The state before the first step of `layer` on a local shard: `c` [B, H] (nil for a plain cell) and `h` [B, H].

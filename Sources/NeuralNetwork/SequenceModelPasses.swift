@@ -11,6 +11,7 @@ extension SequenceModel {
   ) throws {
     precondition(pass.steps <= workspace.maximumSteps, "more steps than the workspace has room for")
     precondition(pass.counts.steps == pass.steps, "counts of another window")
+    precondition(pass.mode == .evaluation || workspace.runningAverages != nil, "a workspace without room for batch statistics")
     pass.timer.enter(.input)
     for (i, B) in workspace.sequences.enumerated() {
       let tokens = 0..<pass.steps * B

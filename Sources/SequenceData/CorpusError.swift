@@ -1,50 +1,79 @@
-/// What is wrong with a text, and where.
-public struct CorpusError: Error, Equatable, Sendable, CustomStringConvertible {
-  /// The kinds of fault.
-  public enum Problem: Equatable, Sendable {
-    /// The file is missing or cannot be read; the system's words.
-    case unreadable(String)
-    case empty
-    /// A byte of value 0, as no text has it.
-    case binary
-    /// Not UTF-8.
-    case encoding
-    /// A token that the vocabulary lacks, where it has no `<unk>` either.
-    case unknownToken(String)
-    /// Too few tokens for what is asked of them.
-    case tooShort(String)
-    /// A stored vocabulary that is none.
-    case vocabulary(String)
-  }
+/// What can be wrong with a text, with a vocabulary that is read back, or with a text's length.
+///
+/// Lines count from 1, byte offsets from 0. The description is one line.
+public enum CorpusError: Error, Equatable, Sendable {
+  /// The file is missing or may not be read; `reason` is the system's.
+  case cannotOpen(file: String, reason: String)
+  /// A directory, pipe or device: a text is read more than once, and by every rank.
+  case notARegularFile(file: String, found: String)
+  /// Reading failed in the middle of the file; `reason` is the system's.
+  case cannotRead(file: String, offset: Int, reason: String)
+  /// No bytes, or nothing but white space.
+  case empty(file: String, bytes: Int)
+  /// The three bytes EF BB BF at the start. They would become part of the first word, and are not removed silently.
+  case byteOrderMark(file: String)
+  /// A NUL byte, which no text holds.
+  case binary(file: String, line: Int, offset: Int)
+  /// `bytes` (1 to 4 of them) begin no UTF-8 sequence, or end the file in the middle of one.
+  case invalidUTF8(file: String, line: Int, offset: Int, bytes: [UInt8])
+  /// A word of more than `limit` bytes: not a text with words between white space.
+  case wordTooLong(file: String, line: Int, offset: Int, limit: Int)
+  /// A token that the vocabulary does not have, where it has no `<unk>` either.
+  case unknownToken(file: String, line: Int, token: String)
+  /// The file holds another number of tokens than when it was counted.
+  case changed(file: String, expected: Int, found: Int)
+  /// Too few tokens for one window: `batch` streams need `unroll` + 1 tokens each.
+  case tooShortForTraining(file: String, tokens: Int, batch: Int, unroll: Int)
+  /// Fewer than the two tokens that it takes to predict one.
+  case tooShortForEvaluation(file: String, tokens: Int)
+  /// Bytes that are no vocabulary as `Vocabulary.serialized()` writes it.
+  case invalidVocabulary(reason: String)
+}
 
-  public let problem: Problem
-  /// The file; empty for text that is in none.
-  public let file: String
-  /// From 1; nil where no single line is to blame.
-  public let line: Int?
-  /// Bytes from the start of the file.
-  public let offset: Int?
-
-  public init(_ problem: Problem, file: String, line: Int? = nil, offset: Int? = nil) {
-    self.problem = problem
-    self.file = file
-    self.line = line
-    self.offset = offset
-  }
-
-  /// One line: `FILE:LINE: what is wrong; what is allowed`.
+extension CorpusError: CustomStringConvertible {
   public var description: String {
-    let place = file + (line.map { ":\($0)" } ?? "") + (file.isEmpty && line == nil ? "" : ": ")
-    let at = offset.map { " at byte \($0)" } ?? ""
-    switch problem {
-    case .unreadable(let reason): return place + "cannot read the text: \(reason)"
-    case .empty: return place + "the text is empty; expected at least one token"
-    case .binary: return place + "a zero byte\(at): a binary file; expected UTF-8 text"
-    case .encoding: return place + "bytes that are not UTF-8\(at); expected UTF-8 text"
-    case .unknownToken(let token):
-      return place + "the token \"\(token)\" is not in the vocabulary of the training text, which has no <unk>"
-    case .tooShort(let reason): return place + reason
-    case .vocabulary(let reason): return place + "not a vocabulary: \(reason)"
+    switch self {
+    case .cannotOpen(let file, let reason):
+      "\(file): cannot be opened: \(reason)"
+    case .notARegularFile(let file, let found):
+      "\(file): is a \(found), expected a regular file"
+    case .cannotRead(let file, let offset, let reason):
+      "\(file): reading failed at byte \(offset): \(reason)"
+    case .empty(let file, let bytes):
+      "\(file): holds no token (\(bytes) bytes), expected text"
+    case .byteOrderMark(let file):
+      "\(file): begins with a byte-order mark (EF BB BF), expected UTF-8 without one"
+    case .binary(let file, let line, let offset):
+      "\(file):\(line): NUL at byte \(offset): a binary file, expected UTF-8 text"
+    case .invalidUTF8(let file, let line, let offset, let bytes):
+      "\(file):\(line): not UTF-8 at byte \(offset): found \(Self.hexadecimal(bytes))"
+    case .wordTooLong(let file, let line, let offset, let limit):
+      "\(file):\(line): the word at byte \(offset) has more than \(limit) bytes, expected words between white space"
+    case .unknownToken(let file, let line, let token):
+      "\(file):\(line): \(token.debugDescription) is not in the vocabulary, which has no <unk>"
+    case .changed(let file, let expected, let found):
+      "\(file): has \(found) tokens, but \(expected) when it was counted: it changed in between, or hosts have different files"
+    case .tooShortForTraining(let file, let tokens, let batch, let unroll):
+      Self.tooShort(file: file, tokens: tokens, batch: batch, unroll: unroll)
+    case .tooShortForEvaluation(let file, let tokens):
+      "\(file): \(tokens) tokens, expected at least 2 (the first one is never predicted)"
+    case .invalidVocabulary(let reason):
+      "vocabulary: \(reason)"
     }
+  }
+
+  private static func tooShort(file: String, tokens: Int, batch: Int, unroll: Int) -> String {
+    var fits: [String] = []
+    let largestBatch = tokens / (unroll + 1)
+    if largestBatch >= 1 { fits.append("batch size \(largestBatch) with \(unroll) unrolled steps") }
+    let largestUnroll = tokens / batch - 1
+    if largestUnroll >= 1 { fits.append("\(largestUnroll) unrolled steps with batch size \(batch)") }
+    let advice = fits.isEmpty ? "" : "; at most \(fits.joined(separator: ", or ")) would fit"
+    return "\(file): \(tokens) tokens are too few for batch size \(batch) and \(unroll) unrolled steps, "
+      + "which take at least \(batch) × \(unroll + 1) = \(batch * (unroll + 1))\(advice)"
+  }
+
+  private static func hexadecimal(_ bytes: [UInt8]) -> String {
+    bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16, uppercase: true) }.joined(separator: " ")
   }
 }

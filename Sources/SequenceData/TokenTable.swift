@@ -1,53 +1,97 @@
-/// Numbers tokens by their bytes, in the order in which they were added; finds them again without allocating.
-struct TokenTable {
-  // All tokens, one after the other; token i is bytes[starts[i] ..< starts[i + 1]].
-  private var bytes: [UInt8] = []
-  private var starts = [0]
-  // Open addressing: the number of a token, or −1. The size is a power of two.
-  private var slots = [Int32](repeating: -1, count: 1 << 10)
+/// A hash of bytes, one at a time (FNV-1a, 64 bits), so that it can be computed while a token's end is looked for.
+struct TokenHash: Equatable {
+  private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
 
-  var count: Int { starts.count - 1 }
+  init() {}
 
-  /// The bytes of a token.
-  subscript(number: Int) -> ArraySlice<UInt8> { bytes[starts[number]..<starts[number + 1]] }
-
-  /// The number of a token, nil if it was not added.
-  func number(of source: [UInt8], _ range: Range<Int>) -> Int? {
-    let slot = find(source, range)
-    return slots[slot] < 0 ? nil : Int(slots[slot])
+  init(_ bytes: borrowing Span<UInt8>) {
+    for index in bytes.indices { combine(bytes[index]) }
   }
 
-  /// The number of a token, which is added if it is new.
-  mutating func add(_ source: [UInt8], _ range: Range<Int>) -> Int {
-    let slot = find(source, range)
-    if slots[slot] >= 0 { return Int(slots[slot]) }
-    slots[slot] = Int32(count)
-    bytes.append(contentsOf: source[range])
-    starts.append(bytes.count)
-    if 2 * count > slots.count { grow() }
-    return count - 1
+  mutating func combine(_ byte: UInt8) {
+    value = (value ^ UInt64(byte)) &* 0x100_0000_01B3
+  }
+}
+
+/// Distinct byte strings numbered from 0 in the order of their insertion, found by their bytes.
+///
+/// Not a dictionary of `String`: strings that are canonically equivalent are equal there, but are different tokens.
+struct TokenTable: Sendable {
+  /// All strings, one after the other.
+  private var bytes: [UInt8] = []
+  /// Where each string ends in `bytes`.
+  private var ends: [Int] = []
+  private var hashes: [UInt64] = []
+  /// Open addressing with linear probing: the number of a string, or -1. The count is a power of two, at most half full.
+  private var slots = [Int32](repeating: -1, count: 1024)
+
+  var count: Int { ends.count }
+
+  /// The bytes of string `id` among `storage`.
+  private func range(_ id: Int) -> Range<Int> {
+    (id == 0 ? 0 : ends[id - 1])..<ends[id]
+  }
+
+  /// The bytes of string `id`.
+  subscript(id: Int) -> ArraySlice<UInt8> { bytes[range(id)] }
+
+  /// The number of a string, or nil.
+  func find(_ token: borrowing Span<UInt8>, _ hash: TokenHash) -> Int? {
+    let id = slots[slot(of: token, hash)]
+    return id < 0 ? nil : Int(id)
+  }
+
+  /// The number of a string, which is new if the string is.
+  mutating func insert(_ token: borrowing Span<UInt8>, _ hash: TokenHash) -> Int {
+    let place = slot(of: token, hash)
+    if slots[place] >= 0 { return Int(slots[place]) }
+    let id = ends.count
+    precondition(id < Int(Int32.max), "more than 2³¹ - 2 distinct tokens")
+    for index in token.indices { bytes.append(token[index]) }
+    ends.append(bytes.count)
+    hashes.append(hash.value)
+    slots[place] = Int32(id)
+    if 2 * ends.count > slots.count { grow() }
+    return id
+  }
+
+  /// The slot that holds the string, or the free one where it belongs.
+  private func slot(of token: borrowing Span<UInt8>, _ hash: TokenHash) -> Int {
+    let mask = slots.count - 1
+    var place = Self.home(hash.value, mask)
+    while true {
+      let id = Int(slots[place])
+      if id < 0 || (hashes[id] == hash.value && isEqual(id, token)) { return place }
+      place = (place + 1) & mask
+    }
+  }
+
+  private func isEqual(_ id: Int, _ token: borrowing Span<UInt8>) -> Bool {
+    let range = range(id)
+    guard range.count == token.count else { return false }
+    for index in token.indices where bytes[range.lowerBound + index] != token[index] { return false }
+    return true
   }
 
   private mutating func grow() {
-    let tokens = bytes
     slots = [Int32](repeating: -1, count: 2 * slots.count)
-    for number in 0..<count { slots[find(tokens, starts[number]..<starts[number + 1])] = Int32(number) }
+    let mask = slots.count - 1
+    for id in hashes.indices {
+      var place = Self.home(hashes[id], mask)
+      while slots[place] >= 0 { place = (place + 1) & mask }
+      slots[place] = Int32(id)
+    }
   }
 
-  /// The slot that holds the token, or the free one where it belongs.
-  private func find(_ source: [UInt8], _ range: Range<Int>) -> Int {
-    // FNV-1a.
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for i in range { hash = (hash ^ UInt64(source[i])) &* 0x100_0000_01B3 }
-    var slot = Int(truncatingIfNeeded: hash ^ hash >> 32) & (slots.count - 1)
-    while slots[slot] >= 0, !isEqual(Int(slots[slot]), source, range) { slot = (slot + 1) & (slots.count - 1) }
-    return slot
+  /// FNV mixes its low bits worst: fold the high ones in.
+  private static func home(_ hash: UInt64, _ mask: Int) -> Int {
+    Int(truncatingIfNeeded: hash ^ (hash >> 29)) & mask
   }
+}
 
-  private func isEqual(_ number: Int, _ source: [UInt8], _ range: Range<Int>) -> Bool {
-    let start = starts[number]
-    if starts[number + 1] - start != range.count { return false }
-    for i in 0..<range.count where bytes[start + i] != source[range.lowerBound + i] { return false }
-    return true
+extension TokenTable: Equatable {
+  /// Equal if they hold the same strings in the same order.
+  static func == (left: TokenTable, right: TokenTable) -> Bool {
+    left.ends == right.ends && left.bytes == right.bytes
   }
 }

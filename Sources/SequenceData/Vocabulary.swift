@@ -1,145 +1,104 @@
-import Foundation
+import FoundationEssentials
 
-/// The tokens of a language model, numbered.
+/// The tokens that a model knows, numbered from 0.
+///
+/// Tokens are compared byte by byte, never by canonical equivalence.
 public struct Vocabulary: Sendable, Equatable {
-  /// The token that stands for all that is not known.
-  public static let unknown = "<unk>"
-  /// The token at the end of each line of a text of words.
-  public static let endOfSentence = "<eos>"
-
   private let table: TokenTable
   /// The number of `<unk>`, if it is a token.
   public let unknownID: Int32?
 
-  /// Number of tokens, V.
-  public var count: Int { table.count }
-
-  /// The tokens in order, which must be distinct.
-  public init(tokens: [String]) throws(CorpusError) {
-    var table = TokenTable()
-    for (i, token) in tokens.enumerated() {
-      let bytes = Array(token.utf8)
-      if table.add(bytes, 0..<bytes.count) != i { throw CorpusError(.vocabulary("\"\(token)\" stands twice in it"), file: "") }
-    }
-    self.init(table: table)
-  }
-
-  private init(table: TokenTable) {
+  /// - table: every token, in order.
+  private init(_ table: TokenTable) {
     self.table = table
-    let unknown = Array(Self.unknown.utf8)
-    unknownID = table.number(of: unknown, 0..<unknown.count).map { Int32($0) }
+    let unknown = Array(SpecialToken.unknown.utf8)
+    unknownID = table.find(unknown.span, TokenHash(unknown.span)).map(Int32.init)
   }
 
-  /// The vocabulary of a training text, by falling count, then by byte order. With more types than `size` the most frequent are kept and the rest
-  /// become `<unk>`, which takes the last place if it is not among them by itself.
-  /// - Returns: the vocabulary, and the number of tokens of the text.
-  public static func build(
-    file: String, unit: TextUnit, size: Int
-  ) throws(CorpusError) -> (vocabulary: Vocabulary, tokenCount: Int) {
-    try build(TextScanner(file: file, unit: unit), size: size)
+  /// The vocabulary of a text: by falling count, tokens of the same count in byte order. Of more than `size` distinct tokens the most
+  /// frequent are kept and the others become `<unk>`, which takes the last place unless it is among those kept; together they are `size`.
+  /// - table, counts: the distinct tokens and how often each occurs, [types].
+  /// - size: the largest number of tokens, at least 1.
+  init(types table: TokenTable, counts: [Int], size: Int) {
+    precondition(size >= 1, "a vocabulary holds at least one token")
+    precondition(table.count == counts.count, "one count a type")
+    let ranked = (0..<counts.count).sorted { left, right in
+      if counts[left] != counts[right] { return counts[left] > counts[right] }
+      return table[left].lexicographicallyPrecedes(table[right])
+    }
+    let unknown = Array(SpecialToken.unknown.utf8)
+    var kept = ranked.prefix(size)
+    // `<unk>` may be a type that is too rare to be kept: then it takes the last place like one that is no type at all.
+    let addsUnknown = ranked.count > size && !kept.contains { table[$0].elementsEqual(unknown) }
+    if addsUnknown { kept.removeLast() }
+    var tokens = kept.map { Array(table[$0]) }
+    if addsUnknown { tokens.append(unknown) }
+    var ordered = TokenTable()
+    for token in tokens { _ = ordered.insert(token.span, TokenHash(token.span)) }
+    self.init(ordered)
   }
 
-  static func build(_ scanner: TextScanner, size: Int) throws(CorpusError) -> (vocabulary: Vocabulary, tokenCount: Int) {
-    precondition(size >= 1, "a vocabulary without room")
-    var seen = TokenTable(), counts: [Int] = [], total = 0
-    try scanner.forEachToken { bytes, range, _ throws(CorpusError) in
-      let number = seen.add(bytes, range)
-      if number == counts.count { counts.append(0) }
-      counts[number] += 1
-      total += 1
-    }
-    if total == 0 { throw CorpusError(.empty, file: scanner.file) }
-    let order = counts.indices.sorted { a, b in
-      counts[a] != counts[b] ? counts[a] > counts[b] : seen[a].lexicographicallyPrecedes(seen[b])
-    }
+  /// A vocabulary of the given tokens in the given order.
+  /// - Throws: `CorpusError.invalidVocabulary` if there is none, one is empty or one comes twice.
+  public init(tokens: [String]) throws(CorpusError) {
+    guard !tokens.isEmpty else { throw .invalidVocabulary(reason: "holds no token, expected at least one") }
     var table = TokenTable()
-    func add(_ numbers: ArraySlice<Int>) {
-      for number in numbers {
-        let bytes = Array(seen[number])
-        _ = table.add(bytes, 0..<bytes.count)
+    for (id, token) in tokens.enumerated() {
+      let bytes = Array(token.utf8)
+      guard !bytes.isEmpty else { throw .invalidVocabulary(reason: "token \(id) is empty") }
+      let found = table.insert(bytes.span, TokenHash(bytes.span))
+      guard found == id else {
+        throw .invalidVocabulary(reason: "token \(id) is \(token.debugDescription), as is token \(found)")
       }
     }
-    let unknown = Array(Self.unknown.utf8)
-    if counts.count <= size {
-      add(order[...])
-    } else if let rank = order.firstIndex(where: { Array(seen[$0]) == unknown }), rank < size {
-      add(order.prefix(size))
-    } else {
-      add(order.prefix(size - 1))
-      _ = table.add(unknown, 0..<unknown.count)
-    }
-    return (Vocabulary(table: table), total)
+    self.init(table)
   }
 
-  /// The number of a token; nil if it is not known, `<unk>` or not.
+  /// The number of tokens, `<unk>` among them.
+  public var count: Int { table.count }
+
+  /// The number of a token, or nil; `<unk>` does not stand in.
   public func id(of token: String) -> Int32? {
     let bytes = Array(token.utf8)
-    return table.number(of: bytes, 0..<bytes.count).map { Int32($0) }
+    return table.find(bytes.span, TokenHash(bytes.span)).map(Int32.init)
   }
 
-  /// The token of a number.
-  public func token(_ id: Int32) -> String { String(decoding: table[Int(id)], as: UTF8.self) }
-
-  /// The number of a token of a text, `<unk>`'s if it is not known; nil if that is not known either.
-  func id(_ bytes: [UInt8], _ range: Range<Int>) -> Int32? {
-    table.number(of: bytes, range).map { Int32($0) } ?? unknownID
+  /// The number of a token, of `<unk>` if it is not known, or nil if that is no token either.
+  func idOrUnknown(_ token: borrowing Span<UInt8>, _ hash: TokenHash) -> Int32? {
+    if let id = table.find(token, hash) { return Int32(id) }
+    return unknownID
   }
 
-  public static func == (a: Vocabulary, b: Vocabulary) -> Bool {
-    a.count == b.count && (0..<a.count).allSatisfy { a.table[$0] == b.table[$0] }
+  /// Token `id`, which must be in `0 ..< count`.
+  public func token(_ id: Int32) -> String {
+    String(decoding: table[Int(id)], as: UTF8.self)
   }
+
+  /// All tokens in order.
+  public var tokens: [String] { (0..<Int32(count)).map(token) }
 }
 
 extension Vocabulary {
-  /// The tokens as a JSON array of strings: what lies beside a checkpoint, and what ranks send each other.
+  /// The tokens as a JSON array of strings, in order: to be sent to other ranks, or kept beside a checkpoint.
   public func serialized() -> [UInt8] {
     let encoder = JSONEncoder()
-    encoder.outputFormatting = [.withoutEscapingSlashes]
-    let tokens = (0..<count).map { token(Int32($0)) }
-    guard let data = try? encoder.encode(tokens) else { preconditionFailure("strings that JSON cannot hold") }
-    return Array(data)
+    encoder.outputFormatting = .withoutEscapingSlashes
+    do {
+      return Array(try encoder.encode(tokens))
+    } catch {
+      preconditionFailure("an array of strings is valid JSON: \(error)")
+    }
   }
 
-  /// Reads what `serialized` wrote.
+  /// The vocabulary that `serialized()` wrote.
+  /// - Throws: `CorpusError.invalidVocabulary`.
   public init(serialized bytes: [UInt8]) throws(CorpusError) {
-    guard let tokens = try? JSONDecoder().decode([String].self, from: Data(bytes)) else {
-      throw CorpusError(.vocabulary("expected a JSON array of strings"), file: "")
+    let tokens: [String]
+    do {
+      tokens = try JSONDecoder().decode([String].self, from: Data(bytes))
+    } catch {
+      throw .invalidVocabulary(reason: "\(bytes.count) bytes that are no JSON array of strings")
     }
     try self.init(tokens: tokens)
-  }
-
-  /// The numbers of the tokens of a prompt: words between white space, or characters.
-  /// - Throws: `CorpusError` for a token that is not known, where `<unk>` is not known either.
-  public func encode(prompt: String, unit: TextUnit) throws(CorpusError) -> [Int32] {
-    var ids: [Int32] = []
-    func add(_ token: String) throws(CorpusError) {
-      guard let id = id(of: token) ?? unknownID else { throw CorpusError(.unknownToken(token), file: "the prompt") }
-      ids.append(id)
-    }
-    switch unit {
-    case .character: for scalar in prompt.unicodeScalars { try add(String(scalar)) }
-    case .word:
-      for (i, line) in prompt.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-        if i > 0 { try add(Self.endOfSentence) }
-        for word in line.unicodeScalars.split(whereSeparator: { $0.properties.isWhitespace }) { try add(String(word)) }
-      }
-    }
-    return ids
-  }
-
-  /// Tokens as text: words with spaces between them and a new line for `<eos>`, characters as they are.
-  public func decode(_ ids: [Int32], unit: TextUnit) -> String {
-    var text = ""
-    for id in ids {
-      let token = token(id)
-      if unit == .character {
-        text += token
-      } else if token == Self.endOfSentence {
-        text += "\n"
-      } else {
-        text += (text.isEmpty || text.hasSuffix("\n") ? "" : " ") + token
-      }
-    }
-    return text
   }
 }

@@ -8,6 +8,7 @@ public func softmaxCrossEntropyWithGradient<S: Scalar>(
 ) -> Double {
   precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows && gradientScale != 0,
     "a loss of another shape")
+  checkTargets(targets, classes: logits.columns)
   return unsafe S.softmaxCrossEntropy(
     logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, gradientScale, 0, nil)
 }
@@ -17,10 +18,17 @@ public func softmaxCrossEntropy<S: Scalar>(
   logits: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>
 ) -> (loss: Double, errors: Int) {
   precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows, "a loss of another shape")
+  checkTargets(targets, classes: logits.columns)
   var errors: Int64 = 0
   let loss = unsafe S.softmaxCrossEntropy(
     logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, 0, 0, &errors)
   return (loss, Int(errors))
+}
+
+private func checkTargets(_ targets: VectorView<Int32>, classes: Int) {
+  targets.withSpan { targets in
+    for i in 0..<targets.count { precondition(Int(targets[i]) < classes, "a target outside the classes") }
+  }
 }
 
 extension MatrixView where Element: Scalar {

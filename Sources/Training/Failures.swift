@@ -3,8 +3,9 @@ import SequenceData
 
 // The exit code of each error that comes from outside: what `agree` carries from the failing rank to all.
 
-extension ConfigurationError: ExitCodeError {
-  public var exitCode: Int32 { (reason == .unreadable ? ExitCode.usage : .usage).rawValue }
+// Configurations are read inside `agree`; what is checked outside it, all ranks check alike.
+extension ConfigurationError: AgreedError {
+  public var exitCode: Int32 { ExitCode.usage.rawValue }
 }
 
 extension CheckpointError: ExitCodeError {
@@ -24,13 +25,20 @@ extension FileError: ExitCodeError {
 }
 
 extension CorpusError: ExitCodeError {
-  public var exitCode: Int32 { ExitCode.badData.rawValue }
+  public var exitCode: Int32 {
+    if case .cannotRead = self { return ExitCode.inputOutput.rawValue }
+    return ExitCode.badData.rawValue
+  }
 }
 
 /// An error that every rank throws alike, so that all can end in order.
 protocol AgreedError: ExitCodeError {}
 
 extension DivergenceError: AgreedError {
+  var exitCode: Int32 { ExitCode.badData.rawValue }
+}
+
+extension NotFiniteError: ExitCodeError {
   var exitCode: Int32 { ExitCode.badData.rawValue }
 }
 

@@ -17,8 +17,14 @@ struct Lockstep: ParsableCommand {
       var command = try parseAsRoot()
       try command.run()
     } catch {
-      if isFirstRank { exit(withError: error) }
-      Glibc.exit(exitCode(for: error).rawValue)
+      let code = exitCode(for: error).rawValue
+      if isFirstRank && code != 0 {
+        let message = fullMessage(for: error), prefix = "Error: "
+        printError(message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message)
+      } else if isFirstRank {
+        exit(withError: error)
+      }
+      Glibc.exit(code)
     }
   }
 

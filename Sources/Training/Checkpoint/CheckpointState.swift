@@ -23,12 +23,15 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     public var bestLoss: Double
     /// The step of the lowest.
     public var bestStep: Int
+    /// The step of the last validation; nil if it is not known.
+    public var step: Int?
 
     /// The last loss, and the lowest with its step.
-    public init(loss: Double, bestLoss: Double, bestStep: Int) {
+    public init(loss: Double, bestLoss: Double, bestStep: Int, step: Int? = nil) {
       self.loss = loss
       self.bestLoss = bestLoss
       self.bestStep = bestStep
+      self.step = step
     }
   }
 

@@ -61,6 +61,8 @@ func broadcast(_ model: SequenceModel<Float>, world: Communicator) throws {
     for statistics in [normalization.running, normalization.evaluation] {
       try world.broadcast(statistics.mean.vector, root: 0)
       try world.broadcast(statistics.variance.vector, root: 0)
+      // How many slots hold values decides what the next batch does to them, so it must be the same everywhere too.
+      statistics.markSeen(slots: try world.allGather(statistics.slotsSeen)[0])
     }
   }
 }

@@ -35,9 +35,9 @@ public func generate(checkpoint path: String, _ request: GenerationRequest, cons
   model.restoreRunningSteps(checkpoint.state.runningSteps)
   let unit = TextUnit(configuration.data.unit)
   var generator = Generator(model: model, steps: configuration.training.unrollSteps)
-  let prompt = try vocabulary.encode(prompt: request.prompt, unit: unit)
+  let prompt = try vocabulary.encode(request.prompt, unit: unit, source: "--prompt")
   // A text begins after the end of a line.
-  let start = vocabulary.id(of: unit == .word ? "<eos>" : "\n") ?? 0
+  let start = vocabulary.id(of: unit == .word ? SpecialToken.endOfSentence : "\n") ?? 0
   for token in [start] + prompt { try generator.read(token) }
   var random = RandomStream(seed: request.seed, stream: 0)
   let draw = VectorView<Double>(zeros: 2)

@@ -19,6 +19,11 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   guard let validationText = try data.evaluationText(configuration.data.validation, configuration, context) else {
     throw UsageError(description: "data.validation is missing")
   }
+  if let position = found.state?.position, position > data.windows {
+    throw UsageError(
+      description: "data.train: the run stands after window \(position) of an epoch, and the text has \(data.windows) windows: not the "
+        + "text that the run began with")
+  }
   let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: data.vocabulary.count))
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
   let journal = try openJournal(directory, configuration, world: world)
@@ -28,7 +33,13 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   try journal.write("start", try startFields(configuration, model, context, data))
   announce(configuration, model, context, data, console)
   if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }
-  return try trainer.run()
+  do {
+    return try trainer.run()
+  } catch {
+    // The first error is the one to report.
+    try? journal.write("end", [JSONField("reason", .string("error")), JSONField("message", .string("\(error)"))])
+    throw error
+  }
 }
 
 /// Reads a configuration on rank 0 and sends it to all ranks, so that all have the same.
@@ -118,6 +129,12 @@ private func setInitialWeights(
       let absent = try SafetensorsFile(file).read(
         into: model.parameterTensors + statistics, optional: Set(statistics.map(\.name)))
       if absent.isEmpty { model.useEvaluationStatisticsAsRunning() }
+      // All or none: a layer with statistics beside one without would be neither a fresh model nor a trained one.
+      if let name = absent.first, absent.count < statistics.count {
+        throw SafetensorsError(
+          file: file, tensor: name, .missingTensor, found: "no such tensor, but statistics of other layers",
+          allowed: "all running statistics, or none")
+      }
     } else {
       model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
     }

@@ -29,11 +29,11 @@ final class LanguageModelData {
   private let streams: TokenStreams?
   private let firstStream: Int
   private let perShard: Int
-  private let steps: Int
   private let unit: TextUnit
+  private let unusedTargets: VectorView<Int32>
 
   /// Windows of an epoch.
-  var windows: Int { streams?.layout.windows ?? 0 }
+  var windows: Int { streams?.layout.windowsPerEpoch ?? 0 }
 
   /// Reads the training text: rank 0 makes the vocabulary, then every rank reads its own streams.
   /// - vocabulary: the one of a checkpoint, which the text must then agree with.
@@ -44,9 +44,9 @@ final class LanguageModelData {
   ) throws {
     let world = context.world, unit = TextUnit(configuration.data.unit)
     self.unit = unit
-    steps = configuration.training.unrollSteps
     perShard = configuration.training.batchSize / context.layout.shards
     firstStream = context.localShards.lowerBound * perShard
+    unusedTargets = VectorView(zeros: configuration.training.unrollSteps * perShard)
     let path = readsTraining ? configuration.data.train.textPath : ""
 
     var bytes: [UInt8]?, count = 0
@@ -54,11 +54,11 @@ final class LanguageModelData {
       guard world.rank == 0 else { return }
       if let stored {
         bytes = stored
-        if readsTraining { count = try Vocabulary(serialized: stored).countTokens(file: path, unit: unit) }
+        if readsTraining { count = try TextFile(path: path, unit: unit).countTokens() }
       } else {
-        let built = try Vocabulary.build(file: path, unit: unit, size: configuration.data.vocabularySize)
+        let built = try TextFile(path: path, unit: unit).buildVocabulary(size: configuration.data.vocabularySize)
         bytes = built.vocabulary.serialized()
-        count = built.tokenCount
+        count = built.statistics.tokens
       }
     }
     let vocabulary = try Vocabulary(serialized: try world.broadcast(bytes: bytes, root: 0))
@@ -72,33 +72,24 @@ final class LanguageModelData {
     let tokens = counts[0], local = firstStream..<firstStream + context.localShards.count * perShard
     streams = try world.agree {
       let layout = try StreamLayout(
-        tokens: tokens, streams: configuration.training.batchSize, steps: configuration.training.unrollSteps, file: path)
-      let ids = try vocabulary.readTokens(file: path, unit: unit, ranges: [layout.positions(ofStreams: local)])
-      guard ids.count == local.count * layout.length else {
-        throw CorpusError(.tooShort("the text has become shorter while it was read"), file: path)
-      }
-      return TokenStreams(layout: layout, streams: local, ids: ids)
+        tokens: tokens, batch: configuration.training.batchSize, unroll: configuration.training.unrollSteps, file: path)
+      return try TokenStreams(
+        reading: TextFile(path: path, unit: unit), vocabulary: vocabulary, layout: layout, streams: local)
     }
   }
 
   /// Writes what local shard `shard` reads in a window, [T·B] time-major.
   func fillInputs(window: Int, shard: Int, into tokens: VectorView<Int32>) {
-    fill(window: window, shard: shard, offset: 0, into: tokens)
+    fill(window: window, shard: shard, inputs: tokens, targets: unusedTargets)
   }
 
   /// Writes what local shard `shard` reads and predicts in a window, [T·B] each, time-major.
   func fill(window: Int, shard: Int, inputs: VectorView<Int32>, targets: VectorView<Int32>) {
-    fill(window: window, shard: shard, offset: 0, into: inputs)
-    fill(window: window, shard: shard, offset: 1, into: targets)
-  }
-
-  private func fill(window: Int, shard: Int, offset: Int, into tokens: VectorView<Int32>) {
     guard let streams else { preconditionFailure("the training text was not read") }
     let first = firstStream + shard * perShard
-    precondition(tokens.count == steps * perShard, "a window of another size")
-    tokens.withMutableSpan { span in
-      for t in 0..<steps {
-        for b in 0..<perShard { span[t * perShard + b] = streams.token(window: window, step: t + offset, stream: first + b) }
+    inputs.withMutableSpan { inputs in
+      targets.withMutableSpan { targets in
+        streams.fill(window: window, streams: first..<first + perShard, inputs: &inputs, targets: &targets)
       }
     }
   }
@@ -111,11 +102,11 @@ final class LanguageModelData {
     guard let source else { return nil }
     let path = source.textPath, vocabulary = vocabulary, unit = unit
     return try context.world.agree {
-      let count = try vocabulary.countTokens(file: path, unit: unit)
+      let file = TextFile(path: path, unit: unit), count = try file.countTokens()
       let layout = try EvaluationLayout(
-        tokens: count, streams: configuration.evaluation.streams ?? configuration.training.batchSize,
-        steps: configuration.training.unrollSteps, file: path)
-      return try EvaluationText(path: path, layout: layout, vocabulary: vocabulary, unit: unit, context: context)
+        tokens: count, runs: min(configuration.evaluation.streams ?? configuration.training.batchSize, max(1, count - 1)),
+        unroll: configuration.training.unrollSteps, file: path)
+      return try EvaluationText(file, layout: layout, vocabulary: vocabulary, context: context)
     }
   }
 }
@@ -127,14 +118,13 @@ struct EvaluationText {
   let runsOfLocalShards: [Range<Int>]
   private let runs: EvaluationRuns
 
-  init(path: String, layout: EvaluationLayout, vocabulary: Vocabulary, unit: TextUnit, context: RankContext) throws {
+  init(_ file: TextFile, layout: EvaluationLayout, vocabulary: Vocabulary, context: RankContext) throws {
     let shards = context.layout.shards
     func firstRun(_ shard: Int) -> Int { shard * (layout.runs / shards) + min(shard, layout.runs % shards) }
     runsOfLocalShards = context.localShards.map { firstRun($0)..<firstRun($0 + 1) }
     let local = firstRun(context.localShards.lowerBound)..<firstRun(context.localShards.upperBound)
-    let ids = try vocabulary.readTokens(file: path, unit: unit, ranges: [layout.tokens(ofRuns: local)])
-    self.path = path
-    runs = EvaluationRuns(layout: layout, runs: local, ids: ids)
+    path = file.path
+    runs = try EvaluationRuns(reading: file, vocabulary: vocabulary, layout: layout, runs: local)
   }
 
   var windows: Int { runs.layout.windows }
@@ -142,16 +132,13 @@ struct EvaluationText {
   var predictions: Int { runs.layout.predictions }
 
   /// Steps of a window.
-  func steps(ofWindow window: Int) -> Int { runs.layout.steps(ofWindow: window) }
+  func steps(ofWindow window: Int) -> Int { runs.layout.steps(inWindow: window) }
 
-  /// Writes what local shard `shard` reads and predicts, time-major; −1 where a run has ended.
+  /// Writes what local shard `shard` reads and predicts, time-major; negative targets where a run has ended.
   func fill(window: Int, shard: Int, inputs: VectorView<Int32>, targets: VectorView<Int32>) {
-    let range = runsOfLocalShards[shard]
-    for t in 0..<steps(ofWindow: window) {
-      for (b, run) in range.enumerated() {
-        let token = runs.token(window: window, step: t, run: run)
-        inputs[t * range.count + b] = token.input
-        targets[t * range.count + b] = token.target
+    inputs.withMutableSpan { inputs in
+      targets.withMutableSpan { targets in
+        runs.fill(window: window, runs: runsOfLocalShards[shard], inputs: &inputs, targets: &targets)
       }
     }
   }

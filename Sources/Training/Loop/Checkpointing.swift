@@ -47,6 +47,7 @@ final class Checkpointing {
     let carried = try gatherState()
     return try context.world.agree {
       guard context.isFirst else { return store.path(step: progress.step) }
+      try checkFinite(progress)
       let training =
         optimizer.tensors(layout: model.layout) + model.runningTensors
         + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) }
@@ -59,6 +60,14 @@ final class Checkpointing {
         state: state, isBest: isBest)
       try store.prune(keep: configuration.checkpoint.keep)
       return path
+    }
+  }
+
+  /// Refuses weights and statistics that are not finite: no checkpoint may hold them.
+  private func checkFinite(_ progress: Progress) throws {
+    let tensors = model.parameterTensors + model.evaluationTensors + optimizer.tensors(layout: model.layout) + model.runningTensors
+    for tensor in tensors where tensor.values.firstNotFinite != nil {
+      throw NotFiniteError(step: progress.step, tensor: tensor.name)
     }
   }
 
@@ -119,5 +128,16 @@ final class Checkpointing {
     let kinds = model.configuration.cell == .lstm ? 2 : 1
     let state = workspace.state(layer: index / kinds, shard: shard)
     return kinds == 2 && index % 2 == 0 ? state.c! : state.h
+  }
+}
+
+/// Weights, statistics or optimiser state that are not finite after an update.
+struct NotFiniteError: Error, CustomStringConvertible {
+  var step: Int
+  var tensor: String
+
+  var description: String {
+    "step \(step): the update left values in \(tensor) that are not finite. No checkpoint of them was written and the last one stands; "
+      + "a lower learning rate or clip norm may help."
   }
 }

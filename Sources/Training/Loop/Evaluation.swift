@@ -18,7 +18,8 @@ final class Evaluator {
   private let model: SequenceModel<Float>
   private let context: RankContext
   private let text: EvaluationText
-  private let workspace: ModelWorkspace<Float>
+  /// Activations of the last window, for a look at what went wrong.
+  let workspace: ModelWorkspace<Float>
   private let timer = PhaseTimer()
   private let steps: Int
 

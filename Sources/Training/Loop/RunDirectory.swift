@@ -9,10 +9,11 @@ struct RunDirectory {
 
   /// Whether something of a run is there.
   func holdsRun() throws -> Bool {
-    for part in ["config.yaml", "metrics.jsonl", "checkpoints"] {
-      if try system.kind("\(path)/\(part)", followingLinks: true) != nil { return true }
-    }
-    return false
+    for file in [configurationPath, metricsPath] where try system.kind(file, followingLinks: true) != nil { return true }
+    // A command that failed before its run began leaves an empty directory of checkpoints at most.
+    let checkpoints = store.directory
+    guard let kind = try system.kind(checkpoints, followingLinks: true) else { return false }
+    return try kind != .directory || !system.names(in: checkpoints).isEmpty
   }
 
   /// Makes the directory where it is missing.

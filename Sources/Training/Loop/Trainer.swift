@@ -56,19 +56,24 @@ final class Trainer {
       step: state.step, epoch: state.epoch, window: state.position, frames: state.frames, validation: state.validation)
     if state.statistics == .population { populationStep = state.step }
     checkpointedStep = state.step
+    validatedStep = state.validation?.step
     try journal.write("resume", [JSONField("step", .integer(state.step))])
     console.print("Resumed at step \(state.step), epoch \(state.epoch).")
   }
 
   /// Trains to the end, or until a signal.
   func run() throws -> ExitCode {
+    // A signal stopped the run after the last update of an epoch.
+    if progress.window == data.windows { try finishEpoch() }
     while !isDone {
       if progress.window == 0 { step.workspace.resetState() }
       let requests = try update()
       if requests.contains(.stop) { return try stop() }
       if progress.window == data.windows { try finishEpoch() }
       let isDue = configuration.checkpoint.everySteps.map { progress.step % $0 == 0 } ?? false
-      if (isDue || requests.contains(.checkpoint)) && !isDone { try writeCheckpoint(isBest: false) }
+      if (isDue || requests.contains(.checkpoint)) && !isDone && checkpointedStep != progress.step {
+        try writeCheckpoint(isBest: false)
+      }
     }
     return try finish()
   }
@@ -145,10 +150,14 @@ final class Trainer {
     let start = clock.now
     try prepareStatistics()
     let result = try validation.run()
+    guard result.loss.isFinite else {
+      let (rank, place) = try firstNotFinite(model, validation.workspace, steps: configuration.training.unrollSteps, world: context.world)
+      throw DivergenceError(step: progress.step, kind: .validation, loss: result.loss, rank: rank, place: place)
+    }
     let isBest = result.loss < progress.validation?.bestLoss ?? .infinity
     progress.validation = CheckpointState.Validation(
       loss: result.loss, bestLoss: isBest ? result.loss : progress.validation?.bestLoss ?? result.loss,
-      bestStep: isBest ? progress.step : progress.validation?.bestStep ?? progress.step)
+      bestStep: isBest ? progress.step : progress.validation?.bestStep ?? progress.step, step: progress.step)
     validatedStep = progress.step
     try journal.evaluation("validation", result, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
@@ -177,7 +186,7 @@ final class Trainer {
 
   private func finish() throws -> ExitCode {
     let epoch = progress.window == 0 ? progress.epoch - 1 : progress.epoch
-    if validatedStep != progress.step && checkpointedStep != progress.step { try validate(epoch: epoch) }
+    if validatedStep != progress.step { try validate(epoch: epoch) }
     if let test = try data.evaluationText(configuration.data.test, configuration, context) { try runTest(test, epoch: epoch) }
     try journal.write("end", [JSONField("reason", .string("done"))])
     if let validation = progress.validation {

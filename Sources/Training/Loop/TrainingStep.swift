@@ -151,11 +151,11 @@ final class TrainingStep {
 
   /// Names the first layer with a value that is not finite, on the lowest rank that has one.
   private func divergence(step: Int, loss: Double, norm: Double) throws -> DivergenceError {
-    let mine = model.firstNotFinite(workspace, steps: configuration.training.unrollSteps) ?? ""
-    let places = try context.world.allGather(bytes: Array(mine.utf8)).map { String(decoding: $0, as: UTF8.self) }
-    let rank = places.firstIndex { !$0.isEmpty }
-    return DivergenceError(
-      step: step, loss: loss, gradientNorm: norm, rank: rank ?? 0, place: rank.map { places[$0] } ?? "the gradients")
+    let (rank, place) = try firstNotFinite(
+      model, workspace, steps: configuration.training.unrollSteps, world: context.world)
+    return loss.isFinite
+      ? DivergenceError(step: step, kind: .gradient, loss: norm, rank: rank, place: place)
+      : DivergenceError(step: step, kind: .loss, loss: loss, rank: rank, place: place)
   }
 
   /// Runs the training windows with fixed weights and makes the evaluation statistics those of the population.
@@ -176,20 +176,5 @@ final class TrainingStep {
     }
     try model.finishPopulation(groups: context.allShards, globalReducer: context.globalStatistics)
     saved.restore(to: workspace)
-  }
-}
-
-/// A loss or gradient that is not finite.
-struct DivergenceError: Error, CustomStringConvertible {
-  var step: Int
-  var loss: Double
-  var gradientNorm: Double
-  var rank: Int
-  var place: String
-
-  var description: String {
-    let what = loss.isFinite ? "the gradient norm is \(gradientNorm)" : "the loss is \(loss)"
-    return "step \(step): \(what); the first value that is not finite is in \(place) on rank \(rank). "
-      + "Weights were not updated and the last checkpoint stands; a lower learning rate or clip norm may help."
   }
 }

@@ -1,0 +1,150 @@
+/// How much a text holds.
+public struct TextStatistics: Sendable, Equatable {
+  /// Tokens, `<eos>` among them.
+  public let tokens: Int
+  /// Distinct tokens.
+  public let types: Int
+  /// Tokens that are `<unk>` in the vocabulary made from the text, or in the text itself.
+  public let unknown: Int
+}
+
+/// A text on disk as a sequence of tokens.
+///
+/// The file is read in pieces: only what is asked for is held. It is UTF-8 without a byte-order mark and without NUL. A newline is `\n`; in words
+/// the `\r` of `\r\n` is white space, in characters it is a token. A last line without newline gets no `<eos>`.
+public struct TextFile: Sendable {
+  public let path: String
+  public let unit: TextUnit
+  /// Bytes read at a time.
+  let chunkSize: Int
+  /// The longest word, in bytes.
+  let longestToken: Int
+
+  public init(path: String, unit: TextUnit) {
+    self.init(path: path, unit: unit, chunkSize: 1 << 20)
+  }
+
+  /// Small sizes put the borders of pieces inside words and scalars.
+  init(path: String, unit: TextUnit, chunkSize: Int, longestToken: Int = 1 << 20) {
+    precondition(chunkSize >= 1 && longestToken >= 1, "sizes are positive")
+    self.path = path
+    self.unit = unit
+    self.chunkSize = chunkSize
+    self.longestToken = longestToken
+  }
+
+  /// Makes the vocabulary of the text, in one pass.
+  /// - size: the largest number of tokens in it, at least 1.
+  /// - Throws: every `CorpusError` that concerns a file by itself: missing, empty, binary, not UTF-8, and so on.
+  public func buildVocabulary(size: Int) throws(CorpusError) -> (vocabulary: Vocabulary, statistics: TextStatistics) {
+    var table = TokenTable()
+    var counts: [Int] = []
+    try scan { (token, hash, _) throws(CorpusError) in
+      let id = table.insert(token, hash)
+      if id == counts.count { counts.append(0) }
+      counts[id] += 1
+    }
+    let vocabulary = Vocabulary(types: table, counts: counts, size: size)
+    var unknown = 0
+    for id in counts.indices {
+      let token = Array(table[id])
+      let kept = vocabulary.idOrUnknown(token.span, TokenHash(token.span))
+      if kept == vocabulary.unknownID { unknown += counts[id] }
+    }
+    let statistics = TextStatistics(tokens: counts.reduce(0, +), types: counts.count, unknown: unknown)
+    return (vocabulary, statistics)
+  }
+
+  /// The number of tokens.
+  /// - Throws: as `buildVocabulary`.
+  public func countTokens() throws(CorpusError) -> Int {
+    var count = 0
+    try scan { (_, _, _) throws(CorpusError) in count += 1 }
+    return count
+  }
+
+  /// The tokens at the given positions, one range after the other. The whole text is checked all the same, so that
+  /// ranks that hold different ranges find the same error.
+  /// - ranges: ascending and disjoint, in tokens from the start of the text.
+  /// - expectedTokens: the number of tokens in the text, counted before.
+  /// - Throws: as `buildVocabulary`; `CorpusError.unknownToken` for a token that is not in a vocabulary without `<unk>`;
+  ///   `.changed` for another number of tokens.
+  public func readTokens(
+    in ranges: [Range<Int>], vocabulary: Vocabulary, expectedTokens: Int
+  ) throws(CorpusError) -> [Int32] {
+    var previous = 0
+    for range in ranges {
+      precondition(range.lowerBound >= previous, "ranges ascend without overlap")
+      previous = range.upperBound
+    }
+    precondition(previous <= expectedTokens, "ranges lie in the text")
+    var collector = TokenCollector(ranges: ranges, vocabulary: vocabulary, file: path)
+    try scan { (token, hash, line) throws(CorpusError) in try collector.take(token, hash, line) }
+    guard collector.position == expectedTokens else {
+      throw .changed(file: path, expected: expectedTokens, found: collector.position)
+    }
+    return collector.kept
+  }
+
+  /// Hands every token to `body`. A token that a piece cuts off is moved to the front, and the next piece read behind it.
+  private func scan(_ body: TokenScanner.Body) throws(CorpusError) {
+    var file = try FileReader(path: path)
+    var scanner = TokenScanner(source: path, unit: unit, longestToken: longestToken)
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    var filled = 0
+    var tokens = 0
+    while true {
+      if filled == buffer.count { buffer.append(contentsOf: repeatElement(0, count: buffer.count)) }
+      let read = try file.read(into: &buffer, from: filled)
+      filled += read
+      let done = try scanner.scan(buffer.span.extracting(0..<filled), isLast: read == 0) {
+        (token, hash, line) throws(CorpusError) in
+        tokens += 1
+        try body(token, hash, line)
+      }
+      if read == 0 { break }
+      filled -= done
+      if done > 0 { for index in 0..<filled { buffer[index] = buffer[done + index] } }
+    }
+    guard tokens > 0 else { throw .empty(file: path, bytes: scanner.offset) }
+  }
+}
+
+/// Looks tokens up and keeps those at the positions asked for.
+///
+/// A value that its one method changes in place: a closure that captured the arrays one by one would retain and release them at every token.
+private struct TokenCollector {
+  let ranges: [Range<Int>]
+  let vocabulary: Vocabulary
+  let file: String
+  private(set) var kept: [Int32] = []
+  /// Of the next token.
+  private(set) var position = 0
+  /// The range that the position is in or before.
+  private var next = 0
+
+  init(ranges: [Range<Int>], vocabulary: Vocabulary, file: String) {
+    self.ranges = ranges
+    self.vocabulary = vocabulary
+    self.file = file
+    kept.reserveCapacity(ranges.reduce(0) { $0 + $1.count })
+  }
+
+  mutating func take(_ token: borrowing Span<UInt8>, _ hash: TokenHash, _ line: Int) throws(CorpusError) {
+    guard let id = vocabulary.idOrUnknown(token, hash) else {
+      throw .unknownToken(file: file, line: line, token: String(copying: token))
+    }
+    while next < ranges.count && position >= ranges[next].upperBound { next += 1 }
+    if next < ranges.count && position >= ranges[next].lowerBound { kept.append(id) }
+    position += 1
+  }
+}
+
+extension String {
+  /// The text of bytes that were checked to be UTF-8.
+  init(copying bytes: borrowing Span<UInt8>) {
+    var copy: [UInt8] = []
+    for index in bytes.indices { copy.append(bytes[index]) }
+    self.init(decoding: copy, as: UTF8.self)
+  }
+}

@@ -1,0 +1,49 @@
+import Foundation
+
+/// One job of several ranks: `mpirun` of the helper `DistributedCases`, which lies beside the test bundle.
+struct DistributedJob {
+  /// Exit code of mpirun, which passes on that of a failing rank; 110 after `timeout` seconds.
+  let exitCode: Int32
+  /// What all ranks printed.
+  let output: String
+
+  /// Runs `name` on `ranks` ranks and waits for the end.
+  init(_ name: String, ranks: Int, timeout: Int = 120) throws {
+    try self.init([
+      "/usr/bin/env", "mpirun", "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeout)",
+      try Self.helper(), name,
+    ])
+  }
+
+  /// Runs `name` without mpirun.
+  init(alone name: String) throws { try self.init([try Self.helper(), name]) }
+
+  private init(_ command: [String]) throws {
+    let process = Process()
+    let pipe = Pipe()
+    process.executableURL = URL(fileURLWithPath: command[0])
+    process.arguments = Array(command.dropFirst())
+    process.environment = Self.environment()
+    process.standardOutput = pipe
+    process.standardError = pipe
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+    let data = pipe.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    exitCode = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
+    output = String(decoding: data, as: UTF8.self)
+  }
+
+  private static func helper() throws -> String {
+    URL(fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+      .deletingLastPathComponent().appendingPathComponent("DistributedCases").path
+  }
+
+  /// The environment without what an MPI around the tests has left in it; containers run tests as root.
+  private static func environment() -> [String: String] {
+    var environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("OMPI_") && !$0.key.hasPrefix("PMIX_") }
+    environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
+    environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+    return environment
+  }
+}

@@ -1,0 +1,44 @@
+import Testing
+
+/// Every case as a job of its own, on every number of ranks. One at a time: the ranks of a job want the processor's cores.
+@Suite(.serialized) struct DistributedTests {
+  static let rankCounts = [1, 2, 3, 4, 8]
+
+  @Test(
+    arguments: [
+      "blocking", "small", "pending", "errors", "agree", "reducer", "reducer-unordered", "buckets", "statistics-single",
+      "statistics-double", "values",
+    ], rankCounts)
+  func passes(_ name: String, ranks: Int) throws {
+    let job = try DistributedJob(name, ranks: ranks)
+    #expect(job.exitCode == 0, "\(job.output)")
+    #expect(job.output.contains("\(name) passed on \(ranks)\n"), "\(job.output)")
+  }
+
+  @Test(arguments: rankCounts) func droppedCollectiveTraps(ranks: Int) throws {
+    let job = try DistributedJob("dropped", ranks: ranks)
+    #expect(job.exitCode == 132, "\(job.output)")
+    #expect(!job.output.contains("passed"), "\(job.output)")
+  }
+
+  @Test(arguments: rankCounts) func abortStopsAllRanksWithItsCode(ranks: Int) throws {
+    #expect(try DistributedJob("abort", ranks: ranks).exitCode == 42)
+  }
+
+  @Test func runsWithoutLauncher() throws {
+    let job = try DistributedJob(alone: "blocking")
+    #expect(job.exitCode == 0 && job.output == "blocking passed on 1\n", "\(job.output)")
+    #expect(try DistributedJob(alone: "abort").exitCode == 42)
+  }
+
+  /// A failing expectation fails the job: otherwise all of the above would pass without looking.
+  @Test func unknownCaseFails() throws {
+    let job = try DistributedJob("no-such-case", ranks: 2)
+    #expect(job.exitCode == 64 && job.output.contains("no case named no-such-case"), "\(job.output)")
+  }
+
+  @Test func failedExpectationFailsTheJob() throws {
+    let job = try DistributedJob("failing", ranks: 3)
+    #expect(job.exitCode == 1 && job.output.contains("rank 2 of 3: line"), "\(job.output)")
+  }
+}

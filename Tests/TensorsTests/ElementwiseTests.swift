@@ -1,0 +1,55 @@
+import Tensors
+import Testing
+
+@Suite struct ElementwiseTests {
+  @Test(arguments: [0, 1, 5, 16, 100])
+  func operationsOnVectors(_ n: Int) {
+    func check<S: Scalar>(_ type: S.Type) {
+      var random = TestRandom(9)
+      let a = random.values(n), b = random.values(n)
+      func vector() -> VectorView<S> { VectorView(doubles: a) }
+      let other = VectorView<S>(doubles: b), sum = vector(), scaled = vector(), blended = vector()
+      sum.add(other)
+      scaled.scale(by: 3)
+      blended.blend(keep: 0.75, weight: 0.25, other)
+      for i in 0..<n {
+        #expect(isClose(type, Double(sum[i]), a[i] + b[i], size: 2, roundings: 1))
+        #expect(isClose(type, Double(scaled[i]), 3 * a[i], size: 3, roundings: 1))
+        #expect(isClose(type, Double(blended[i]), 0.75 * a[i] + 0.25 * b[i], size: 1, roundings: 3))
+      }
+      // In double precision for both types.
+      #expect(abs(vector().sumOfSquares - a.reduce(0) { $0 + $1 * $1 }) <= 1e-13)
+    }
+    check(Float.self)
+    check(Double.self)
+  }
+
+  @Test func sumOfSquaresDoesNotOverflow() {
+    let v = VectorView<Float>([Float](repeating: 1e30, count: 33))
+    #expect(abs(v.sumOfSquares / 33e60 - 1) < 1e-6)
+  }
+
+  @Test func firstNotFinite() {
+    let v = VectorView<Float>(zeros: 100)
+    #expect(v.firstNotFinite == nil && VectorView<Float>(zeros: 0).firstNotFinite == nil)
+    for (value, at) in [(Float.nan, 99), (.infinity, 40), (-.infinity, 3)] {
+      v[at] = value
+      #expect(v.firstNotFinite == at)
+    }
+    v[0] = .greatestFiniteMagnitude
+    #expect(v.firstNotFinite == 3)
+  }
+
+  @Test func columnSumsOfRowsWithGaps() {
+    var random = TestRandom(10)
+    let B = 7, F = 600, x = random.values(B * F), matrix = MatrixView<Double>(x, B, F, stride: F + 3), sums = VectorView<Double>(zeros: F)
+    sums.fill(5)
+    for times in 1...2 {
+      sums.columnSums(of: matrix, accumulate: times > 1)
+      for f in 0..<F {
+        let wanted = Double(times) * (0..<B).reduce(0) { $0 + x[$1 * F + f] }
+        #expect(abs(sums[f] - wanted) <= 1e-14 * 20)
+      }
+    }
+  }
+}
