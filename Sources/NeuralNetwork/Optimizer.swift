@@ -42,6 +42,7 @@ public final class Optimizer<S: Scalar> {
   /// - gradient: [dense part up to the embedding | rows of the embedding's gradient].
   /// - embeddingRows: token of each row of the embedding's gradient, ascending.
   /// - step: number of the update, from 1.
+  @specialized(where S == Float)
   public func update(
     _ parameters: VectorView<S>, gradient: VectorView<S>, embeddingRows: [Int32], gradientScale: Double, learningRate: Double,
     step: Int

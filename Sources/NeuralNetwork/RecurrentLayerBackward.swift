@@ -27,7 +27,7 @@ extension RecurrentLayer {
       statistics.dBeta.fill(0)
     }
     for t in (0..<pass.steps).reversed() {
-      for (i, w) in shards.enumerated() { differentiate(w, step: t, isLast: t == pass.steps - 1, dOutput[i]) }
+      for i in shards.indices { differentiate(shards[i], step: t, isLast: t == pass.steps - 1, dOutput[i]) }
       if isStepwise, let normalization, let statistics {
         try normalizeStepBackward(normalization, shards, statistics, pass, step: t)
       }
@@ -39,7 +39,8 @@ extension RecurrentLayer {
       try sink.poll()
     }
     if !isStepwise, let normalization, let statistics { try normalizeWholeBackward(normalization, shards, statistics, pass) }
-    for (i, w) in shards.enumerated() {
+    for i in shards.indices {
+      let w = shards[i]
       pass.timer.enter(.weightGradients)
       let gradient = sink.begin(.layer(index), shard: i)
       writeGradients(w, shard: i, statistics, steps: pass.steps, into: gradient, layout: layout, accumulate: sink.accumulates)
@@ -77,7 +78,8 @@ extension RecurrentLayer {
     _ pass: PassContext<S>, step t: Int
   ) throws {
     pass.timer.enter(.normalization)
-    for (i, w) in shards.enumerated() {
+    for i in shards.indices {
+      let w = shards[i]
       normalization.addSums(
         statistics, shard: i, step: t, isFirst: true, dy: w.gates.rows(w.rows(t)), x: w.z.rows(w.rows(t)))
       statistics.dBeta[i].add(statistics.sum(i, t))
@@ -86,7 +88,8 @@ extension RecurrentLayer {
     pass.timer.enter(.statisticsExchange)
     try statistics.combineSums(slot: t, slots: 1, pass.reducer)
     pass.timer.enter(.normalization)
-    for (i, w) in shards.enumerated() {
+    for i in shards.indices {
+      let w = shards[i]
       let z = w.z.rows(w.rows(t))
       normalization.backward(
         statistics, shard: i, step: t, groupCount: pass.counts.groupPerStep[i][t], dy: w.gates.rows(w.rows(t)), x: z, dx: z)
@@ -100,7 +103,8 @@ extension RecurrentLayer {
   ) throws {
     pass.timer.enter(.normalization)
     let isFrame = normalization.kind == .frame
-    for (i, w) in shards.enumerated() {
+    for i in shards.indices {
+      let w = shards[i]
       for t in 0..<pass.steps {
         normalization.addSums(
           statistics, shard: i, step: t, isFirst: t == 0, dy: w.gates.rows(w.rows(t)), x: w.z.rows(w.rows(t)))
@@ -115,7 +119,8 @@ extension RecurrentLayer {
     pass.timer.enter(.statisticsExchange)
     try statistics.combineSums(slot: 0, slots: isFrame ? pass.steps : 1, pass.reducer)
     pass.timer.enter(.normalization)
-    for (i, w) in shards.enumerated() {
+    for i in shards.indices {
+      let w = shards[i]
       for t in 0..<pass.steps {
         let z = w.z.rows(w.rows(t))
         normalization.backward(

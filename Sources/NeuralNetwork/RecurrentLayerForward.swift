@@ -24,7 +24,7 @@ extension RecurrentLayer {
       if let normalization, let statistics, pass.mode.usesBatchStatistics, isStepwise {
         try normalizeStep(normalization, shards, statistics, pass, step: t)
       }
-      for (i, w) in shards.enumerated() { activate(w, shard: i, step: t, statistics, pass) }
+      for i in shards.indices { activate(shards[i], shard: i, step: t, statistics, pass) }
     }
     pass.timer.enter(.other)
   }
@@ -69,7 +69,8 @@ extension RecurrentLayer {
     _ pass: PassContext<S>
   ) throws {
     pass.timer.enter(.normalization)
-    for (i, w) in shards.enumerated() {
+    for i in shards.indices {
+      let w = shards[i]
       for t in 0..<pass.steps { normalization.addMoments(statistics, shard: i, step: t, x: w.z.rows(w.rows(t))) }
     }
     let isFrame = normalization.kind == .frame
@@ -92,7 +93,8 @@ extension RecurrentLayer {
     _ pass: PassContext<S>, step t: Int
   ) throws {
     pass.timer.enter(.normalization)
-    for (i, w) in shards.enumerated() {
+    for i in shards.indices {
+      let w = shards[i]
       normalization.addMoments(statistics, shard: i, step: t, x: w.z.rows(w.rows(t)))
     }
     if pass.mode == .population { population?.add(statistics, slots: t..<t + 1, pass) }

@@ -6,6 +6,7 @@ extension SequenceModel {
   /// Runs every layer over `workspace.inputs`.
   /// - globalReducer: combines over all shards, for the running averages of smaller groups.
   /// - Throws: what the exchange of statistics throws.
+  @specialized(where S == Float)
   public func forward(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, globalReducer: any StatisticsReducing<S>
   ) throws {
@@ -30,6 +31,7 @@ extension SequenceModel {
   }
 
   /// Summed cross entropy of each local shard in nats, and the number of wrong arg maxes; no gradient.
+  @specialized(where S == Float)
   public func evaluateLoss(_ workspace: ModelWorkspace<S>, _ pass: PassContext<S>) -> [(loss: Double, errors: Int)] {
     pass.timer.enter(.softmax)
     defer { pass.timer.enter(.other) }
@@ -47,6 +49,7 @@ extension SequenceModel {
 
   /// Summed cross entropy of each local shard in nats, and all gradients of `gradientScale` times the sum.
   /// - Throws: what the exchange of statistics and `sink` throw.
+  @specialized(where S == Float)
   public func backward(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, gradientScale: Double, sink: any GradientSink<S>
   ) throws -> [Double] {

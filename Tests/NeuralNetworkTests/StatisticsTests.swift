@@ -82,7 +82,11 @@ import Testing
       trial.load(batch, tokens: batch.occurring())
       let result = trial.run(batch, .batch(groups: trial.groups.groups, fallback: running))
       try trial.forward()
-      let seen = result.raw.map { frames($0, 0..<4, isFrame) }
+      // A group of one frame has no statistics, and training uses nothing of it.
+      let seen = result.raw.map { raw in
+        let groups = trial.groups.groups.map { frames(raw, $0, isFrame) }
+        return groups[0].indices.map { slot in groups.map { $0[slot] }.filter { $0.count > 1 }.flatMap { $0 } }
+      }
       all = number == 0 ? seen : zip(all, seen).map { zip($0, $1).map { $0 + $1 } }
       // The state is carried from window to window, as in the training text.
       trial.workspace.carryState(steps: 4)
@@ -94,6 +98,21 @@ import Testing
     for (found, before) in zip(trial.statistics(\.running), running) {
       #expect(found.map(\.mean) == before.map(\.mean) && found.map(\.variance) == before.map(\.variance), "the running averages stay")
     }
+  }
+
+  /// Where no group has two frames there are no statistics of the population, and evaluation has the running averages.
+  @Test(arguments: normalized.filter { $0.statistics == .frame && $0.scope == .local })
+  func populationOfSingleFrames(_ variant: Variant) throws {
+    let trial = Trial(variant.configuration(), scope: .local, sequences: [1, 1])
+    let running = trial.statistics(\.running)
+    trial.mode = .population
+    trial.model.beginPopulation(groups: trial.groups)
+    let batch = Minibatch(vocabulary: 9, sequences: [1, 1], steps: 4, seed: 33)
+    trial.load(batch, tokens: batch.occurring())
+    try trial.forward()
+    try trial.model.finishPopulation(groups: trial.groups, globalReducer: trial.globalReducer)
+    for (n, wanted) in zip(trial.model.normalizations, running) { expectEqual(n.evaluation, wanted, "\(variant)") }
+    #expect(running.count == variant.layers)
   }
 
   /// A population pass uses no dropout and keeps masks out of the statistics.
