@@ -6,6 +6,12 @@ public struct TextStatistics: Sendable, Equatable {
   public let types: Int
   /// Tokens that are `<unk>` in the vocabulary made from the text, or in the text itself.
   public let unknown: Int
+
+  package init(tokens: Int, types: Int, unknown: Int) {
+    self.tokens = tokens
+    self.types = types
+    self.unknown = unknown
+  }
 }
 
 /// A text on disk as a sequence of tokens.
@@ -25,7 +31,7 @@ public struct TextFile: Sendable {
   }
 
   /// Small sizes put the borders of pieces inside words and scalars.
-  init(path: String, unit: TextUnit, chunkSize: Int, longestToken: Int = 1 << 20) {
+  package init(path: String, unit: TextUnit, chunkSize: Int, longestToken: Int = 1 << 20) {
     precondition(chunkSize >= 1 && longestToken >= 1, "sizes are positive")
     self.path = path
     self.unit = unit

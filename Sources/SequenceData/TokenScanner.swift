@@ -1,9 +1,9 @@
 /// Cuts pieces of a text into tokens, checking that they are UTF-8.
 ///
 /// It works on bytes: the pieces of a file pass through once, a token is a slice of a piece, and its hash is computed on the way.
-struct TokenScanner {
+package struct TokenScanner {
   /// Receives a token's bytes, their `TokenHash`, and the line (from 1) that the token is on.
-  typealias Body = (_ token: borrowing Span<UInt8>, _ hash: TokenHash, _ line: Int) throws(CorpusError) -> Void
+  package typealias Body = (_ token: borrowing Span<UInt8>, _ hash: TokenHash, _ line: Int) throws(CorpusError) -> Void
 
   /// Named in errors.
   let source: String
@@ -17,7 +17,7 @@ struct TokenScanner {
 
   private let endOfSentence = Array(SpecialToken.endOfSentence.utf8)
 
-  init(source: String, unit: TextUnit, longestToken: Int = 1 << 20) {
+  package init(source: String, unit: TextUnit, longestToken: Int = 1 << 20) {
     self.source = source
     self.unit = unit
     self.longestToken = longestToken
@@ -27,7 +27,7 @@ struct TokenScanner {
   /// - isLast: whether the text ends here. Otherwise a token that reaches the end of `bytes` may go on in the next piece.
   /// - Returns: the number of bytes done with; the next piece must begin with the others.
   /// - Throws: `CorpusError.byteOrderMark`, `.binary`, `.invalidUTF8`, `.wordTooLong`, and what `body` throws.
-  mutating func scan(_ bytes: borrowing Span<UInt8>, isLast: Bool, _ body: Body) throws(CorpusError) -> Int {
+  package mutating func scan(_ bytes: borrowing Span<UInt8>, isLast: Bool, _ body: Body) throws(CorpusError) -> Int {
     if offset == 0 {
       if Self.beginsWithMark(bytes) { throw .byteOrderMark(file: source) }
       // Two or fewer bytes cannot be told from the start of a mark: wait for more.

@@ -1,5 +1,5 @@
 /// A hash of bytes, one at a time (FNV-1a, 64 bits), so that it can be computed while a token's end is looked for.
-struct TokenHash: Equatable {
+package struct TokenHash: Equatable {
   private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
 
   init() {}

@@ -1,5 +1,5 @@
 /// What stands at one place of a piece of UTF-8.
-enum UTF8Sequence: Equatable {
+package enum UTF8Sequence: Equatable {
   /// A well-formed sequence of `length` bytes.
   case scalar(UInt32, length: Int)
   /// A sequence that the end of the piece cuts off, well-formed so far.
@@ -8,7 +8,7 @@ enum UTF8Sequence: Equatable {
   case invalid(length: Int)
 
   /// The sequence that begins at `index` (Unicode Standard, table 3-7: no surrogates, no overlong forms, nothing past U+10FFFF).
-  static func decode(_ bytes: borrowing Span<UInt8>, at index: Int) -> UTF8Sequence {
+  package static func decode(_ bytes: borrowing Span<UInt8>, at index: Int) -> UTF8Sequence {
     let lead = bytes[index]
     if lead < 0x80 { return .scalar(UInt32(lead), length: 1) }
     let length: Int
@@ -36,7 +36,7 @@ enum UTF8Sequence: Equatable {
   }
 
   /// Whether a scalar has Unicode's property White_Space (PropList.txt; the property is stable).
-  static func isWhiteSpace(_ scalar: UInt32) -> Bool {
+  package static func isWhiteSpace(_ scalar: UInt32) -> Bool {
     switch scalar {
     case 0x09...0x0D, 0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000: true
     default: false

@@ -1,6 +1,6 @@
 import Foundation
 import Testing
-@testable import SequenceData
+import SequenceData
 
 @Suite struct CorpusErrorTests {
   /// The same error by every way of reading, whatever the size of the pieces.

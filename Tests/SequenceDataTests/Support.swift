@@ -1,5 +1,5 @@
 import Foundation
-@testable import SequenceData
+import SequenceData
 
 /// A file with the given bytes, removed when the value ends.
 final class TemporaryFile {

@@ -1,5 +1,5 @@
 import Testing
-@testable import SequenceData
+import SequenceData
 
 @Suite struct TokenizationTests {
   @Test func wordsAndEndsOfSentences() throws {

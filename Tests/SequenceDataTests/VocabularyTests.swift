@@ -1,5 +1,5 @@
 import Testing
-@testable import SequenceData
+import SequenceData
 
 @Suite struct VocabularyTests {
   private func vocabulary(_ text: String, size: Int, unit: TextUnit = .word) throws -> Vocabulary {
