@@ -74,6 +74,31 @@ import SequenceData
         == "f:2: not UTF-8 at byte 6: found E9 0A")
   }
 
+  /// The same fault at the same place, wherever the pieces end: before the fault, inside it, behind it.
+  @Test(arguments: TextUnit.allCases)
+  func faultsAcrossTheBordersOfPieces(unit: TextUnit) throws {
+    let start = Array("a é\n漢 b".utf8)
+    let faults: [(bytes: [UInt8], found: [UInt8])] = [
+      ([0x80], [0x80]),  // a continuation without a start
+      ([0xC1, 0xBF], [0xC1]), ([0xE0, 0x9F, 0xBF], [0xE0, 0x9F]), ([0xF0, 0x8F, 0xBF, 0xBF], [0xF0, 0x8F]),  // overlong
+      ([0xED, 0xBF, 0xBF], [0xED, 0xBF]),  // a surrogate
+      ([0xF4, 0x90, 0x80, 0x80], [0xF4, 0x90]), ([0xF5, 0x80, 0x80, 0x80], [0xF5]),  // above U+10FFFF
+      ([0xE6, 0xBC], [0xE6, 0xBC, 0x20]), ([0xF0, 0x9F, 0x98], [0xF0, 0x9F, 0x98, 0x20]),  // cut off by a space
+      ([0x00], []),
+    ]
+    for fault in faults {
+      let file = try TemporaryFile(start + fault.bytes + Array(" c\n".utf8))
+      let expected: CorpusError =
+        fault.bytes == [0]
+        ? .binary(file: file.path, line: 2, offset: start.count)
+        : .invalidUTF8(file: file.path, line: 2, offset: start.count, bytes: fault.found)
+      for chunkSize in 1...start.count + 6 {
+        let text = TextFile(path: file.path, unit: unit, chunkSize: chunkSize)
+        #expect(throws: expected, "\(fault.bytes), pieces of \(chunkSize)") { try text.countTokens() }
+      }
+    }
+  }
+
   @Test func endlessWord() throws {
     let file = try TemporaryFile("ok\nok " + String(repeating: "x", count: 100) + " ok")
     for chunkSize in [1, 7, 50, 4096] {
