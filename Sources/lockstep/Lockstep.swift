@@ -18,22 +18,29 @@ struct Lockstep: ParsableCommand {
       try command.run()
     } catch {
       let code = exitCode(for: error).rawValue
-      if isFirstRank && code != 0 {
+      if code == 0 {
+        if isFirstRank { exit(withError: error) }
+        Glibc.exit(code)
+      }
+      if isFirstRank {
         let message = fullMessage(for: error), prefix = "Error: "
         printError(message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message)
-      } else if isFirstRank {
-        exit(withError: error)
       }
+      // The first rank that ends with an error makes mpirun end the others: all wait until the message is out.
+      if launchedRank != nil { try? onAllRanks { _, _ in Training.ExitCode(rawValue: code) ?? .usage } }
       Glibc.exit(code)
     }
   }
 
   /// Whether this process is the one that prints, before MPI has started.
-  static var isFirstRank: Bool {
+  static var isFirstRank: Bool { launchedRank ?? "0" == "0" }
+
+  /// The rank that the launcher says, before MPI has started; nil without a launcher.
+  private static var launchedRank: String? {
     for name in ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"] {
-      if let rank = unsafe getenv(name) { return unsafe String(cString: rank) == "0" }
+      if let rank = unsafe getenv(name) { return unsafe String(cString: rank) }
     }
-    return true
+    return nil
   }
 }
 

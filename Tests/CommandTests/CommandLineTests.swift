@@ -139,7 +139,7 @@ extension CommandTests {
     @Test func usage() throws {
       let sandbox = try Sandbox()
       for arguments in [["train"], ["bogus"], ["train", "tiny.yaml", "--bogus"], ["generate", "run", "--tokens", "many"]] {
-        try sandbox.expectFailure(64, [], ranks: [1, 4], arguments)
+        try sandbox.expectFailure(64, [], ranks: [1, 4, 8], arguments)
       }
       for ranks in [1, 2] {
         let version = try sandbox.run(ranks: ranks, ["--version"])
