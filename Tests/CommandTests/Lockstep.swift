@@ -30,7 +30,7 @@ final class RunningCommand {
   private let files: (output: String, errors: String)
 
   /// - limit: seconds after which mpirun's own time-out must have passed.
-  init(_ arguments: [String], in directory: String, files: (output: String, errors: String), limit: Int) throws {
+  init(_ arguments: [String], in directory: String, files: (output: String, errors: String), limit: Int = 75) throws {
     self.files = files
     self.limit = limit
     command = arguments.joined(separator: " ")
