@@ -11,7 +11,16 @@ public final class Console {
   /// - isSilent: whether nothing is written, on ranks after the first.
   public init(isSilent: Bool) {
     self.isSilent = isSilent
-    isTerminal = isatty(STDOUT_FILENO) == 1
+    isTerminal = isatty(STDOUT_FILENO) == 1 && !Self.launcherWritesToFile
+  }
+
+  /// Whether mpirun, which gives every rank a terminal of its own making, passes what the rank writes on to something that is none.
+  private static var launcherWritesToFile: Bool {
+    guard unsafe getenv("OMPI_COMM_WORLD_RANK") != nil else { return false }
+    var target = [CChar](repeating: 0, count: 256)
+    let count = unsafe readlink("/proc/\(getppid())/fd/1", &target, target.count)
+    let path = String(decoding: target.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return !path.hasPrefix("/dev/pts/") && !path.hasPrefix("/dev/tty")
   }
 
   /// Writes a line to standard output.
