@@ -8,11 +8,18 @@ struct DistributedJob {
   let output: String
 
   /// Runs `name` on `ranks` ranks and waits for the end.
-  init(_ name: String, ranks: Int, timeout: Int = 120) throws {
-    try self.init([
-      "/usr/bin/env", "mpirun", "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeout)",
-      try Self.helper(), name,
-    ])
+  ///
+  /// A job whose ranks hang ends with mpirun's own time-out and code 110. It also happens that all ranks have ended and mpirun never does: Open MPI 4.1.4
+  /// with PMIx 4.2 then waits in `PMIx_server_finalize` for a lock. That is not what is tested, so such a job is run again.
+  init(_ name: String, ranks: Int, timeout: Int = 90) throws {
+    let limit = timeout + 20
+    let command = [
+      "/usr/bin/env", "timeout", "--kill-after=5", "\(limit)", "mpirun", "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none",
+      "--timeout", "\(timeout)", try Self.helper(), name,
+    ]
+    let start = ContinuousClock.now
+    let first = try DistributedJob(command)
+    self = ContinuousClock.now - start < .seconds(limit) ? first : try DistributedJob(command)
   }
 
   /// Runs `name` without mpirun.
