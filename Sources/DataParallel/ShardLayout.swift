@@ -7,6 +7,7 @@ public struct ShardLayout: Sendable, Equatable {
   /// Number of ranks, P ≤ S.
   public let ranks: Int
 
+  /// S shards over P ranks, 1 ≤ P ≤ S.
   public init(shards: Int, ranks: Int) {
     precondition(ranks >= 1 && shards >= ranks, "\(shards) shards for \(ranks) ranks")
     self.shards = shards

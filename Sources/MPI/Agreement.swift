@@ -15,6 +15,7 @@ public struct RemoteFailure: ExitCodeError, CustomStringConvertible, Equatable {
   /// Its error in words.
   public let message: String
 
+  /// The failure of `rank`, with its exit code and its error in words.
   public init(rank: Int, code: Int32, message: String) {
     self.rank = rank
     self.code = code

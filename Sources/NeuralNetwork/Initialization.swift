@@ -20,6 +20,7 @@ public struct Initialization: Equatable, Sendable {
   /// With a value the embedding is drawn from N(0, value²).
   public var embeddingDeviation: Double?
 
+  /// Initial values by `scheme`.
   public init(scheme: InitializationScheme, range: Double, forgetBias: Double, embeddingDeviation: Double?) {
     self.scheme = scheme
     self.range = range

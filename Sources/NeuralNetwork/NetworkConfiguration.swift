@@ -37,6 +37,7 @@ public struct NormalizationConfiguration: Equatable, Sendable {
   /// Initial γ.
   public var gamma: Double
 
+  /// Normalisation at `placement`; the rest has the configuration's defaults.
   public init(
     placement: Placement, statistics: StatisticsKind = .frame, epsilon: Double = 1e-5, momentum: Double = 0.1, gamma: Double = 1
   ) {
@@ -66,6 +67,7 @@ public struct NetworkConfiguration: Equatable, Sendable {
   /// T, time steps of a window, the leading dimension of frame-wise running statistics.
   public var steps: Int
 
+  /// A network of the given sizes; V, E, layers, H and T are at least 1.
   public init(
     vocabularySize: Int, embeddingSize: Int, cell: Cell, layers: Int, hiddenSize: Int, peepholes: PeepholeConnections = .none,
     dropout: Double = 0, normalization: NormalizationConfiguration, steps: Int

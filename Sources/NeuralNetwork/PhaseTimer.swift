@@ -27,6 +27,7 @@ public final class PhaseTimer {
   private var current = Phase.other
   private var durations = [Duration](repeating: .zero, count: Phase.allCases.count)
 
+  /// All phases zero, in phase `other`.
   public init() { last = clock.now }
 
   /// Ends the phase before and begins `phase`; returns the one before.

@@ -25,6 +25,7 @@ public struct PassContext<S: Scalar> {
   public var reducer: any StatisticsReducing<S>
   public var timer: PhaseTimer
 
+  /// A pass of `steps` steps over shards with the frames `counts`.
   public init(
     mode: Mode, steps: Int, counts: FrameCounts, groups: ShardGroups, reducer: any StatisticsReducing<S>, timer: PhaseTimer
   ) {

@@ -22,6 +22,7 @@ public struct ShardGroups: Equatable, Sendable {
   /// Consecutive runs that cover all shards.
   public let groups: [Range<Int>]
 
+  /// - groups: consecutive runs that cover `0 ..< shards`.
   public init(shards: Int, local: Range<Int>, groups: [Range<Int>]) {
     precondition(groups.first?.lowerBound == 0 && groups.last?.upperBound == shards, "groups that do not cover the shards")
     precondition(zip(groups, groups.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound }, "groups with gaps")

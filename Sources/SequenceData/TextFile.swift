@@ -26,6 +26,7 @@ public struct TextFile: Sendable {
   /// The longest word, in bytes.
   let longestToken: Int
 
+  /// The text at `path`; nothing is read yet.
   public init(path: String, unit: TextUnit) {
     self.init(path: path, unit: unit, chunkSize: 1 << 20)
   }

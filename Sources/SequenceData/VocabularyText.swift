@@ -29,6 +29,7 @@ public struct TokenDecoder: Sendable {
   private let unit: TextUnit
   private var isAtLineStart = true
 
+  /// A decoder at the start of a text.
   public init(vocabulary: Vocabulary, unit: TextUnit) {
     self.vocabulary = vocabulary
     self.unit = unit

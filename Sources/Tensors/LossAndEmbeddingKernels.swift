@@ -65,6 +65,7 @@ public struct DropoutKey: Equatable, Sendable {
   /// Global number of the first row's example.
   public var firstExample: UInt32
 
+  /// The masks of one connection in one minibatch.
   public init(probability: Double, seed: UInt64, step: UInt32, layer: UInt32, firstExample: UInt32) {
     precondition(probability >= 0 && probability < 1, "dropout probability outside 0 ..< 1")
     self.probability = probability

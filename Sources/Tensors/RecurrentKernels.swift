@@ -13,6 +13,7 @@ public struct Preactivation<S: Scalar> {
   /// Bias, or the shift of normalisation, [G].
   public var shift: VectorView<S>
 
+  /// `zScale ⊙ z + rScale ⊙ r + shift`; what is nil is left out.
   public init(
     z: MatrixView<S>, zScale: VectorView<S>? = nil, r: MatrixView<S>? = nil, rScale: VectorView<S>? = nil, shift: VectorView<S>
   ) {
@@ -37,6 +38,7 @@ public struct Peepholes<S: Scalar> {
   /// Weights from the cell to the output gate, of the same step.
   public var output: VectorView<S>?
 
+  /// None, the output gate's alone, or all three.
   public init(input: VectorView<S>? = nil, forget: VectorView<S>? = nil, output: VectorView<S>? = nil) {
     precondition((input == nil) == (forget == nil) && (input == nil || output != nil), "peepholes: none, output, or all")
     self.input = input

@@ -12,6 +12,7 @@ public struct BenchmarkRequest: Sendable {
   /// Whether the last line is a JSON object.
   public var json: Bool
 
+  /// The arguments as the command line gives them.
   public init(configuration: String, overrides: [String], steps: Int, json: Bool) {
     self.configuration = configuration
     self.overrides = overrides

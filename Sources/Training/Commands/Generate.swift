@@ -13,6 +13,7 @@ public struct GenerationRequest: Sendable {
   public var temperature: Double
   public var seed: UInt64
 
+  /// The arguments as the command line gives them.
   public init(prompt: String, tokens: Int, temperature: Double, seed: UInt64) {
     self.prompt = prompt
     self.tokens = tokens

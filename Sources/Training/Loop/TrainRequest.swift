@@ -11,6 +11,7 @@ public struct TrainRequest: Sendable {
   /// `KEY=VALUE`, later ones win.
   public var overrides: [String]
 
+  /// The arguments as the command line gives them.
   public init(
     configuration: String, runDirectory: String? = nil, resume: Bool = false, initializeFrom: String? = nil,
     overrides: [String] = []
