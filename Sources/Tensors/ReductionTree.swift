@@ -7,6 +7,7 @@ public struct ReductionTree: Sendable, Equatable {
   /// Number of leaves, at least 1.
   public let leaves: Int
 
+  /// A tree over `leaves` shards, at least one.
   public init(leaves: Int) {
     precondition(leaves >= 1, "a tree needs a leaf")
     self.leaves = leaves

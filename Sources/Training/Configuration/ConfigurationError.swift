@@ -34,6 +34,7 @@ public struct ConfigurationError: Error, Equatable, Sendable, CustomStringConver
   /// The known key that an unknown one most resembles.
   public var nearest: String?
 
+  /// A mistake of kind `reason`, with as much of its place as is known.
   public init(
     _ reason: Reason, file: String? = nil, line: Int? = nil, override: String? = nil, key: String? = nil,
     found: String, allowed: String? = nil, nearest: String? = nil

@@ -175,6 +175,7 @@ extension TrainingConfiguration {
     public var factor: Double
     public var after: Int
 
+    /// Division by `factor` an epoch after epoch `after`.
     public init(factor: Double, after: Int) {
       self.factor = factor
       self.after = after
