@@ -137,8 +137,8 @@ def quick() -> list[SpeechCase]:
     # Spread over the list, so that the dimensions vary together.
     for case in sorted(combinations(), key=lambda c: (c.seed * 7919) % 1009):
         features = {
-            (case.cell, case.placement), (case.placement, case.statistics, case.scope), (case.bidirectional, case.placement, case.statistics),
-            (case.bidirectional, case.peepholes), case.normalize, case.deltas, case.average_over,
+            (case.cell, case.placement), (case.placement, case.statistics, case.scope),
+            (case.bidirectional, case.placement, case.statistics), (case.bidirectional, case.peepholes), case.normalize, case.deltas, case.average_over,
         }
         if features - wanted:
             wanted |= features
