@@ -67,15 +67,15 @@ extension SequenceModel {
     }
   }
 
-  /// Log posteriors of the frames of a local shard, handed to `body` in pieces of consecutive rows: [rows, V].
-  public func forEachLogPosterior(
-    _ workspace: ModelWorkspace<S>, shard i: Int, _ body: (_ rows: Range<Int>, _ logPosteriors: MatrixView<S>) throws -> Void
-  ) rethrows {
-    try forEachChunk(workspace, shard: i) { rows, logits in
-      logits.setProduct(workspace.inputs[layerCount][i].rows(rows).asIs, outputWeight.transposed)
-      logSoftmax(logits: logits, bias: outputBias)
-      try body(rows, logits)
-    }
+  /// Log posteriors of the classes for every frame of sequence `b` of a local shard, in order of time.
+  /// - posteriors: [length, V], written.
+  public func logPosteriors(_ workspace: ModelWorkspace<S>, shard i: Int, sequence b: Int, into posteriors: MatrixView<S>) {
+    let sequences = workspace.sequences[i], length = sequences.lengths[b]
+    precondition(posteriors.rows == length && posteriors.columns == configuration.classes, "posteriors of another shape")
+    let top = MatrixView<S>(zeros: length, configuration.outputSize)
+    for t in 0..<length { top[t].copy(from: workspace.inputs[layerCount][i][sequences.rows(t).lowerBound + b]) }
+    posteriors.setProduct(top.asIs, outputWeight.transposed)
+    logSoftmax(logits: posteriors, bias: outputBias)
   }
 
   /// Summed cross entropy of each local shard in nats with the number of wrong arg maxes, and all gradients of `gradientScale` times the sum.

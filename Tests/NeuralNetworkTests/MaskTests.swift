@@ -113,9 +113,8 @@ import Testing
     let batch = minibatch(whole, seed: 11)
     whole.load(batch, tokens: [])
     try whole.forward()
-    var posteriors: [[Double]] = []
-    whole.model.forEachLogPosterior(whole.workspace, shard: 0) { rows, values in for r in 0..<rows.count { posteriors.append(values[r].array) } }
-    #expect(posteriors.count == 15)
+    let losses = whole.model.evaluateLoss(whole.workspace, whole.pass)
+    var sum = 0.0
     for (b, length) in lengths.enumerated() {
       let alone = Trial(c.configuration(steps: 6), scope: .global, lengths: [[length]], training: false)
       alone.mode = .evaluation
@@ -127,13 +126,14 @@ import Testing
       (part.targets, part.inputs) = ([rows.map { batch.targets[0][$0] }], [rows.map { batch.inputs[0][$0] }])
       alone.load(part, tokens: [])
       try alone.forward()
-      alone.model.forEachLogPosterior(alone.workspace, shard: 0) { range, values in
-        for (i, t) in range.enumerated() {
-          // Double precision; a product may add in another order for another number of rows.
-          for (x, y) in zip(values[i].array, posteriors[rows[t]]) { #expect(abs(x - y) <= 1e-12 * (1 + abs(y))) }
-        }
-      }
+      let together = MatrixView<Double>(zeros: length, 9), apart = MatrixView<Double>(zeros: length, 9)
+      whole.model.logPosteriors(whole.workspace, shard: 0, sequence: b, into: together)
+      alone.model.logPosteriors(alone.workspace, shard: 0, sequence: 0, into: apart)
+      // Double precision; a product may add in another order for another number of rows.
+      for (x, y) in zip(together.vector.array, apart.vector.array) { #expect(abs(x - y) <= 1e-12 * (1 + abs(y))) }
+      for (t, target) in part.targets[0].enumerated() where target >= 0 { sum -= together[t, Int(target)] }
     }
+    #expect(abs(sum - losses[0].loss) <= 1e-12 * sum && sum > 1)
   }
 
   /// Population and running statistics over unequal shards are those of all frames.

@@ -124,8 +124,7 @@ final class Trainer {
   private func progressLine(_ result: StepResult) -> String {
     let perEpoch = (data.minibatches + configuration.training.accumulateSteps - 1) / configuration.training.accumulateSteps
     let all = min(perEpoch * configuration.training.epochs, configuration.training.maximumSteps ?? .max)
-    let left = speed.framesPerSecond > 0
-      ? Double((all - progress.step) * result.frames) / speed.framesPerSecond : .infinity
+    let left = Double(all - progress.step) * speed.secondsPerStep
     return "epoch \(progress.epoch)/\(configuration.training.epochs)  step \(progress.step)/\(all)  loss \(fixed(result.loss, 4))  "
       + "\(configuration.task.words(EvaluationResult(loss: result.loss, frames: result.frames, errors: result.errors)))  "
       + "\(Int(speed.framesPerSecond)) \(configuration.task.frames)/s  "
@@ -235,11 +234,15 @@ extension TrainingConfiguration.Optimizer {
 struct SpeedMeter {
   private var frames = 0.0
   private var seconds = 0.0
+  private var steps = 0.0
 
   /// Frames a second; steps count less the longer ago they are.
   var framesPerSecond: Double { seconds > 0 ? frames / seconds : 0 }
+  /// Seconds that a step takes.
+  var secondsPerStep: Double { steps > 0 ? seconds / steps : .infinity }
 
   mutating func add(frames newFrames: Int, seconds newSeconds: Double) {
+    steps = 0.98 * steps + 1
     frames = 0.98 * frames + Double(newFrames)
     seconds = 0.98 * seconds + newSeconds
   }
