@@ -91,7 +91,7 @@ public struct FeatureSurvey {
     for utterance in chunks[number] {
       try buffer.read(utterance, source, reader, transform, classes: classes)
       let frames = source.frames[utterance]
-      moments.add(buffer.values.span.extracting(0..<frames * width), frames: frames)
+      moments.add(buffer.values.span, frames: frames)
       for t in 0..<frames { labelCounts[Int(buffer.labels[t])] += 1 }
       if let f = moments.squares.firstIndex(where: { !$0.isFinite }) {
         throw UtteranceError.notFinite(file: source.labelFile, key: source.key(utterance), feature: f)

@@ -22,9 +22,9 @@ public struct FeatureTransform: Equatable, Sendable {
   ]
 
   /// Writes the transform of `frames` rows of `features` to `result`, `width` values a row.
-  func apply(_ features: Span<Float>, frames: Int, to result: inout [Float]) {
-    let dimension = features.count / frames, width = width(dimension)
-    if result.count < frames * width { result = Array(repeating: 0, count: frames * width) }
+  func apply(_ features: [Float], frames: Int, to result: inout [Float]) {
+    let features = features.span, dimension = features.count / frames, width = width(dimension)
+    result.resize(to: frames * width)
     var span = result.mutableSpan
     for t in 0..<frames {
       for f in 0..<dimension { span[t * width + f] = features[t * dimension + f] }

@@ -7,7 +7,7 @@ public struct UtteranceBatch: Equatable, Sendable {
   public fileprivate(set) var examples: [Int] = []
   /// The utterances themselves, by their numbers in the source, in the same order.
   public fileprivate(set) var utterances: [Int] = []
-  /// N, all frames. Buffers may be longer.
+  /// N, all frames.
   public var frames: Int { lengths.reduce(0, +) }
   /// [N, F].
   public fileprivate(set) var features: [Float] = []
@@ -27,17 +27,29 @@ struct UtteranceBuffer {
   mutating func read(
     _ utterance: Int, _ source: any UtteranceSource, _ reader: any UtteranceReading, _ transform: FeatureTransform, classes: Int
   ) throws {
-    let frames = source.frames[utterance], count = frames * source.dimension
-    if stored.count < count { stored = Array(repeating: 0, count: count) }
-    if labels.count < frames { labels = Array(repeating: 0, count: frames) }
-    var storedSpan = stored.mutableSpan, labelSpan = labels.mutableSpan
-    var features = storedSpan.extracting(0..<count), classesOfFrames = labelSpan.extracting(0..<frames)
-    try reader.read(utterance, features: &features, labels: &classesOfFrames)
-    for t in 0..<frames where classesOfFrames[t] < 0 || Int(classesOfFrames[t]) >= classes {
+    let frames = source.frames[utterance]
+    stored.resize(to: frames * source.dimension)
+    labels.resize(to: frames)
+    try Self.read(utterance, reader, &stored, &labels)
+    for t in 0..<frames where labels[t] < 0 || Int(labels[t]) >= classes {
       throw UtteranceError.labelOutOfRange(
-        file: source.labelFile, key: source.key(utterance), frame: t, label: Int(classesOfFrames[t]), classes: classes)
+        file: source.labelFile, key: source.key(utterance), frame: t, label: Int(labels[t]), classes: classes)
     }
-    transform.apply(stored.span.extracting(0..<count), frames: frames, to: &values)
+    transform.apply(stored, frames: frames, to: &values)
+  }
+
+  private static func read(
+    _ utterance: Int, _ reader: any UtteranceReading, _ features: inout [Float], _ labels: inout [Int32]
+  ) throws {
+    var features = features.mutableSpan, labels = labels.mutableSpan
+    try reader.read(utterance, features: &features, labels: &labels)
+  }
+}
+
+extension Array where Element: Numeric {
+  /// Makes the array `count` long; new elements are 0. Memory is kept.
+  mutating func resize(to newCount: Int) {
+    if newCount < count { removeLast(count - newCount) } else { append(contentsOf: repeatElement(0, count: newCount - count)) }
   }
 }
 
@@ -69,20 +81,23 @@ public struct UtteranceAssembler {
     batch.examples = ordered.map(\.example)
     batch.utterances = ordered.map(\.utterance)
     let total = batch.frames
-    if batch.labels.count < total {
-      batch.labels = Array(repeating: 0, count: total)
-      batch.features = Array(repeating: 0, count: total * width)
-    }
+    batch.labels.resize(to: total)
+    batch.features.resize(to: total * width)
     let starts = Self.starts(batch.lengths)
     for (b, member) in ordered.enumerated() {
       try buffer.read(member.utterance, source, reader, transform, classes: classes)
-      var features = batch.features.mutableSpan, labels = batch.labels.mutableSpan
-      let values = buffer.values.span
-      for t in 0..<batch.lengths[b] {
-        let row = starts[t] + b
-        labels[row] = buffer.labels[t]
-        for f in 0..<width { features[row * width + f] = values[t * width + f] }
-      }
+      Self.scatter(buffer.values, starts, column: b, width: width, into: &batch.features)
+      Self.scatter(buffer.labels, starts, column: b, width: 1, into: &batch.labels)
+    }
+  }
+
+  /// Copies the rows of a sequence, of `width` values each, to the rows that it has in a packed batch.
+  private static func scatter<T>(_ values: [T], _ starts: [Int], column b: Int, width: Int, into target: inout [T]) {
+    let source = values.span, starts = starts.span
+    var target = target.mutableSpan
+    for t in 0..<source.count / width {
+      let row = (starts[t] + b) * width
+      for f in 0..<width { target[row + f] = source[t * width + f] }
     }
   }
 
