@@ -24,7 +24,7 @@ let package = Package(
     .target(name: "Tensors", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: strict),
     .target(name: "MPI", dependencies: ["COpenMPI", "Tensors"], swiftSettings: strict),
     .target(name: "NeuralNetwork", dependencies: ["Tensors"], swiftSettings: strict),
-    .target(name: "SequenceData", swiftSettings: strict),
+    .target(name: "SequenceData", dependencies: ["Tensors"], swiftSettings: strict),
     .target(name: "DataParallel", dependencies: ["MPI", "Tensors"], swiftSettings: strict),
     .target(
       name: "Training",

@@ -322,7 +322,7 @@ CLONES double KERNEL(softmax_cross_entropy)(size_t B, size_t V, R *logits, const
   double loss = 0;
   for (size_t b = 0; b < B; b++) {
     R *x = logits + b * V;
-    int32_t target = targets[b];
+    int32_t target = targets ? targets[b] : -1;
     if (target < 0 && !log_probabilities) {
       if (gradient_scale != 0) memset(x, 0, V * sizeof(R));
       continue;
@@ -330,9 +330,10 @@ CLONES double KERNEL(softmax_cross_entropy)(size_t B, size_t V, R *logits, const
     R maximum = KERNEL(biased_maximum)(V, x, bias);
     R target_logit = target < 0 ? 0 : x[target];
     if (errors && target >= 0) {
-      size_t best = 0;
-      while (best < V && !(x[best] == maximum)) best++;
-      *errors += best != (size_t)target;
+      // The first of the largest is the arg max.
+      int wrong = !(target_logit == maximum);
+      for (size_t v = 0; v < (size_t)target; v++) wrong |= x[v] == maximum;
+      *errors += wrong;
     }
     R sum = KERNEL(exponential_sum)(V, x, maximum, gradient_scale != 0);
     double log_sum = log((double)sum) + (double)maximum;
@@ -351,8 +352,16 @@ CLONES double KERNEL(softmax_cross_entropy)(size_t B, size_t V, R *logits, const
 
 // ---- Embedding and dropout -------------------------------------------------------------------------------------------------
 
-void KERNEL(gather_rows)(size_t B, size_t E, const R *table, const int32_t *ids, R *out) {
-  for (size_t b = 0; b < B; b++) memcpy(out + b * E, table + (size_t)ids[b] * E, E * sizeof(R));
+void KERNEL(gather_rows)(size_t B, size_t E, const R *table, size_t table_stride, const int32_t *ids, R *out, size_t out_stride) {
+  for (size_t b = 0; b < B; b++) memcpy(out + b * out_stride, table + (size_t)ids[b] * table_stride, E * sizeof(R));
+}
+
+CLONES void KERNEL(add_gathered_rows)(size_t B, size_t E, const R *table, const int32_t *ids, R *out) {
+  for (size_t b = 0; b < B; b++) {
+    const R *source = table + (size_t)ids[b] * E;
+    R *row = out + b * E;
+    ELEMENTWISE for (size_t e = 0; e < E; e++) row[e] += source[e];
+  }
 }
 
 CLONES void KERNEL(scatter_add_rows)(size_t B, size_t E, R *table, const int32_t *slots, const R *x) {
@@ -364,7 +373,7 @@ CLONES void KERNEL(scatter_add_rows)(size_t B, size_t E, R *table, const int32_t
 }
 
 CLONES void KERNEL(dropout)(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,
-                            uint32_t first_example, uint32_t time) {
+                            const int32_t *examples, uint32_t time) {
   philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
   uint32_t threshold = (uint32_t)(p * 0x1p32), draws[4][BLOCK_COUNTERS];
   R kept = (R)(1 / (1 - p));
@@ -372,7 +381,7 @@ CLONES void KERNEL(dropout)(size_t B, size_t F, const R *x, R *out, double p, ui
     for (size_t first = 0; first < F; first += BLOCK_DRAWS) {
       const R *source = x + b * F + first;
       R *target = out + b * F + first;
-      philox_block(key, (uint32_t)(first / 4) | layer << 24, time, first_example + (uint32_t)b, step, draws);
+      philox_block(key, (uint32_t)(first / 4) | layer << 24, time, (uint32_t)examples[b], step, draws);
       if (F - first >= BLOCK_DRAWS) {
         for (size_t i = 0; i < BLOCK_COUNTERS; i++)
           for (size_t j = 0; j < 4; j++) target[4 * i + j] = draws[j][i] < threshold ? 0 : source[4 * i + j] * kept;

@@ -70,41 +70,67 @@ public final class BatchNormalization<S: Scalar> {
       rstd: w.rstd(shard, slot), scale: w.scale(shard, slot), shift: w.shift(shard, slot))
   }
 
-  /// Moments of one step's rows `x` [B, F] of a shard: those of the slot for frame-wise statistics, merged into it for sequence-wise ones.
-  func addMoments(_ w: NormalizationWorkspace<S>, shard: Int, step t: Int, x: MatrixView<S>) {
+  /// Rows whose sequence-wise moments or sums are taken together, few enough to stay in the cache between two looks at them.
+  private static var blockRows: Int { 64 }
+
+  /// Moments of a shard's rows `x` [N, F], before the recurrence: of each of `steps` steps for frame-wise statistics, of all rows for sequence-wise ones.
+  func takeMoments(
+    _ w: NormalizationWorkspace<S>, shard: Int, _ sequences: PackedSequences, steps: Int, x: MatrixView<S>
+  ) {
     if kind == .frame {
-      computeMoments(of: x, mean: w.mean(shard, t), squares: w.squares(shard, t))
-    } else if t == 0 {
-      computeMoments(of: x, mean: w.mean(shard, 0), squares: w.squares(shard, 0))
-      w.merged[shard] = x.rows
-    } else {
-      computeMoments(of: x, mean: w.scratchMean, squares: w.scratchSquares)
+      for t in 0..<steps {
+        computeMoments(of: x.rows(sequences.rows(t)), mean: w.mean(shard, t), squares: w.squares(shard, t))
+      }
+      return
+    }
+    let mean = w.mean(shard, 0), squares = w.squares(shard, 0), frames = sequences.frames
+    computeMoments(of: x.rows(0..<min(frames, Self.blockRows)), mean: mean, squares: squares)
+    for first in stride(from: Self.blockRows, to: frames, by: Self.blockRows) {
+      let block = first..<min(frames, first + Self.blockRows)
+      computeMoments(of: x.rows(block), mean: w.scratchMean, squares: w.scratchSquares)
       mergeMoments(
-        count: w.merged[shard], mean: w.mean(shard, 0), squares: w.squares(shard, 0), otherCount: x.rows,
-        otherMean: w.scratchMean, otherSquares: w.scratchSquares)
-      w.merged[shard] += x.rows
+        count: first, mean: mean, squares: squares, otherCount: block.count, otherMean: w.scratchMean,
+        otherSquares: w.scratchSquares)
     }
   }
 
-  /// The two sums of one step's gradient `dy` [B, F] at `x`: those of the slot for frame-wise statistics, added for sequence-wise ones.
-  func addSums(_ w: NormalizationWorkspace<S>, shard: Int, step t: Int, isFirst: Bool, dy: MatrixView<S>, x: MatrixView<S>) {
-    let slot = slot(t)
-    let overwrite = kind == .frame || isFirst
-    let sum = overwrite ? w.sum(shard, slot) : w.scratchMean, sumWithX = overwrite ? w.sumWithX(shard, slot) : w.scratchSquares
+  /// The two sums over a shard's rows of the gradient `dy` at `x`, [N, F] both: of each of `steps` steps, or of all rows.
+  func takeSums(
+    _ w: NormalizationWorkspace<S>, shard: Int, _ sequences: PackedSequences, steps: Int, dy: MatrixView<S>, x: MatrixView<S>
+  ) {
+    if kind == .frame {
+      for t in 0..<steps { takeSums(w, shard: shard, step: t, sequences, dy: dy, x: x) }
+      return
+    }
+    let sum = w.sum(shard, 0), sumWithX = w.sumWithX(shard, 0), frames = sequences.frames
+    for first in stride(from: 0, to: max(frames, 1), by: Self.blockRows) {
+      let block = first..<min(frames, first + Self.blockRows), isFirst = first == 0
+      sumForNormalizationBackward(
+        dy: dy.rows(block), x: x.rows(block), mean: w.mean(shard, 0), rstd: w.rstd(shard, 0), sum: isFirst ? sum : w.scratchMean,
+        sumWithX: isFirst ? sumWithX : w.scratchSquares)
+      if !isFirst {
+        sum.add(w.scratchMean)
+        sumWithX.add(w.scratchSquares)
+      }
+    }
+  }
+
+  /// The two sums over the rows of step `t`.
+  func takeSums(
+    _ w: NormalizationWorkspace<S>, shard: Int, step t: Int, _ sequences: PackedSequences, dy: MatrixView<S>, x: MatrixView<S>
+  ) {
+    let rows = sequences.rows(t)
     sumForNormalizationBackward(
-      dy: dy, x: x, mean: w.mean(shard, slot), rstd: w.rstd(shard, slot), sum: sum, sumWithX: sumWithX)
-    if !overwrite {
-      w.sum(shard, slot).add(sum)
-      w.sumWithX(shard, slot).add(sumWithX)
-    }
+      dy: dy.rows(rows), x: x.rows(rows), mean: w.mean(shard, t), rstd: w.rstd(shard, t), sum: w.sum(shard, t),
+      sumWithX: w.sumWithX(shard, t))
   }
 
-  /// The derivative through the statistics of one step's rows, from the group's sums; `dx` may be `dy` or `x`.
+  /// The derivative through the statistics of `slot`, from the group's sums over `n` frames, for the rows of a shard that belong to it;
+  /// `dx` may be `dy` or `x`.
   func backward(
-    _ w: NormalizationWorkspace<S>, shard: Int, step t: Int, groupCount n: Int, dy: MatrixView<S>, x: MatrixView<S>,
+    _ w: NormalizationWorkspace<S>, shard: Int, slot: Int, groupCount n: Int, dy: MatrixView<S>, x: MatrixView<S>,
     dx: MatrixView<S>
   ) {
-    let slot = slot(t)
     if w.isConstant[shard][slot] {
       w.sum(shard, slot).fill(0)
       w.sumWithX(shard, slot).fill(0)

@@ -3,7 +3,7 @@ import Tensors
 extension SequenceModel {
   /// The first place, in the order of computation, that holds a value which is not finite after a pass: a parameter tensor of a layer, or the layer's
   /// activations; nil if all are finite.
-  public func firstNotFinite(_ workspace: ModelWorkspace<S>, steps: Int) -> String? {
+  public func firstNotFinite(_ workspace: ModelWorkspace<S>) -> String? {
     func bad(_ prefix: String) -> String? {
       for slice in layout.tensors where slice.name.hasPrefix(prefix) && parameters[slice.range].firstNotFinite != nil {
         return slice.name
@@ -11,9 +11,9 @@ extension SequenceModel {
       return nil
     }
     if let name = bad("embedding.") { return name }
-    for layer in layers {
+    for (layer, shards) in zip(layers, workspace.layers) {
       if let name = bad(layer.prefix) { return name }
-      for w in workspace.layers[layer.index] where w.output(steps: steps).vector.firstNotFinite != nil {
+      for w in shards where (0..<w.sequences.frames).contains(where: { w.h[$0].firstNotFinite != nil }) {
         return "the outputs of " + layer.prefix.dropLast()
       }
     }

@@ -1,76 +1,128 @@
 import Tensors
 
+/// How much a workspace has room for.
+public struct WorkspaceCapacity: Equatable, Sendable {
+  /// The most sequences of each local shard.
+  public var sequences: [Int]
+  /// The most frames of each local shard.
+  public var frames: [Int]
+  /// The most steps of a sequence.
+  public var steps: Int
+  /// Whether every minibatch has just these sequences, all of one length, so that state can be carried from one to the next.
+  public var isUniform: Bool
+
+  /// Windows of `sequences` sequences a shard and up to `steps` steps each.
+  public init(sequences: [Int], steps: Int) {
+    self.sequences = sequences
+    frames = sequences.map { $0 * steps }
+    self.steps = steps
+    isUniform = true
+  }
+
+  /// Sequences of any lengths up to `steps`: at most so many of them, and so many frames, a shard.
+  public init(sequences: [Int], frames: [Int], steps: Int) {
+    precondition(sequences.count == frames.count, "sequences and frames of different shards")
+    self.sequences = sequences
+    self.frames = frames
+    self.steps = steps
+    isUniform = false
+  }
+}
+
 /// The activations of a model on the local shards of a minibatch, allocated once.
-/// T steps, B sequences of a shard, E embedding columns, H cells, V classes; rows are time-major.
+/// N frames and B sequences of a shard, I inputs, D directions, H cells, V classes; rows follow `PackedSequences`.
 public final class ModelWorkspace<S: Scalar> {
-  /// B of each local shard.
-  public let sequences: [Int]
-  /// T, the most steps that fit.
-  public let maximumSteps: Int
-  /// Tokens read, [T·B] for each local shard.
-  public let inputs: [VectorView<Int32>]
-  /// Tokens to predict, [T·B] for each local shard; negative where there is none.
+  public let capacity: WorkspaceCapacity
+  /// The sequences of each local shard in the minibatch under way.
+  public private(set) var sequences: [PackedSequences]
+  /// Tokens read, [N] for each local shard; empty where the model reads features.
+  public let tokens: [VectorView<Int32>]
+  /// Classes to predict, [N] for each local shard; negative where there is none.
   public let targets: [VectorView<Int32>]
-  /// For each token read the row of the embedding's gradient, [T·B] for each local shard.
+  /// For each token read the row of the embedding's gradient, [N] for each local shard.
   public let embeddingSlots: [VectorView<Int32>]
-  /// Global number of each local shard's first sequence: what dropout's masks count by.
-  public let firstExamples: [Int]
-  // [layer][local shard].
+  /// Global number of each sequence in its minibatch, [B] for each local shard: what dropout's masks count by.
+  public let examples: [VectorView<Int32>]
+  /// What the lowest layer reads, [N, I] for each local shard: features, or embedded tokens.
+  public let bottom: [MatrixView<S>]
+  // [recurrent layer][local shard].
   let layers: [[LayerWorkspace<S>]]
-  // [layer], empty without normalisation.
-  let normalizations: [NormalizationWorkspace<S>]
-  // Embedded tokens, [T·B, E].
-  let embedded: [MatrixView<S>]
-  // Input of the output layer, [T·B, H]: the top layer's output, or that after dropout.
-  let top: [MatrixView<S>]
-  // Two buffers for gradients of activations, T·B · max(E, H), between which layers alternate.
-  let gradients: [[VectorView<S>]]
-  // Logits of some rows, [rows, V].
-  let logits: MatrixView<S>
+  // Each layer's outputs of all directions, [layer][local shard]: [N, D·H].
+  let outputs: [[MatrixView<S>]]
+  // What the layers read, and at the end the output layer: `bottom`, the outputs below, or those after dropout. [layer][local shard].
+  let inputs: [[MatrixView<S>]]
   // Whether the inputs of layers after the first are copies of the outputs below.
   let hasDropoutBuffers: Bool
+  // Rows in reversed order, [N] for each local shard.
+  let reversals: [VectorView<Int32>]
+  // [recurrent layer], empty without normalisation.
+  let normalizations: [NormalizationWorkspace<S>?]
+  // Two buffers for gradients of activations between which layers alternate.
+  private let gradients: [[VectorView<S>]]
+  // The gradient of a layer's input from its backward direction, before rows are put in order.
+  private let reversedGradient: VectorView<S>
+  // Logits of some rows, [rows, V].
+  let logits: MatrixView<S>
   let runningAverages: RunningAverages<S>?
 
-  /// Buffers for local shards of `sequences` sequences each and windows of up to `steps` steps.
+  /// Buffers for minibatches of up to `capacity`.
   /// - training: whether backward runs too.
-  public convenience init(_ model: SequenceModel<S>, sequences: [Int], firstExamples: [Int], steps: Int, training: Bool) {
-    self.init(model, sequences: sequences, firstExamples: firstExamples, steps: steps, training: training, logitRows: nil)
+  public convenience init(_ model: SequenceModel<S>, _ capacity: WorkspaceCapacity, training: Bool) {
+    self.init(model, capacity, training: training, logitRows: nil)
   }
 
   /// The same with a choice of how many rows of logits are computed together, which must not matter to any result.
-  package init(
-    _ model: SequenceModel<S>, sequences: [Int], firstExamples: [Int], steps T: Int, training: Bool, logitRows: Int?
-  ) {
-    let c = model.configuration
-    let hasDropout = training && c.dropout > 0
+  package init(_ model: SequenceModel<S>, _ capacity: WorkspaceCapacity, training: Bool, logitRows: Int?) {
+    let c = model.configuration, frames = capacity.frames, hasDropout = training && c.dropout > 0
+    self.capacity = capacity
     hasDropoutBuffers = hasDropout
-    self.sequences = sequences
-    self.firstExamples = firstExamples
-    maximumSteps = T
-    inputs = sequences.map { VectorView(zeros: T * $0) }
-    targets = sequences.map { VectorView(zeros: T * $0) }
-    embeddingSlots = sequences.map { VectorView(zeros: training ? T * $0 : 0) }
-    let embedded = sequences.map { MatrixView<S>(zeros: T * $0, c.embeddingSize) }
-    self.embedded = embedded
-    var below = embedded
-    var layers: [[LayerWorkspace<S>]] = []
+    sequences = capacity.sequences.map { _ in PackedSequences(lengths: []) }
+    tokens = frames.map { VectorView(zeros: c.embeddingSize > 0 ? $0 : 0) }
+    targets = frames.map { VectorView(zeros: $0) }
+    embeddingSlots = frames.map { VectorView(zeros: training && c.embeddingSize > 0 ? $0 : 0) }
+    examples = capacity.sequences.map { VectorView(zeros: $0) }
+    reversals = frames.map { VectorView(zeros: c.isBidirectional ? $0 : 0) }
+    let bottom = frames.map { MatrixView<S>(zeros: $0, c.input.width) }
+    self.bottom = bottom
+    var inputs = [bottom], outputs: [[MatrixView<S>]] = [], layers: [[LayerWorkspace<S>]] = []
     for layer in 0..<c.layers {
-      layers.append(zip(sequences, below).map { B, output in
-        let input = hasDropout && layer > 0 ? MatrixView<S>(zeros: T * B, c.inputSize(ofLayer: layer)) : output
-        return LayerWorkspace(c, input: input, B: B, T: T, training: training)
-      })
-      below = layers[layer].map { $0.output(steps: T) }
+      let built = Self.layer(c, reading: inputs[layer], capacity, training: training)
+      layers += built.directions
+      outputs.append(built.outputs)
+      inputs.append(hasDropout ? built.outputs.map { MatrixView(zeros: $0.rows, $0.columns) } : built.outputs)
     }
     self.layers = layers
-    top = hasDropout ? below.map { MatrixView(zeros: $0.rows, $0.columns) } : below
-    let usesStatistics = training
-    normalizations = usesStatistics
-      ? model.normalizations.map { NormalizationWorkspace(site: $0.site, slots: $0.slots, localShards: sequences.count) } : []
-    let width = max(c.embeddingSize, c.hiddenSize)
-    gradients = sequences.map { B in (0..<2).map { _ in VectorView(zeros: training ? T * B * width : 0) } }
-    let rows = logitRows ?? Self.logitRows(classes: c.vocabularySize, largest: (sequences.max() ?? 0) * T)
-    logits = MatrixView(zeros: rows, c.vocabularySize)
-    runningAverages = training ? RunningAverages(model.normalizations, localShards: sequences.count) : nil
+    self.inputs = inputs
+    self.outputs = outputs
+    normalizations = model.layers.map { layer in
+      guard training, let n = layer.normalization else { return nil }
+      return NormalizationWorkspace(site: n.site, slots: n.slots, localShards: frames.count)
+    }
+    let width = max(c.embeddingSize, c.outputSize)
+    gradients = frames.map { N in (0..<2).map { _ in VectorView(zeros: training ? N * width : 0) } }
+    reversedGradient = VectorView(zeros: training && c.isBidirectional ? (frames.max() ?? 0) * max(width, c.input.width) : 0)
+    logits = MatrixView(zeros: logitRows ?? Self.logitRows(classes: c.classes, largest: frames.max() ?? 0), c.classes)
+    runningAverages = training ? RunningAverages(model.normalizations, localShards: frames.count) : nil
+  }
+
+  /// The workspaces of a layer's directions on every shard, and its outputs.
+  private static func layer(
+    _ c: NetworkConfiguration, reading inputs: [MatrixView<S>], _ capacity: WorkspaceCapacity, training: Bool
+  ) -> (directions: [[LayerWorkspace<S>]], outputs: [MatrixView<S>]) {
+    func workspace(_ shard: Int, _ input: MatrixView<S>, _ output: MatrixView<S>?) -> LayerWorkspace<S> {
+      LayerWorkspace(
+        c, input: input, output: output, B: capacity.sequences[shard], frames: capacity.frames[shard],
+        isUniform: capacity.isUniform, training: training)
+    }
+    if !c.isBidirectional && capacity.isUniform {
+      let forward = inputs.enumerated().map { workspace($0, $1, nil) }
+      return ([forward], forward.map(\.h))
+    }
+    let outputs = capacity.frames.map { MatrixView<S>(zeros: $0, c.outputSize) }
+    let forward = inputs.indices.map { workspace($0, inputs[$0], outputs[$0].columns(0..<c.hiddenSize)) }
+    if !c.isBidirectional { return ([forward], outputs) }
+    let backward = inputs.indices.map { workspace($0, MatrixView(zeros: inputs[$0].rows, inputs[$0].columns), nil) }
+    return ([forward, backward], outputs)
   }
 
   /// Rows of logits that are computed together: few enough to stay in the cache, enough for an efficient product.
@@ -78,10 +130,39 @@ public final class ModelWorkspace<S: Scalar> {
     max(1, min(largest, max(32, (8 << 20) / (classes * MemoryLayout<S>.size))))
   }
 
-  /// The state before the first step of `layer` on a local shard: `c` [B, H] (nil for a plain cell) and `h` [B, H].
+  /// Announces the sequences of the next minibatch, for each local shard; tokens or features and targets follow in their order.
+  /// - examples: the global number of each sequence, in the same order.
+  public func begin(_ newSequences: [PackedSequences], examples numbers: [[Int]]) {
+    precondition(newSequences.count == sequences.count && numbers.count == sequences.count, "sequences of other shards")
+    for (i, packed) in newSequences.enumerated() {
+      precondition(packed.count <= capacity.sequences[i] && packed.frames <= capacity.frames[i] && packed.steps <= capacity.steps,
+        "more than the workspace has room for")
+      precondition(!capacity.isUniform || packed.count == capacity.sequences[i] || packed.steps == 0, "fewer sequences in a window")
+      precondition(numbers[i].count == packed.count, "numbers of other sequences")
+      for (b, number) in numbers[i].enumerated() { examples[i][b] = Int32(truncatingIfNeeded: number) }
+      for layer in layers { layer[i].sequences = packed }
+      if reversals[i].count > 0 {
+        let rows = packed.reversal()
+        reversals[i].withMutableSpan { span in for (j, row) in rows.enumerated() { span[j] = row } }
+      }
+    }
+    sequences = newSequences
+  }
+
+  /// Announces a window of `steps` steps of all sequences.
+  /// - firstExamples: global number of each local shard's first sequence; the others follow.
+  public func begin(steps: Int, firstExamples: [Int]) {
+    begin(
+      capacity.sequences.map { PackedSequences(count: $0, steps: steps) },
+      examples: zip(capacity.sequences, firstExamples).map { count, first in
+        steps == 0 ? [] : (first..<first + count).map { $0 }
+      })
+  }
+
+  /// The state before the first step of recurrent layer `layer` on a local shard: `c` [B, H] (nil for a plain cell) and `h` [B, H].
   public func state(layer: Int, shard: Int) -> (c: MatrixView<S>?, h: MatrixView<S>) {
     let w = layers[layer][shard]
-    return (w.c.rows > 0 ? w.c.rows(0..<w.B) : nil, w.h.rows(0..<w.B))
+    return (w.c.rows > 0 ? w.c.rows(0..<w.B) : nil, w.hPrevious.rows(0..<w.B))
   }
 
   /// Sets every layer's state to zero.
@@ -89,14 +170,26 @@ public final class ModelWorkspace<S: Scalar> {
     for layer in layers { for w in layer { w.resetState() } }
   }
 
-  /// Makes the state after `steps` steps the initial state of the next window.
-  public func carryState(steps: Int) {
-    for layer in layers { for w in layer { w.carryState(steps: steps) } }
+  /// Makes the state after the last step the initial state of the next window.
+  public func carryState() {
+    precondition(capacity.isUniform, "state is carried between windows of the same sequences alone")
+    for layer in layers { for w in layer where w.sequences.steps > 0 { w.carryState() } }
   }
 
   /// The gradient buffer `index` (0 or 1) of a shard as rows of `columns`.
   func gradient(_ shard: Int, _ index: Int, columns: Int) -> MatrixView<S> {
-    let rows = maximumSteps * sequences[shard]
+    let rows = sequences[shard].frames
     return gradients[shard][index][0..<rows * columns].matrix(rows: rows, columns: columns)
+  }
+
+  /// Room for the input gradient of a backward direction on one shard.
+  func reversedGradient(_ shard: Int, columns: Int) -> MatrixView<S> {
+    let rows = sequences[shard].frames
+    return reversedGradient[0..<rows * columns].matrix(rows: rows, columns: columns)
+  }
+
+  /// The rows of the minibatch under way in reversed order.
+  func reversal(_ shard: Int) -> VectorView<Int32> {
+    reversals[shard].count > 0 ? reversals[shard][0..<sequences[shard].frames] : reversals[shard]
   }
 }

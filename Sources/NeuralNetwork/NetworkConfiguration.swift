@@ -49,42 +49,83 @@ public struct NormalizationConfiguration: Equatable, Sendable {
   }
 }
 
-/// The shape of a language model: an embedding, recurrent layers, and a softmax over the vocabulary.
+/// What the lowest layer reads.
+public enum NetworkInput: Equatable, Sendable {
+  /// Tokens, each of which stands for a row of a trained embedding of so many columns.
+  case tokens(embeddingSize: Int)
+  /// So many real features a frame.
+  case features(Int)
+
+  /// Width of what the lowest layer reads.
+  public var width: Int {
+    switch self {
+    case .tokens(let width), .features(let width): width
+    }
+  }
+}
+
+/// The direction in which a recurrent layer runs through time.
+public enum Direction: String, Sendable, CaseIterable { case forward, backward }
+
+/// The shape of a model: tokens or features, recurrent layers of one or two directions, and a softmax over classes.
 public struct NetworkConfiguration: Equatable, Sendable {
-  /// V, tokens or classes.
-  public var vocabularySize: Int
-  /// E, columns of the embedding.
-  public var embeddingSize: Int
+  public var input: NetworkInput
+  /// V, classes of the softmax; in a language model the tokens.
+  public var classes: Int
   public var cell: Cell
   /// Number of recurrent layers.
   public var layers: Int
-  /// H, cells of a layer.
+  /// H, cells of a layer and direction.
   public var hiddenSize: Int
+  /// Whether each layer runs in both directions.
+  public var isBidirectional: Bool
   public var peepholes: PeepholeConnections
   /// Probability that a unit of a vertical connection is dropped.
   public var dropout: Double
   public var normalization: NormalizationConfiguration
-  /// T, time steps of a window, the leading dimension of frame-wise running statistics.
+  /// T, most time steps of a minibatch, the leading dimension of frame-wise running statistics.
   public var steps: Int
 
-  /// A network of the given sizes; V, E, layers, H and T are at least 1.
+  /// A network of the given sizes; widths, V, layers, H and T are at least 1.
   public init(
-    vocabularySize: Int, embeddingSize: Int, cell: Cell, layers: Int, hiddenSize: Int, peepholes: PeepholeConnections = .none,
-    dropout: Double = 0, normalization: NormalizationConfiguration, steps: Int
+    input: NetworkInput, classes: Int, cell: Cell, layers: Int, hiddenSize: Int, isBidirectional: Bool = false,
+    peepholes: PeepholeConnections = .none, dropout: Double = 0, normalization: NormalizationConfiguration, steps: Int
   ) {
-    self.vocabularySize = vocabularySize
-    self.embeddingSize = embeddingSize
+    self.input = input
+    self.classes = classes
     self.cell = cell
     self.layers = layers
     self.hiddenSize = hiddenSize
+    self.isBidirectional = isBidirectional
     self.peepholes = peepholes
     self.dropout = dropout
     self.normalization = normalization
     self.steps = steps
   }
 
+  /// A language model with an embedding of `embeddingSize` columns for each of `vocabularySize` tokens.
+  public init(
+    vocabularySize: Int, embeddingSize: Int, cell: Cell, layers: Int, hiddenSize: Int, peepholes: PeepholeConnections = .none,
+    dropout: Double = 0, normalization: NormalizationConfiguration, steps: Int
+  ) {
+    self.init(
+      input: .tokens(embeddingSize: embeddingSize), classes: vocabularySize, cell: cell, layers: layers, hiddenSize: hiddenSize,
+      peepholes: peepholes, dropout: dropout, normalization: normalization, steps: steps)
+  }
+
   /// I, the width of the input of `layer`.
-  public func inputSize(ofLayer layer: Int) -> Int { layer == 0 ? embeddingSize : hiddenSize }
+  public func inputSize(ofLayer layer: Int) -> Int { layer == 0 ? input.width : outputSize }
+
+  /// Width of a layer's output: H, or 2H for two directions.
+  public var outputSize: Int { directions.count * hiddenSize }
+
+  /// The directions of each layer, in the order of their outputs.
+  public var directions: [Direction] { isBidirectional ? [.forward, .backward] : [.forward] }
+
+  /// E, columns of the embedding; 0 without one.
+  public var embeddingSize: Int {
+    if case .tokens(let size) = input { size } else { 0 }
+  }
 
   /// G, the rows of a layer's weight matrices: `4H` for an LSTM, `H` for a plain cell.
   public var gateSize: Int { cell.gates * hiddenSize }

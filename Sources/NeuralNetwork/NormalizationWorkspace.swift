@@ -16,8 +16,6 @@ final class NormalizationWorkspace<S: Scalar> {
   let scratchMean, scratchSquares: VectorView<S>
   // Whether the running statistics served as constants, [local shards][slots].
   var isConstant: [[Bool]]
-  // Rows merged so far, [local shards].
-  var merged: [Int]
   // Gradients of γ and β of each local shard, [local shards, F].
   let dGamma, dBeta: MatrixView<S>
 
@@ -35,7 +33,6 @@ final class NormalizationWorkspace<S: Scalar> {
     scratchMean = VectorView(zeros: F)
     scratchSquares = VectorView(zeros: F)
     isConstant = Array(repeating: Array(repeating: false, count: slots), count: k)
-    merged = Array(repeating: 0, count: k)
     dGamma = MatrixView(zeros: k, F)
     dBeta = MatrixView(zeros: k, F)
   }

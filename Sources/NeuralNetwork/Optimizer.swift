@@ -35,7 +35,7 @@ public final class Optimizer<S: Scalar> {
       }
     state = names.map { ($0, VectorView(zeros: layout.count)) }
     zeroRow = VectorView(zeros: configuration.embeddingSize)
-    tokens = configuration.vocabularySize
+    tokens = configuration.embeddingSize > 0 ? configuration.classes : 0
   }
 
   /// `θ` moves by the gradient `gradientScale · g`.

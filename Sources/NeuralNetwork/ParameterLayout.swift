@@ -19,11 +19,11 @@ public struct TensorSlice: Equatable, Sendable {
 public struct ParameterLayout: Equatable, Sendable {
   /// Every tensor, in the order of the flat buffer. Tensors begin at multiples of 16 elements; the gaps hold zeros.
   public private(set) var tensors: [TensorSlice] = []
-  /// The range of each recurrent layer's tensors.
+  /// The range of each recurrent layer's tensors, of both directions.
   public private(set) var layers: [Range<Int>] = []
   /// The range of the output layer's tensors.
   public private(set) var output: Range<Int> = 0..<0
-  /// The range of the embedding, the last in the buffer.
+  /// The range of the embedding, the last in the buffer; empty without one.
   public private(set) var embedding: Range<Int> = 0..<0
   /// Elements of the flat buffer.
   public private(set) var count = 0
@@ -35,15 +35,17 @@ public struct ParameterLayout: Equatable, Sendable {
     let c = configuration
     for layer in 0..<c.layers {
       let start = count
-      for (name, shape) in Self.layerTensors(c, layer: layer) { add(name, shape) }
+      for direction in c.directions {
+        for (name, shape) in Self.layerTensors(c, layer: layer, direction) { add(name, shape) }
+      }
       layers.append(start..<count)
     }
     let outputStart = count
-    add("output.weight", [c.vocabularySize, c.hiddenSize])
-    add("output.bias", [c.vocabularySize])
+    add("output.weight", [c.classes, c.outputSize])
+    add("output.bias", [c.classes])
     output = outputStart..<count
     let embeddingStart = count
-    add("embedding.weight", [c.vocabularySize, c.embeddingSize])
+    if case .tokens(let size) = c.input { add("embedding.weight", [c.classes, size]) }
     embedding = embeddingStart..<count
   }
 
@@ -60,12 +62,12 @@ public struct ParameterLayout: Equatable, Sendable {
   public func optionalTensor(_ name: String) -> TensorSlice? { tensors.first { $0.name == name } }
 
   /// The beginning of the names of a layer's tensors, as `lstm.0.forward.`.
-  public static func prefix(_ configuration: NetworkConfiguration, layer: Int) -> String {
-    "\(configuration.cell.rawValue).\(layer).forward."
+  public static func prefix(_ configuration: NetworkConfiguration, layer: Int, _ direction: Direction) -> String {
+    "\(configuration.cell.rawValue).\(layer).\(direction.rawValue)."
   }
 
-  private static func layerTensors(_ c: NetworkConfiguration, layer: Int) -> [(String, [Int])] {
-    let p = prefix(c, layer: layer)
+  private static func layerTensors(_ c: NetworkConfiguration, layer: Int, _ direction: Direction) -> [(String, [Int])] {
+    let p = prefix(c, layer: layer, direction)
     var tensors = [
       (p + "input_weight", [c.gateSize, c.inputSize(ofLayer: layer)]), (p + "recurrent_weight", [c.gateSize, c.hiddenSize]),
     ]

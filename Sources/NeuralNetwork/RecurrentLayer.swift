@@ -15,7 +15,7 @@ public enum Mode: Equatable, Sendable {
 /// What a pass over one minibatch needs beside activations.
 public struct PassContext<S: Scalar> {
   public var mode: Mode
-  /// T of this window.
+  /// T: steps of the longest sequence of all ranks.
   public var steps: Int
   /// In evaluation, the place in a window of the first step: frame-wise statistics count from it.
   public var firstStep = 0
@@ -41,8 +41,9 @@ public struct PassContext<S: Scalar> {
 /// One recurrent layer of one direction: views of its parameters, and its normalisation.
 public final class RecurrentLayer<S: Scalar> {
   let configuration: NetworkConfiguration
-  /// Number from 0, the lowest.
+  /// Number of the layer from 0, the lowest.
   public let index: Int
+  public let direction: Direction
   /// The beginning of its tensors' names, as `lstm.0.forward.`.
   public let prefix: String
   /// W_x [G, I] and W_h [G, H].
@@ -57,14 +58,17 @@ public final class RecurrentLayer<S: Scalar> {
   /// Its normalisation, if any.
   public let normalization: BatchNormalization<S>?
 
-  init(_ configuration: NetworkConfiguration, index: Int, layout: ParameterLayout, parameters: VectorView<S>) {
-    let prefix = ParameterLayout.prefix(configuration, layer: index)
+  init(
+    _ configuration: NetworkConfiguration, index: Int, _ direction: Direction, layout: ParameterLayout, parameters: VectorView<S>
+  ) {
+    let prefix = ParameterLayout.prefix(configuration, layer: index, direction)
     func matrix(_ name: String) -> MatrixView<S> {
       let slice = layout.tensor(prefix + name)
       return parameters[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
     }
     self.configuration = configuration
     self.index = index
+    self.direction = direction
     self.prefix = prefix
     inputWeight = matrix("input_weight")
     recurrentWeight = matrix("recurrent_weight")

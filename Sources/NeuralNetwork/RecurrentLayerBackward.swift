@@ -9,17 +9,19 @@ import Tensors
 // and dW_x = Σ dz_tᵀ x_t, dW_h = Σ (da_t or dz_t)ᵀ h_{t-1}, dx_t = dz_t W_x. The sums over time are one product each.
 
 extension RecurrentLayer {
-  /// Gradients of everything below the layer's output.
-  /// - dOutput: for each local shard the gradient of its outputs, [T·B, H].
-  /// - dInput: for each local shard where the gradient of its input goes, [T·B, I].
-  /// - Throws: what the exchange of statistics throws.
-  func backward(
+  /// Carries gradients back through time and normalisation: afterwards `z` of every shard holds dz, and the other gradients can be taken.
+  /// - dOutput: for each local shard the gradient of the layer's output, of all directions, [N, D·H].
+  /// - reversals: for each local shard the rows in reversed order.
+  /// - Throws: what the exchange of statistics and `sink` throw.
+  func backwardThroughTime(
     _ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>?, _ pass: PassContext<S>, dOutput: [MatrixView<S>],
-    dInput: [MatrixView<S>], layout: ParameterLayout, sink: any GradientSink<S>
+    reversals: [VectorView<Int32>], sink: any GradientSink<S>
   ) throws {
     pass.timer.enter(.recurrence)
     packedTransposed.pack(recurrentWeight.transposed)
     for w in shards {
+      // Sequences that end before the last step begin from zero: nothing is written to their rows before they begin.
+      w.dhNext.fill(0)
       if w.dc.rows > 0 { w.dc.fill(0) }
       w.dPeephole.fill(0)
     }
@@ -28,46 +30,49 @@ extension RecurrentLayer {
       statistics.dBeta.fill(0)
     }
     for t in (0..<pass.steps).reversed() {
-      for i in shards.indices { differentiate(shards[i], step: t, isLast: t == pass.steps - 1, dOutput[i]) }
+      for (i, w) in shards.enumerated() where t < w.sequences.steps { differentiate(w, step: t, dOutput[i], reversals[i]) }
       if isStepwise, let normalization, let statistics {
         try normalizeStepBackward(normalization, shards, statistics, pass, step: t)
       }
-      if t > 0 {
-        for w in shards {
-          let da = (isStepwise ? w.z : w.gates).rows(w.rows(t))
-          if w.B <= PackedMatrix<S>.mostRows {
-            w.dhNext.setProduct(da, packed: packedTransposed)
-          } else {
-            w.dhNext.setProduct(da.asIs, recurrentWeight.asIs)
-          }
-        }
-      }
+      if t > 0 { for w in shards where t < w.sequences.steps { multiplyRecurrentTransposed(w, step: t) } }
       try sink.poll()
     }
     if !isStepwise, let normalization, let statistics { try normalizeWholeBackward(normalization, shards, statistics, pass) }
-    for i in shards.indices {
-      let w = shards[i]
-      pass.timer.enter(.weightGradients)
-      let gradient = sink.begin(.layer(index), shard: i)
-      writeGradients(w, shard: i, statistics, steps: pass.steps, into: gradient, layout: layout, accumulate: sink.accumulates)
-      pass.timer.enter(.inputProduct)
-      let rows = 0..<pass.steps * w.B
-      dInput[i].rows(rows).setProduct(w.z.rows(rows).asIs, inputWeight.asIs)
-      pass.timer.enter(.gradientExchange)
-      try sink.end(.layer(index), shard: i)
+  }
+
+  /// `da_t W_h`, for the step before.
+  private func multiplyRecurrentTransposed(_ w: LayerWorkspace<S>, step t: Int) {
+    let rows = w.sequences.rows(t), da = (isStepwise ? w.z : w.gates).rows(rows), target = w.dhNext.rows(0..<rows.count)
+    if w.B <= PackedMatrix<S>.mostRows {
+      target.setProduct(da, packed: packedTransposed)
+    } else {
+      target.setProduct(da.asIs, recurrentWeight.asIs)
     }
-    pass.timer.enter(.other)
+  }
+
+  /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]
+  func differentiateInput(_ w: LayerWorkspace<S>, into dInput: MatrixView<S>) {
+    let rows = 0..<w.sequences.frames
+    dInput.rows(rows).setProduct(w.z.rows(rows).asIs, inputWeight.asIs)
   }
 
   /// The cell's derivative at one step, into `gates`.
-  private func differentiate(_ w: LayerWorkspace<S>, step t: Int, isLast: Bool, _ dOutput: MatrixView<S>) {
-    let above = dOutput.rows(w.rows(t)), next = isLast ? nil : w.dhNext, da = w.gates.rows(w.rows(t))
+  private func differentiate(_ w: LayerWorkspace<S>, step t: Int, _ dOutput: MatrixView<S>, _ reversal: VectorView<Int32>) {
+    let rows = w.sequences.rows(t), H = configuration.hiddenSize
+    var above: MatrixView<S>
+    switch direction {
+    case .forward: above = dOutput.columns(0..<H).rows(rows)
+    case .backward:
+      above = w.dhAbove.rows(0..<rows.count)
+      above.gatherRows(of: dOutput.columns(H..<2 * H), ids: reversal[rows])
+    }
+    let next = t == w.sequences.steps - 1 ? nil : w.dhNext.rows(0..<rows.count), da = w.gates.rows(rows)
     switch configuration.cell {
     case .lstm:
       lstmBackward(
-        gates: da, c: w.c.rows(w.rows(t + 1)), cPrevious: w.c.rows(w.rows(t)), dhAbove: above, dhNext: next, dc: w.dc,
+        gates: da, c: w.cells(t), cPrevious: w.cellsBefore(t), dhAbove: above, dhNext: next, dc: w.dc.rows(0..<rows.count),
         peepholes: peepholes, dPeepholes: dPeepholes(w), da: da)
-    case .rnn: rnnBackward(h: w.h.rows(w.rows(t + 1)), dhAbove: above, dhNext: next, da: da)
+    case .rnn: rnnBackward(h: w.h.rows(rows), dhAbove: above, dhNext: next, da: da)
     }
   }
 
@@ -84,21 +89,18 @@ extension RecurrentLayer {
     _ pass: PassContext<S>, step t: Int
   ) throws {
     pass.timer.enter(.normalization)
-    for i in shards.indices {
-      let w = shards[i]
-      normalization.addSums(
-        statistics, shard: i, step: t, isFirst: true, dy: w.gates.rows(w.rows(t)), x: w.z.rows(w.rows(t)))
+    for (i, w) in shards.enumerated() {
+      normalization.takeSums(statistics, shard: i, step: t, w.sequences, dy: w.gates, x: w.z)
       statistics.dBeta[i].add(statistics.sum(i, t))
       statistics.dGamma[i].add(statistics.sumWithX(i, t))
     }
     pass.timer.enter(.statisticsExchange)
     try statistics.combineSums(slot: t, slots: 1, pass.reducer)
     pass.timer.enter(.normalization)
-    for i in shards.indices {
-      let w = shards[i]
-      let z = w.z.rows(w.rows(t))
+    for (i, w) in shards.enumerated() {
+      let rows = w.sequences.rows(t), z = w.z.rows(rows)
       normalization.backward(
-        statistics, shard: i, step: t, groupCount: pass.counts.groupPerStep[i][t], dy: w.gates.rows(w.rows(t)), x: z, dx: z)
+        statistics, shard: i, slot: t, groupCount: pass.counts.groupPerStep[i][t], dy: w.gates.rows(rows), x: z, dx: z)
     }
     pass.timer.enter(.recurrence)
   }
@@ -108,40 +110,35 @@ extension RecurrentLayer {
     _ pass: PassContext<S>
   ) throws {
     pass.timer.enter(.normalization)
-    let isFrame = normalization.kind == .frame
-    for i in shards.indices {
-      let w = shards[i]
-      for t in 0..<pass.steps {
-        normalization.addSums(
-          statistics, shard: i, step: t, isFirst: t == 0, dy: w.gates.rows(w.rows(t)), x: w.z.rows(w.rows(t)))
-      }
+    let isFrame = normalization.kind == .frame, slots = isFrame ? pass.steps : 1
+    for (i, w) in shards.enumerated() {
+      normalization.takeSums(statistics, shard: i, w.sequences, steps: pass.steps, dy: w.gates, x: w.z)
       statistics.dBeta[i].fill(0)
       statistics.dGamma[i].fill(0)
-      for slot in 0..<(isFrame ? pass.steps : 1) {
+      for slot in 0..<slots {
         statistics.dBeta[i].add(statistics.sum(i, slot))
         statistics.dGamma[i].add(statistics.sumWithX(i, slot))
       }
     }
     pass.timer.enter(.statisticsExchange)
-    try statistics.combineSums(slot: 0, slots: isFrame ? pass.steps : 1, pass.reducer)
+    try statistics.combineSums(slot: 0, slots: slots, pass.reducer)
     pass.timer.enter(.normalization)
-    for i in shards.indices {
-      let w = shards[i]
-      for t in 0..<pass.steps {
-        let z = w.z.rows(w.rows(t))
+    for (i, w) in shards.enumerated() {
+      for slot in 0..<slots {
+        let rows = isFrame ? w.sequences.rows(slot) : 0..<w.sequences.frames, z = w.z.rows(rows)
         normalization.backward(
-          statistics, shard: i, step: t, groupCount: isFrame ? pass.counts.groupPerStep[i][t] : pass.counts.groupTotal[i],
-          dy: w.gates.rows(w.rows(t)), x: z, dx: z)
+          statistics, shard: i, slot: slot, groupCount: isFrame ? pass.counts.groupPerStep[i][slot] : pass.counts.groupTotal[i],
+          dy: w.gates.rows(rows), x: z, dx: z)
       }
     }
   }
 
   /// The gradients of the layer's tensors on one shard, at their places in the flat `gradient`.
-  private func writeGradients(
-    _ w: LayerWorkspace<S>, shard: Int, _ statistics: NormalizationWorkspace<S>?, steps: Int, into gradient: VectorView<S>,
+  func writeGradients(
+    _ w: LayerWorkspace<S>, shard: Int, _ statistics: NormalizationWorkspace<S>?, into gradient: VectorView<S>,
     layout: ParameterLayout, accumulate: Bool
   ) {
-    let rows = 0..<steps * w.B
+    let rows = 0..<w.sequences.frames
     let dz = w.z.rows(rows), da = (isStepwise ? w.z : w.gates).rows(rows)
     func matrix(_ name: String) -> MatrixView<S> {
       let slice = layout.tensor(prefix + name)
@@ -152,7 +149,7 @@ extension RecurrentLayer {
       if accumulate { target.add(values) } else { target.copy(from: values) }
     }
     matrix("input_weight").setProduct(dz.transposed, w.input.rows(rows).asIs, accumulate: accumulate)
-    matrix("recurrent_weight").setProduct(da.transposed, w.h.rows(rows).asIs, accumulate: accumulate)
+    matrix("recurrent_weight").setProduct(da.transposed, w.hPrevious.rows(rows).asIs, accumulate: accumulate)
     if let slice = layout.optionalTensor(prefix + "bias") {
       gradient[slice.range].columnSums(of: dz, accumulate: accumulate)
     }

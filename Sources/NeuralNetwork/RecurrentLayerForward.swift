@@ -7,12 +7,12 @@ import Tensors
 //   preactivation   a_t = BN(W_x x_t + W_h h_{t-1})
 
 extension RecurrentLayer {
-  /// Runs `pass.steps` steps on every local shard.
+  /// Runs through the sequences of every local shard, in the layer's own order of time.
   /// - Throws: what the exchange of statistics throws.
   func forward(_ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>?, _ pass: PassContext<S>) throws {
     pass.timer.enter(.inputProduct)
     for w in shards {
-      let rows = 0..<pass.steps * w.B
+      let rows = 0..<w.sequences.frames
       w.z.rows(rows).setProduct(w.input.rows(rows).asIs, inputWeight.transposed)
     }
     if let normalization, let statistics, pass.mode.usesBatchStatistics, !isStepwise {
@@ -22,20 +22,20 @@ extension RecurrentLayer {
     // With fixed weights it was packed before the first pass.
     if case .training = pass.mode { packRecurrent() }
     for t in 0..<pass.steps {
-      for w in shards { multiplyRecurrent(w, step: t) }
+      for w in shards where t < w.sequences.steps { multiplyRecurrent(w, step: t) }
       if let normalization, let statistics, pass.mode.usesBatchStatistics, isStepwise {
         try normalizeStep(normalization, shards, statistics, pass, step: t)
       }
-      for i in shards.indices { activate(shards[i], shard: i, step: t, statistics, pass) }
+      for (i, w) in shards.enumerated() where t < w.sequences.steps { activate(w, shard: i, step: t, statistics, pass) }
     }
     pass.timer.enter(.other)
   }
 
   /// `W_h h_{t-1}`: added to `z` where both are one sum, else into `r`.
   private func multiplyRecurrent(_ w: LayerWorkspace<S>, step t: Int) {
-    let previous = w.h.rows(w.rows(t))
+    let rows = w.sequences.rows(t), previous = w.hPrevious.rows(rows)
     let isSum = normalization == nil || isStepwise
-    let target = isSum ? w.z.rows(w.rows(t)) : w.r
+    let target = isSum ? w.z.rows(rows) : w.r.rows(0..<rows.count)
     if w.B <= PackedMatrix<S>.mostRows {
       target.setProduct(previous, packed: packedRecurrent, accumulate: isSum)
     } else {
@@ -47,7 +47,8 @@ extension RecurrentLayer {
   private func activate(
     _ w: LayerWorkspace<S>, shard: Int, step t: Int, _ statistics: NormalizationWorkspace<S>?, _ pass: PassContext<S>
   ) {
-    var a = Preactivation(z: w.z.rows(w.rows(t)), shift: bias)
+    let rows = w.sequences.rows(t)
+    var a = Preactivation(z: w.z.rows(rows), shift: bias)
     if let normalization {
       if pass.mode.usesBatchStatistics, let statistics {
         let slot = normalization.slot(t)
@@ -56,15 +57,16 @@ extension RecurrentLayer {
         let fold = normalization.evaluationFold(step: pass.firstStep + t)
         (a.zScale, a.shift) = (fold.scale, fold.shift)
       }
-      if !isStepwise { a.r = w.r }
+      if !isStepwise { a.r = w.r.rows(0..<rows.count) }
     }
-    let h = w.h.rows(w.rows(t + 1))
+    let h = w.h.rows(rows)
     switch configuration.cell {
     case .lstm:
       lstmForward(
-        a, peepholes: peepholes, cPrevious: w.c.rows(w.rows(t)), gates: w.gates.rows(w.rows(t)), c: w.c.rows(w.rows(t + 1)), h: h)
+        a, peepholes: peepholes, cPrevious: w.cellsBefore(t), gates: w.gates.rows(rows), c: w.cells(t), h: h)
     case .rnn: rnnForward(a, h: h)
     }
+    w.passOutputsOn(t)
   }
 
   /// Statistics of all steps of `z`, exchanged in one message.
@@ -73,9 +75,8 @@ extension RecurrentLayer {
     _ pass: PassContext<S>
   ) throws {
     pass.timer.enter(.normalization)
-    for i in shards.indices {
-      let w = shards[i]
-      for t in 0..<pass.steps { normalization.addMoments(statistics, shard: i, step: t, x: w.z.rows(w.rows(t))) }
+    for (i, w) in shards.enumerated() {
+      normalization.takeMoments(statistics, shard: i, w.sequences, steps: pass.steps, x: w.z)
     }
     let isFrame = normalization.kind == .frame
     if pass.mode == .population { population?.add(statistics, slots: 0..<(isFrame ? pass.steps : 1), pass) }
@@ -97,9 +98,8 @@ extension RecurrentLayer {
     _ pass: PassContext<S>, step t: Int
   ) throws {
     pass.timer.enter(.normalization)
-    for i in shards.indices {
-      let w = shards[i]
-      normalization.addMoments(statistics, shard: i, step: t, x: w.z.rows(w.rows(t)))
+    for (i, w) in shards.enumerated() {
+      computeMoments(of: w.z.rows(w.sequences.rows(t)), mean: statistics.mean(i, t), squares: statistics.squares(i, t))
     }
     if pass.mode == .population { population?.add(statistics, slots: t..<t + 1, pass) }
     pass.timer.enter(.statisticsExchange)

@@ -1,16 +1,16 @@
 import Tensors
 
-/// A recurrent language model: embedding, recurrent layers, softmax. It holds parameters and statistics; activations live in a `ModelWorkspace`.
+/// A recurrent model: an embedding or features, recurrent layers, softmax. It holds parameters and statistics; activations live in a `ModelWorkspace`.
 public final class SequenceModel<S: Scalar> {
   public let configuration: NetworkConfiguration
   public let layout: ParameterLayout
   /// All parameters, laid out by `layout`.
   public let parameters: VectorView<S>
-  /// Recurrent layers, the lowest first.
+  /// Recurrent layers, the lowest first, and of each layer the forward direction first.
   public let layers: [RecurrentLayer<S>]
-  /// [V, E].
-  let embedding: MatrixView<S>
-  /// [V, H].
+  /// [V, E]; nil where the model reads features.
+  let embedding: MatrixView<S>?
+  /// [V, D·H].
   let outputWeight: MatrixView<S>
   /// [V].
   let outputBias: VectorView<S>
@@ -26,19 +26,19 @@ public final class SequenceModel<S: Scalar> {
     self.configuration = configuration
     self.layout = layout
     self.parameters = parameters
-    layers = (0..<configuration.layers).map {
-      RecurrentLayer(configuration, index: $0, layout: layout, parameters: parameters)
+    layers = (0..<configuration.layers).flatMap { index in
+      configuration.directions.map { RecurrentLayer(configuration, index: index, $0, layout: layout, parameters: parameters) }
     }
-    embedding = matrix("embedding.weight")
+    embedding = configuration.embeddingSize > 0 ? matrix("embedding.weight") : nil
     outputWeight = matrix("output.weight")
     outputBias = parameters[layout.tensor("output.bias").range]
   }
 
-  /// The normalisation of each layer; empty for `placement: none`.
+  /// The normalisation of each layer and direction; empty for `placement: none`.
   public var normalizations: [BatchNormalization<S>] { layers.compactMap(\.normalization) }
 
   /// Rows that an embedding gradient of `tokens` tokens can touch, and so the size of its buffer.
-  public func embeddingGradientRows(tokens: Int) -> Int { min(tokens, configuration.vocabularySize) }
+  public func embeddingGradientRows(tokens: Int) -> Int { min(tokens, configuration.embeddingSize > 0 ? configuration.classes : 0) }
 
   /// Folds the evaluation statistics into scales and shifts and packs the weights, once before passes in evaluation mode.
   public func prepareEvaluation() {

@@ -3,29 +3,49 @@ import Tensors
 // Forward, loss and backward of the whole model over the local shards of one minibatch.
 
 extension SequenceModel {
-  /// Runs every layer over `workspace.inputs`.
+  /// Runs every layer over the minibatch that `workspace` holds.
   /// - globalReducer: combines over all shards, for the running averages of smaller groups.
   /// - Throws: what the exchange of statistics throws.
   @specialized(where S == Float)
   public func forward(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, globalReducer: any StatisticsReducing<S>
   ) throws {
-    precondition(pass.steps <= workspace.maximumSteps, "more steps than the workspace has room for")
+    precondition(workspace.sequences.allSatisfy { $0.steps <= pass.steps }, "a sequence longer than the pass")
     precondition(pass.counts.steps == pass.steps, "counts of another window")
     precondition(pass.mode == .evaluation || workspace.runningAverages != nil, "a workspace without room for batch statistics")
     pass.timer.enter(.input)
-    for (i, B) in workspace.sequences.enumerated() {
-      let tokens = 0..<pass.steps * B
-      workspace.embedded[i].rows(tokens).gatherRows(of: embedding, ids: workspace.inputs[i][tokens])
+    if let embedding {
+      for (i, sequences) in workspace.sequences.enumerated() {
+        let rows = 0..<sequences.frames
+        workspace.bottom[i].rows(rows).gatherRows(of: embedding, ids: workspace.tokens[i][rows])
+      }
     }
-    for layer in layers {
-      dropInput(of: layer.index, workspace, pass)
-      try layer.forward(workspace.layers[layer.index], statistics(layer, workspace), pass)
+    dropInput(of: 0, workspace, pass)
+    for index in 0..<configuration.layers {
+      for number in directions(of: index) {
+        let layer = layers[number], shards = workspace.layers[number]
+        if layer.direction == .backward {
+          pass.timer.enter(.input)
+          for (i, w) in shards.enumerated() {
+            let rows = 0..<w.sequences.frames
+            w.input.rows(rows).gatherRows(of: workspace.inputs[index][i], ids: workspace.reversal(i))
+          }
+        }
+        try layer.forward(shards, workspace.normalizations[number], pass)
+        if layer.direction == .backward {
+          pass.timer.enter(.input)
+          let H = configuration.hiddenSize
+          for (i, w) in shards.enumerated() {
+            let rows = 0..<w.sequences.frames
+            workspace.outputs[index][i].rows(rows).columns(H..<2 * H).gatherRows(of: w.h, ids: workspace.reversal(i))
+          }
+        }
+      }
+      dropInput(of: index + 1, workspace, pass)
     }
-    dropInput(of: layers.count, workspace, pass)
     if case .training = pass.mode, let averages = workspace.runningAverages {
       pass.timer.enter(.statisticsExchange)
-      try averages.update(normalizations, workspace.normalizations, pass, globalReducer: globalReducer)
+      try averages.update(normalizations, workspace.normalizations.compactMap { $0 }, pass, globalReducer: globalReducer)
     }
     pass.timer.enter(.other)
   }
@@ -37,8 +57,8 @@ extension SequenceModel {
     defer { pass.timer.enter(.other) }
     return workspace.sequences.indices.map { i in
       var sum = (loss: 0.0, errors: 0)
-      forEachChunk(workspace, shard: i, steps: pass.steps) { rows, logits in
-        logits.setProduct(workspace.top[i].rows(rows).asIs, outputWeight.transposed)
+      forEachChunk(workspace, shard: i) { rows, logits in
+        logits.setProduct(workspace.inputs[layerCount][i].rows(rows).asIs, outputWeight.transposed)
         let chunk = softmaxCrossEntropy(logits: logits, bias: outputBias, targets: workspace.targets[i][rows])
         sum.loss += chunk.loss
         sum.errors += chunk.errors
@@ -47,113 +67,169 @@ extension SequenceModel {
     }
   }
 
-  /// Summed cross entropy of each local shard in nats, and all gradients of `gradientScale` times the sum.
+  /// Log posteriors of the classes for every frame of sequence `b` of a local shard, in order of time.
+  /// - posteriors: [length, V], written.
+  public func logPosteriors(_ workspace: ModelWorkspace<S>, shard i: Int, sequence b: Int, into posteriors: MatrixView<S>) {
+    let sequences = workspace.sequences[i], length = sequences.lengths[b]
+    precondition(posteriors.rows == length && posteriors.columns == configuration.classes, "posteriors of another shape")
+    let top = MatrixView<S>(zeros: length, configuration.outputSize)
+    for t in 0..<length { top[t].copy(from: workspace.inputs[layerCount][i][sequences.rows(t).lowerBound + b]) }
+    posteriors.setProduct(top.asIs, outputWeight.transposed)
+    logSoftmax(logits: posteriors, bias: outputBias)
+  }
+
+  /// Summed cross entropy of each local shard in nats with the number of wrong arg maxes, and all gradients of `gradientScale` times the sum.
   /// - Throws: what the exchange of statistics and `sink` throw.
   @specialized(where S == Float)
   public func backward(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, gradientScale: Double, sink: any GradientSink<S>
-  ) throws -> [Double] {
+  ) throws -> [(loss: Double, errors: Int)] {
     let losses = try differentiateOutput(workspace, pass, gradientScale: S(gradientScale), sink)
+    let shards = workspace.sequences.indices, reversals = shards.map { workspace.reversal($0) }
     var from = 0
-    for layer in layers.reversed() {
-      let c = configuration, I = c.inputSize(ofLayer: layer.index)
-      let dOutput = workspace.sequences.indices.map { workspace.gradient($0, from, columns: c.hiddenSize) }
-      let dInput = workspace.sequences.indices.map { workspace.gradient($0, 1 - from, columns: I) }
-      try layer.backward(
-        workspace.layers[layer.index], statistics(layer, workspace), pass, dOutput: dOutput, dInput: dInput, layout: layout,
-        sink: sink)
-      for (i, gradient) in dInput.enumerated() { dropGradient(gradient, layer: layer.index, shard: i, workspace, pass) }
+    for index in (0..<layerCount).reversed() {
+      let numbers = directions(of: index)
+      let dOutput = shards.map { workspace.gradient($0, from, columns: configuration.outputSize) }
+      for number in numbers {
+        try layers[number].backwardThroughTime(
+          workspace.layers[number], workspace.normalizations[number], pass, dOutput: dOutput, reversals: reversals, sink: sink)
+      }
+      for i in shards {
+        pass.timer.enter(.weightGradients)
+        let gradient = sink.begin(.layer(index), shard: i)
+        for number in numbers {
+          layers[number].writeGradients(
+            workspace.layers[number][i], shard: i, workspace.normalizations[number], into: gradient, layout: layout,
+            accumulate: sink.accumulates)
+        }
+        // Nothing below features wants their gradient.
+        if index > 0 || embedding != nil { differentiateInput(of: index, shard: i, buffer: 1 - from, workspace, pass) }
+        pass.timer.enter(.gradientExchange)
+        try sink.end(.layer(index), shard: i)
+      }
       from = 1 - from
     }
-    pass.timer.enter(.input)
-    for (i, B) in workspace.sequences.enumerated() {
-      let tokens = 0..<pass.steps * B
-      let flat = sink.begin(.embedding, shard: i)
-      let E = configuration.embeddingSize, rows = (flat.count - layout.embedding.lowerBound) / E
-      let compact = flat[layout.embedding.lowerBound..<layout.embedding.lowerBound + rows * E].matrix(rows: rows, columns: E)
-      if !sink.accumulates { compact.fill(0) }
-      compact.scatterAddRows(
-        of: workspace.gradient(i, from, columns: E).rows(tokens), slots: workspace.embeddingSlots[i][tokens])
-      try sink.end(.embedding, shard: i)
-    }
+    if embedding != nil { try differentiateEmbedding(workspace, pass, buffer: from, sink) }
     pass.timer.enter(.other)
     return losses
   }
 
   /// Log-probabilities of the tokens after each sequence of shard 0 at step `step`, [B, V], without the normalising constant.
   public func logits(_ workspace: ModelWorkspace<S>, step: Int) -> MatrixView<S> {
-    let B = workspace.sequences[0]
-    let logits = workspace.logits.rows(0..<B)
-    logits.setProduct(workspace.top[0].rows(step * B..<(step + 1) * B).asIs, outputWeight.transposed)
-    for row in 0..<B { logits[row].add(outputBias) }
+    let rows = workspace.sequences[0].rows(step)
+    let logits = workspace.logits.rows(0..<rows.count)
+    logits.setProduct(workspace.inputs[layerCount][0].rows(rows).asIs, outputWeight.transposed)
+    for row in 0..<rows.count { logits[row].add(outputBias) }
     return logits
   }
 
-  private func statistics(_ layer: RecurrentLayer<S>, _ workspace: ModelWorkspace<S>) -> NormalizationWorkspace<S>? {
-    layer.normalization == nil || workspace.normalizations.isEmpty ? nil : workspace.normalizations[layer.index]
+  private var layerCount: Int { configuration.layers }
+
+  /// The numbers in `layers` of a layer's directions.
+  private func directions(of index: Int) -> Range<Int> {
+    let D = configuration.directions.count
+    return index * D..<(index + 1) * D
   }
 
   /// The output layer, in chunks of rows: logits, softmax, loss and the logits' gradient while the chunk is in the cache.
   private func differentiateOutput(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, gradientScale: S, _ sink: any GradientSink<S>
-  ) throws -> [Double] {
-    var losses: [Double] = []
+  ) throws -> [(loss: Double, errors: Int)] {
+    var losses: [(loss: Double, errors: Int)] = []
     for i in workspace.sequences.indices {
       pass.timer.enter(.softmax)
       let gradient = sink.begin(.output, shard: i)
       let slice = layout.tensor("output.weight")
       let dWeight = gradient[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
       let dBias = gradient[layout.tensor("output.bias").range]
-      let dTop = workspace.gradient(i, 0, columns: configuration.hiddenSize)
-      var loss = 0.0
-      forEachChunk(workspace, shard: i, steps: pass.steps) { rows, logits in
-        let top = workspace.top[i].rows(rows), accumulate = sink.accumulates || rows.lowerBound > 0
+      let dTop = workspace.gradient(i, 0, columns: configuration.outputSize)
+      if workspace.sequences[i].frames == 0 && !sink.accumulates {
+        dWeight.fill(0)
+        dBias.fill(0)
+      }
+      var sum = (loss: 0.0, errors: 0)
+      forEachChunk(workspace, shard: i) { rows, logits in
+        let top = workspace.inputs[layerCount][i].rows(rows), accumulate = sink.accumulates || rows.lowerBound > 0
         logits.setProduct(top.asIs, outputWeight.transposed)
-        loss += softmaxCrossEntropyWithGradient(
+        let chunk = softmaxCrossEntropyWithGradient(
           logits: logits, bias: outputBias, targets: workspace.targets[i][rows], gradientScale: gradientScale)
+        sum.loss += chunk.loss
+        sum.errors += chunk.errors
         dWeight.setProduct(logits.transposed, top.asIs, accumulate: accumulate)
         dBias.columnSums(of: logits, accumulate: accumulate)
         dTop.rows(rows).setProduct(logits.asIs, outputWeight.asIs)
       }
-      losses.append(loss)
-      dropGradient(dTop, layer: layers.count, shard: i, workspace, pass)
+      losses.append(sum)
+      dropGradient(dTop, layer: layerCount, shard: i, workspace, pass)
       pass.timer.enter(.gradientExchange)
       try sink.end(.output, shard: i)
     }
     return losses
   }
 
-  private func forEachChunk(
-    _ workspace: ModelWorkspace<S>, shard: Int, steps: Int, _ body: (Range<Int>, MatrixView<S>) -> Void
+  /// The gradient of what a layer read, from all its directions.
+  private func differentiateInput(
+    of index: Int, shard i: Int, buffer: Int, _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>
   ) {
-    let rows = steps * workspace.sequences[shard]
+    pass.timer.enter(.inputProduct)
+    let I = configuration.inputSize(ofLayer: index), dInput = workspace.gradient(i, buffer, columns: I)
+    for number in directions(of: index) {
+      let layer = layers[number], w = workspace.layers[number][i]
+      switch layer.direction {
+      case .forward: layer.differentiateInput(w, into: dInput)
+      case .backward:
+        let reversed = workspace.reversedGradient(i, columns: I)
+        layer.differentiateInput(w, into: reversed)
+        dInput.addGatheredRows(of: reversed, ids: workspace.reversal(i))
+      }
+    }
+    dropGradient(dInput, layer: index, shard: i, workspace, pass)
+  }
+
+  private func differentiateEmbedding(
+    _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, buffer: Int, _ sink: any GradientSink<S>
+  ) throws {
+    pass.timer.enter(.input)
+    let E = configuration.embeddingSize
+    for (i, sequences) in workspace.sequences.enumerated() {
+      let flat = sink.begin(.embedding, shard: i)
+      let rows = (flat.count - layout.embedding.lowerBound) / E
+      let compact = flat[layout.embedding.lowerBound..<layout.embedding.lowerBound + rows * E].matrix(rows: rows, columns: E)
+      if !sink.accumulates { compact.fill(0) }
+      compact.scatterAddRows(
+        of: workspace.gradient(i, buffer, columns: E), slots: workspace.embeddingSlots[i][0..<sequences.frames])
+      try sink.end(.embedding, shard: i)
+    }
+  }
+
+  private func forEachChunk(
+    _ workspace: ModelWorkspace<S>, shard: Int, _ body: (Range<Int>, MatrixView<S>) throws -> Void
+  ) rethrows {
+    let rows = workspace.sequences[shard].frames
     for first in stride(from: 0, to: rows, by: workspace.logits.rows) {
       let chunk = first..<min(rows, first + workspace.logits.rows)
-      body(chunk, workspace.logits.rows(0..<chunk.count))
+      try body(chunk, workspace.logits.rows(0..<chunk.count))
     }
   }
 
   // MARK: Dropout
 
-  /// The masks of connection `layer` on a local shard, where this pass has any.
-  private func dropoutKey(_ layer: Int, shard: Int, _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>) -> DropoutKey? {
+  /// The masks of connection `layer`, where this pass has any.
+  private func dropoutKey(_ layer: Int, _ pass: PassContext<S>) -> DropoutKey? {
     guard case .training(let step, let seed) = pass.mode, configuration.dropout > 0 else { return nil }
-    return DropoutKey(
-      probability: configuration.dropout, seed: seed, step: step, layer: UInt32(layer),
-      firstExample: UInt32(workspace.firstExamples[shard]))
+    return DropoutKey(probability: configuration.dropout, seed: seed, step: step, layer: UInt32(layer))
   }
 
-  /// Dropout on the input of `layer` (the output layer's for `layers.count`).
+  /// Dropout on the input of `layer` (the output layer's for `layerCount`).
   private func dropInput(of layer: Int, _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>) {
-    for (i, B) in workspace.sequences.enumerated() {
-      let below = layer == 0 ? workspace.embedded[i] : workspace.layers[layer - 1][i].output(steps: workspace.maximumSteps)
-      let target = layer == layers.count ? workspace.top[i] : workspace.layers[layer][i].input
-      if let key = dropoutKey(layer, shard: i, workspace, pass) {
-        for t in 0..<pass.steps {
-          dropout(below.rows(t * B..<(t + 1) * B), key: key, time: t, out: target.rows(t * B..<(t + 1) * B))
-        }
-      } else if workspace.hasDropoutBuffers && layer > 0 {
-        target.rows(0..<pass.steps * B).copy(from: below.rows(0..<pass.steps * B))
+    let key = dropoutKey(layer, pass), copies = layer > 0 && workspace.hasDropoutBuffers
+    if key == nil && !copies { return }
+    for (i, sequences) in workspace.sequences.enumerated() {
+      let below = layer == 0 ? workspace.bottom[i] : workspace.outputs[layer - 1][i], target = workspace.inputs[layer][i]
+      if let key {
+        drop(below, key, sequences, workspace.examples[i], into: target)
+      } else {
+        target.rows(0..<sequences.frames).copy(from: below.rows(0..<sequences.frames))
       }
     }
   }
@@ -161,11 +237,16 @@ extension SequenceModel {
   private func dropGradient(
     _ gradient: MatrixView<S>, layer: Int, shard: Int, _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>
   ) {
-    guard let key = dropoutKey(layer, shard: shard, workspace, pass) else { return }
-    let B = workspace.sequences[shard]
-    for t in 0..<pass.steps {
-      let rows = gradient.rows(t * B..<(t + 1) * B)
-      dropout(rows, key: key, time: t, out: rows)
+    guard let key = dropoutKey(layer, pass) else { return }
+    drop(gradient, key, workspace.sequences[shard], workspace.examples[shard], into: gradient)
+  }
+
+  private func drop(
+    _ x: MatrixView<S>, _ key: DropoutKey, _ sequences: PackedSequences, _ examples: VectorView<Int32>, into target: MatrixView<S>
+  ) {
+    for t in 0..<sequences.steps {
+      let rows = sequences.rows(t)
+      dropout(x.rows(rows), key: key, examples: examples[0..<rows.count], time: t, out: target.rows(rows))
     }
   }
 }

@@ -74,7 +74,10 @@ public struct FrameCounts: Sendable {
     func count(_ shards: Range<Int>, _ step: Int) -> Int { shards.reduce(0) { $0 + perStep[$1 * steps + step] } }
     perShard = (0..<groups.shards).map { perStep[$0 * steps..<($0 + 1) * steps].reduce(0, +) }
     ofStep = (0..<steps).map { t in (0..<groups.shards).map { perStep[$0 * steps + t] } }
-    groupPerStep = groups.local.map { shard in (0..<steps).map { count(groups.group(of: shard), $0) } }
+    groupPerStep = groups.local.map { shard in
+      let group = groups.group(of: shard)
+      return (0..<steps).map { count(group, $0) }
+    }
     groupTotal = groupPerStep.map { $0.reduce(0, +) }
     var pooledPerStep = perStep, pooledPerShard = perShard
     for group in groups.groups {

@@ -46,7 +46,7 @@ extension CorpusError: CustomStringConvertible {
     case .binary(let file, let line, let offset):
       "\(file):\(line): NUL at byte \(offset): a binary file, expected UTF-8 text"
     case .invalidUTF8(let file, let line, let offset, let bytes):
-      "\(file):\(line): not UTF-8 at byte \(offset): found \(Self.hexadecimal(bytes))"
+      "\(file):\(line): not UTF-8 at byte \(offset): found \(bytes.hexadecimal)"
     case .wordTooLong(let file, let line, let offset, let limit):
       "\(file):\(line): the word at byte \(offset) has more than \(limit) bytes, expected words between white space"
     case .unknownToken(let file, let line, let token):
@@ -71,9 +71,5 @@ extension CorpusError: CustomStringConvertible {
     let advice = fits.isEmpty ? "" : "; at most \(fits.joined(separator: ", or ")) would fit"
     return "\(file): \(tokens) tokens are too few for batch size \(batch) and \(unroll) unrolled steps, "
       + "which take at least \(batch) × \(unroll + 1) = \(batch * (unroll + 1))\(advice)"
-  }
-
-  private static func hexadecimal(_ bytes: [UInt8]) -> String {
-    bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16, uppercase: true) }.joined(separator: " ")
   }
 }

@@ -1,16 +1,19 @@
 // Softmax cross entropy, embedding rows and dropout. B rows, V classes, E width of a row.
 
-/// Softmax cross entropy of `logits` [B, V] with `bias` [V] added: the sum of `−log p[target]` in nats over rows whose target is ≥ 0.
+/// Softmax cross entropy of `logits` [B, V] with `bias` [V] added: the sum of `−log p[target]` in nats over rows whose target is ≥ 0, and the
+/// number of those rows whose arg max is not the target.
 ///
 /// The logits become `gradientScale · (p − 1[target])`, zero where the target is negative.
 public func softmaxCrossEntropyWithGradient<S: Scalar>(
   logits: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>, gradientScale: S
-) -> Double {
+) -> (loss: Double, errors: Int) {
   precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows && gradientScale != 0,
     "a loss of another shape")
   checkTargets(targets, classes: logits.columns)
-  return unsafe S.softmaxCrossEntropy(
-    logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, gradientScale, 0, nil)
+  var errors: Int64 = 0
+  let loss = unsafe S.softmaxCrossEntropy(
+    logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, gradientScale, 0, &errors)
+  return (loss, Int(errors))
 }
 
 /// The loss alone, and the number of rows whose arg max is not the target. The logits have the bias added afterwards.
@@ -25,6 +28,12 @@ public func softmaxCrossEntropy<S: Scalar>(
   return (loss, Int(errors))
 }
 
+/// Replaces `logits` [B, V], with `bias` [V] added, by the logarithm of their softmax in each row.
+public func logSoftmax<S: Scalar>(logits: MatrixView<S>, bias: VectorView<S>) {
+  precondition(logits.isContiguous && bias.count == logits.columns, "logits of another shape")
+  _ = unsafe S.softmaxCrossEntropy(logits.rows, logits.columns, logits.pointer, bias.pointer, nil, 0, 1, nil)
+}
+
 private func checkTargets(_ targets: VectorView<Int32>, classes: Int) {
   targets.withSpan { targets in
     for i in 0..<targets.count { precondition(Int(targets[i]) < classes, "a target outside the classes") }
@@ -32,13 +41,24 @@ private func checkTargets(_ targets: VectorView<Int32>, classes: Int) {
 }
 
 extension MatrixView where Element: Scalar {
-  /// Rows `ids` of `table` [V, E] into this matrix [B, E].
+  /// Rows `ids` of `table` [V, E] into this matrix [B, E]. Rows of both may have gaps between them.
   public func gatherRows(of table: MatrixView<Element>, ids: VectorView<Int32>) {
+    precondition(ids.count == rows && table.columns == columns, "rows of another shape")
+    checkIDs(ids, table)
+    unsafe Element.gatherRows(rows, columns, table.pointer, table.stride, ids.pointer, pointer, stride)
+  }
+
+  /// Adds rows `ids` of `table` [V, E] to this matrix [B, E].
+  public func addGatheredRows(of table: MatrixView<Element>, ids: VectorView<Int32>) {
     precondition(isContiguous && table.isContiguous && ids.count == rows && table.columns == columns, "rows of another shape")
+    checkIDs(ids, table)
+    unsafe Element.addGatheredRows(rows, columns, table.pointer, ids.pointer, pointer)
+  }
+
+  private func checkIDs(_ ids: VectorView<Int32>, _ table: MatrixView<Element>) {
     ids.withSpan { ids in
       for i in 0..<ids.count { precondition(ids[i] >= 0 && Int(ids[i]) < table.rows, "an id outside the table") }
     }
-    unsafe Element.gatherRows(rows, columns, table.pointer, ids.pointer, pointer)
   }
 
   /// `self[slots[b]] += source[b]`, b ascending.
@@ -62,24 +82,21 @@ public struct DropoutKey: Equatable, Sendable {
   public var step: UInt32
   /// Number of the connection: 0 … layers, the last one is the output layer's input.
   public var layer: UInt32
-  /// Global number of the first row's example.
-  public var firstExample: UInt32
-
   /// The masks of one connection in one minibatch.
-  public init(probability: Double, seed: UInt64, step: UInt32, layer: UInt32, firstExample: UInt32) {
+  public init(probability: Double, seed: UInt64, step: UInt32, layer: UInt32) {
     precondition(probability >= 0 && probability < 1, "dropout probability outside 0 ..< 1")
     self.probability = probability
     self.seed = seed
     self.step = step
     self.layer = layer
-    self.firstExample = firstExample
   }
 }
 
-/// Applies the mask of (`key`, `time`) to rows of `x` [B, F], into `out` of the same shape, which may be `x`.
+/// Applies the masks of (`key`, `time`) to rows of `x` [B, F], into `out` of the same shape, which may be `x`.
 /// The same call on a gradient is its derivative.
-public func dropout<S: Scalar>(_ x: MatrixView<S>, key: DropoutKey, time: Int, out: MatrixView<S>) {
-  precondition(x.isContiguous && out.isContiguous && x.rows == out.rows && x.columns == out.columns, "dropout of another shape")
+/// - examples: global number of each row's example, [B].
+public func dropout<S: Scalar>(_ x: MatrixView<S>, key: DropoutKey, examples: VectorView<Int32>, time: Int, out: MatrixView<S>) {
+  precondition(examples.count == x.rows && x.isContiguous && out.isContiguous && x.rows == out.rows && x.columns == out.columns, "dropout of another shape")
   unsafe S.dropout(
-    x.rows, x.columns, x.pointer, out.pointer, key.probability, key.seed, key.step, key.layer, key.firstExample, UInt32(time))
+    x.rows, x.columns, x.pointer, out.pointer, key.probability, key.seed, key.step, key.layer, examples.pointer, UInt32(time))
 }

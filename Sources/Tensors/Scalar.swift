@@ -41,14 +41,16 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
     _ sumDy: UnsafePointer<Self>, _ sumDyX: UnsafePointer<Self>, _ dx: UnsafeMutablePointer<Self>)
   @unsafe static func blend(_ n: Int, _ keep: Self, _ weight: Self, _ r: UnsafeMutablePointer<Self>, _ s: UnsafePointer<Self>)
   @unsafe static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Self>,
-    _ bias: UnsafePointer<Self>, _ targets: UnsafePointer<Int32>, _ gradientScale: Self, _ logProbabilities: Int32,
+    _ bias: UnsafePointer<Self>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Self, _ logProbabilities: Int32,
     _ errors: UnsafeMutablePointer<Int64>?) -> Double
-  @unsafe static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Self>, _ ids: UnsafePointer<Int32>,
+  @unsafe static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Self>, _ tableStride: Int,
+    _ ids: UnsafePointer<Int32>, _ out: UnsafeMutablePointer<Self>, _ outStride: Int)
+  @unsafe static func addGatheredRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Self>, _ ids: UnsafePointer<Int32>,
     _ out: UnsafeMutablePointer<Self>)
   @unsafe static func scatterAddRows(_ B: Int, _ E: Int, _ table: UnsafeMutablePointer<Self>, _ slots: UnsafePointer<Int32>,
     _ x: UnsafePointer<Self>)
   @unsafe static func dropout(_ B: Int, _ F: Int, _ x: UnsafePointer<Self>, _ out: UnsafeMutablePointer<Self>, _ p: Double,
-    _ seed: UInt64, _ step: UInt32, _ layer: UInt32, _ firstExample: UInt32, _ time: UInt32)
+    _ seed: UInt64, _ step: UInt32, _ layer: UInt32, _ examples: UnsafePointer<Int32>, _ time: UInt32)
   @unsafe static func sgd(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self)
   @unsafe static func momentum(_ n: Int, _ theta: UnsafeMutablePointer<Self>, _ u: UnsafeMutablePointer<Self>,
     _ g: UnsafePointer<Self>, _ s: Self, _ rate: Self, _ momentum: Self)

@@ -87,14 +87,19 @@ extension Double: Scalar {
   }
   @unsafe
   public static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Double>,
-    _ bias: UnsafePointer<Double>, _ targets: UnsafePointer<Int32>, _ gradientScale: Double, _ logProbabilities: Int32,
+    _ bias: UnsafePointer<Double>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Double, _ logProbabilities: Int32,
     _ errors: UnsafeMutablePointer<Int64>?) -> Double {
     unsafe lockstep_softmax_cross_entropy_f64(B, V, logits, bias, targets, gradientScale, logProbabilities, errors)
   }
   @unsafe
-  public static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Double>, _ ids: UnsafePointer<Int32>,
+  public static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Double>, _ tableStride: Int,
+    _ ids: UnsafePointer<Int32>, _ out: UnsafeMutablePointer<Double>, _ outStride: Int) {
+    unsafe lockstep_gather_rows_f64(B, E, table, tableStride, ids, out, outStride)
+  }
+  @unsafe
+  public static func addGatheredRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Double>, _ ids: UnsafePointer<Int32>,
     _ out: UnsafeMutablePointer<Double>) {
-    unsafe lockstep_gather_rows_f64(B, E, table, ids, out)
+    unsafe lockstep_add_gathered_rows_f64(B, E, table, ids, out)
   }
   @unsafe
   public static func scatterAddRows(_ B: Int, _ E: Int, _ table: UnsafeMutablePointer<Double>, _ slots: UnsafePointer<Int32>,
@@ -103,8 +108,8 @@ extension Double: Scalar {
   }
   @unsafe
   public static func dropout(_ B: Int, _ F: Int, _ x: UnsafePointer<Double>, _ out: UnsafeMutablePointer<Double>,
-    _ p: Double, _ seed: UInt64, _ step: UInt32, _ layer: UInt32, _ firstExample: UInt32, _ time: UInt32) {
-    unsafe lockstep_dropout_f64(B, F, x, out, p, seed, step, layer, firstExample, time)
+    _ p: Double, _ seed: UInt64, _ step: UInt32, _ layer: UInt32, _ examples: UnsafePointer<Int32>, _ time: UInt32) {
+    unsafe lockstep_dropout_f64(B, F, x, out, p, seed, step, layer, examples, time)
   }
   @unsafe
   public static func sgd(_ n: Int, _ theta: UnsafeMutablePointer<Double>, _ g: UnsafePointer<Double>, _ s: Double,

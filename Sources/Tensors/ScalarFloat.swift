@@ -87,14 +87,19 @@ extension Float: Scalar {
   }
   @unsafe
   public static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Float>,
-    _ bias: UnsafePointer<Float>, _ targets: UnsafePointer<Int32>, _ gradientScale: Float, _ logProbabilities: Int32,
+    _ bias: UnsafePointer<Float>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Float, _ logProbabilities: Int32,
     _ errors: UnsafeMutablePointer<Int64>?) -> Double {
     unsafe lockstep_softmax_cross_entropy_f32(B, V, logits, bias, targets, gradientScale, logProbabilities, errors)
   }
   @unsafe
-  public static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Float>, _ ids: UnsafePointer<Int32>,
+  public static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Float>, _ tableStride: Int,
+    _ ids: UnsafePointer<Int32>, _ out: UnsafeMutablePointer<Float>, _ outStride: Int) {
+    unsafe lockstep_gather_rows_f32(B, E, table, tableStride, ids, out, outStride)
+  }
+  @unsafe
+  public static func addGatheredRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Float>, _ ids: UnsafePointer<Int32>,
     _ out: UnsafeMutablePointer<Float>) {
-    unsafe lockstep_gather_rows_f32(B, E, table, ids, out)
+    unsafe lockstep_add_gathered_rows_f32(B, E, table, ids, out)
   }
   @unsafe
   public static func scatterAddRows(_ B: Int, _ E: Int, _ table: UnsafeMutablePointer<Float>, _ slots: UnsafePointer<Int32>,
@@ -103,8 +108,8 @@ extension Float: Scalar {
   }
   @unsafe
   public static func dropout(_ B: Int, _ F: Int, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, _ p: Double,
-    _ seed: UInt64, _ step: UInt32, _ layer: UInt32, _ firstExample: UInt32, _ time: UInt32) {
-    unsafe lockstep_dropout_f32(B, F, x, out, p, seed, step, layer, firstExample, time)
+    _ seed: UInt64, _ step: UInt32, _ layer: UInt32, _ examples: UnsafePointer<Int32>, _ time: UInt32) {
+    unsafe lockstep_dropout_f32(B, F, x, out, p, seed, step, layer, examples, time)
   }
   @unsafe
   public static func sgd(_ n: Int, _ theta: UnsafeMutablePointer<Float>, _ g: UnsafePointer<Float>, _ s: Float, _ rate: Float) {

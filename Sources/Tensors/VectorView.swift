@@ -63,6 +63,15 @@ public struct VectorView<Element: BitwiseCopyable> {
     unsafe pointer.update(from: source.pointer, count: count)
   }
 
+  /// Copies all elements of `source`, of the same count.
+  public func copy(from source: Span<Element>) {
+    precondition(source.count == count, "copy of \(source.count) elements into \(count)")
+    // SAFETY: the span's elements are initialised for as long as the closure runs; both hold `count` of them.
+    unsafe source.withUnsafeBufferPointer { buffer in
+      if let base = buffer.baseAddress { unsafe pointer.update(from: base, count: count) }
+    }
+  }
+
   /// The elements as an array.
   public var array: [Element] { unsafe Array(UnsafeBufferPointer(start: pointer, count: count)) }
 

@@ -31,6 +31,23 @@ extension CorpusError: ExitCodeError {
   }
 }
 
+extension KaldiError: ExitCodeError {
+  public var exitCode: Int32 {
+    switch self {
+    case .cannotRead, .cannotWrite: ExitCode.inputOutput.rawValue
+    default: ExitCode.badData.rawValue
+    }
+  }
+}
+
+extension UtteranceError: ExitCodeError {
+  public var exitCode: Int32 { ExitCode.badData.rawValue }
+}
+
+extension FeatureRecordError: ExitCodeError {
+  var exitCode: Int32 { ExitCode.badData.rawValue }
+}
+
 /// An error that every rank throws alike, so that all can end in order.
 protocol AgreedError: ExitCodeError {}
 

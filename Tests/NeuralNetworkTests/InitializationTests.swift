@@ -93,13 +93,13 @@ import Testing
     // A plain cell has no forget gate, and an output bias as long as the gates is still not theirs.
     #expect(values(initialized(configuration(.rnn, .none), .uniform, forgetBias: 1), "rnn.0.forward.bias").allSatisfy { $0 == 0 })
     var c = configuration(.lstm, .none)
-    c.vocabularySize = 64
+    c.classes = 64
     #expect(values(initialized(c, .uniform, forgetBias: 1), "output.bias").allSatisfy { $0 == 0 })
   }
 
   @Test func embeddingDeviation() {
     var c = configuration(.rnn, .preactivation)
-    c.vocabularySize = 500
+    c.classes = 500
     let v = values(initialized(c, .uniform, deviation: 2), "embedding.weight"), n = Double(v.count)
     // Five standard errors: 2/√n of the mean, 4·√(2/n) of the variance.
     #expect(abs(v.reduce(0, +) / n) < 5 * 2 / n.squareRoot())

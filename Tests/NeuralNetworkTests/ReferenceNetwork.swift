@@ -48,31 +48,49 @@ struct ReferenceNetwork {
     var state: State
   }
 
-  /// - inputs: tokens, [shard][t · B + b].
   /// - mask: factor of a unit on a vertical connection, by (connection, shard, t, b, unit).
   func run(
-    inputs: [[Int32]], sequences: [Int], steps T: Int, state: State, normalizer: Normalizer,
+    _ batch: Minibatch, _ packed: [PackedSequences], steps T: Int, state: State, normalizer: Normalizer,
     mask: (Int, Int, Int, Int, Int) -> Double = { _, _, _, _, _ in 1 }
   ) -> Result {
-    let shards = sequences.indices, E = configuration.embeddingSize
-    guard let table = parameters["embedding.weight"] else { preconditionFailure("no embedding") }
     var result = Result(state: state)
-    var x: [[[[Double]]]] = shards.map { s in
-      (0..<T).map { t in
-        (0..<sequences[s]).map { b in
-          let token = Int(inputs[s][t * sequences[s] + b])
-          return Array(table[token * E..<(token + 1) * E])
-        }
-      }
+    var x: [[[[Double]]]] = packed.indices.map { s in
+      (0..<T).map { t in packed[s].rows(t).map { row in bottom(batch, s, row) } }
     }
     for layer in 0..<configuration.layers {
       x = masked(x, layer, mask)
-      x = runLayer(layer, x, sequences, T, &result, normalizer)
+      let forward = runLayer(layer, .forward, x, T, &result, normalizer)
+      guard configuration.isBidirectional else {
+        x = forward
+        continue
+      }
+      // Each sequence back to front within its own length, there and back.
+      let backward = reversed(runLayer(layer, .backward, reversed(x), T, &result, normalizer))
+      x = zip(forward, backward).map { zip($0, $1).map { zip($0, $1).map { $0 + $1 } } }
     }
     x = masked(x, configuration.layers, mask)
     let weight = tensor("output.weight"), bias = tensor("output.bias")
     result.logits = x.map { $0.map { $0.map { zip(product(weight, $0), bias).map { $0 + $1 } } } }
     return result
+  }
+
+  /// What the lowest layer reads in a row.
+  private func bottom(_ batch: Minibatch, _ s: Int, _ row: Int) -> [Double] {
+    let I = configuration.input.width
+    if !batch.features.isEmpty { return Array(batch.features[s][row * I..<(row + 1) * I]) }
+    let token = Int(batch.inputs[s][row])
+    return Array(tensor("embedding.weight")[token * I..<(token + 1) * I])
+  }
+
+  private func reversed(_ x: [[[[Double]]]]) -> [[[[Double]]]] {
+    x.map { shard in
+      shard.indices.map { t in
+        shard[t].indices.map { b in
+          let length = shard.count { b < $0.count }
+          return shard[length - 1 - t][b]
+        }
+      }
+    }
   }
 
   private func tensor(_ name: String) -> [Double] {
@@ -98,15 +116,16 @@ struct ReferenceNetwork {
   }
 
   private func runLayer(
-    _ layer: Int, _ x: [[[[Double]]]], _ sequences: [Int], _ T: Int, _ result: inout Result, _ normalizer: Normalizer
+    _ index: Int, _ direction: Direction, _ x: [[[[Double]]]], _ T: Int, _ result: inout Result, _ normalizer: Normalizer
   ) -> [[[[Double]]]] {
-    let prefix = "\(configuration.cell).\(layer).forward.", shards = sequences.indices
+    let prefix = "\(configuration.cell).\(index).\(direction).", shards = x.indices
+    let layer = result.raw.count
     let wx = tensor(prefix + "input_weight"), wh = tensor(prefix + "recurrent_weight")
     let placement = configuration.normalization.placement
     let inputProducts = x.map { $0.map { $0.map { product(wx, $0) } } }
     var outputs: [[[[Double]]]] = shards.map { _ in [] }, raw: [[[[Double]]]] = placement == .input ? inputProducts : shards.map { _ in [] }
     for t in 0..<T {
-      let recurrent = shards.map { s in result.state.h[layer][s].map { product(wh, $0) } }
+      let recurrent = shards.map { s in result.state.h[layer][s].prefix(x[s][t].count).map { product(wh, $0) } }
       if placement == .preactivation {
         for s in shards {
           raw[s].append(zip(inputProducts[s][t], recurrent[s]).map { z, r in zip(z, r).map { $0 + $1 } })
@@ -114,7 +133,7 @@ struct ReferenceNetwork {
       }
       for s in shards {
         var h: [[Double]] = []
-        for b in 0..<sequences[s] {
+        for b in x[s][t].indices {
           let a: [Double]
           switch placement {
           case .none:

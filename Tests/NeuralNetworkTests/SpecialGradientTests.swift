@@ -121,6 +121,7 @@ import Testing
     let tokens = batch.occurring()
     long.load(batch, tokens: tokens)
     long.restoreRunning()
+    long.workspace.begin(steps: 3, firstExamples: long.firstExamples)
     var pass = long.pass
     pass.steps = 3
     pass.counts = FrameCounts(
@@ -128,7 +129,7 @@ import Testing
     try long.model.forward(long.workspace, pass, globalReducer: long.globalReducer)
     let sink = SummingSink(long.model.layout, embeddingSize: 5, embeddingRows: tokens.count)
     let losses = try long.model.backward(long.workspace, pass, gradientScale: 1, sink: sink)
-    return (losses.reduce(0, +), sink.gradient(tokens: tokens))
+    return (losses.reduce(0) { $0 + $1.loss }, sink.gradient(tokens: tokens))
   }
 
   /// The state before a window is a constant: the gradient of a second window does not reach into the first.
@@ -138,7 +139,7 @@ import Testing
     let first = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 1)
     let second = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: 2)
     _ = try trial.gradient(of: first, gradientScale: 1)
-    trial.workspace.carryState(steps: 4)
+    trial.workspace.carryState()
     let (_, gradient, _) = try trial.gradient(of: second, gradientScale: 1)
     try trial.expectGradient(gradient, scale: 1, name: "second window")
   }

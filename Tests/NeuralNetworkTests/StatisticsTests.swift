@@ -89,7 +89,7 @@ import Testing
       }
       all = number == 0 ? seen : zip(all, seen).map { zip($0, $1).map { $0 + $1 } }
       // The state is carried from window to window, as in the training text.
-      trial.workspace.carryState(steps: 4)
+      trial.workspace.carryState()
     }
     try trial.model.finishPopulation(groups: trial.groups, globalReducer: trial.globalReducer)
     for (l, n) in trial.model.normalizations.enumerated() {

@@ -61,7 +61,7 @@ final class SummingSink: GradientSink {
   func gradient(tokens: [Int32]) -> [Double] {
     precondition(tokens.count == embeddingRows, "tokens of another count")
     var sum = [Double](repeating: 0, count: layout.count)
-    let groups: [ParameterGroup] = [.output, .embedding] + layout.layers.indices.map { .layer($0) }
+    let groups: [ParameterGroup] = [.output] + (E > 0 ? [.embedding] : []) + layout.layers.indices.map { .layer($0) }
     for group in groups {
       for (key, buffer) in buffers where key.hasPrefix("\(group) ") {
         for range in elements(group) {

@@ -34,18 +34,24 @@ struct TestRandom {
   mutating func index(_ n: Int) -> Int { Int(next() % UInt64(n)) }
 }
 
-/// Tokens read and tokens to predict, [T·B] for each shard.
+/// What is read and what is to be predicted, [N] for each shard: tokens, and features for models that read those.
 struct Minibatch {
   var inputs: [[Int32]]
+  /// [N · I] for each shard; empty for tokens.
+  var features: [[Double]] = []
   var targets: [[Int32]]
 
   /// Random tokens, many of them twice in a step; some targets are absent.
   init(vocabulary V: Int, sequences: [Int], steps: Int, seed: UInt64, withoutTarget: Bool = true) {
+    self.init(vocabulary: V, frames: sequences.map { $0 * steps }, seed: seed, withoutTarget: withoutTarget)
+  }
+
+  /// The same for so many frames a shard.
+  init(vocabulary V: Int, frames: [Int], width: Int = 0, seed: UInt64, withoutTarget: Bool = true) {
     var random = TestRandom(seed)
-    inputs = sequences.map { B in (0..<steps * B).map { _ in Int32(random.index(max(V - 2, 1))) } }
-    targets = sequences.map { B in
-      (0..<steps * B).map { _ in withoutTarget && random.index(5) == 0 ? -1 : Int32(random.index(V)) }
-    }
+    inputs = frames.map { N in (0..<N).map { _ in Int32(random.index(max(V - 2, 1))) } }
+    targets = frames.map { N in (0..<N).map { _ in withoutTarget && random.index(5) == 0 ? -1 : Int32(random.index(V)) } }
+    if width > 0 { features = frames.map { N in (0..<N * width).map { _ in random.value() } } }
   }
 
   /// The tokens that occur, ascending.
@@ -60,7 +66,10 @@ final class Trial {
   let model: SequenceModel<Double>
   let workspace: ModelWorkspace<Double>
   let sequences: [Int]
+  let packed: [PackedSequences]
   let steps: Int
+  /// Global number of each shard's first sequence.
+  let firstExamples: [Int]
   let groups: ShardGroups
   let counts: FrameCounts
   let reducer: SerialReducer
@@ -69,11 +78,22 @@ final class Trial {
   var mode = Mode.training(step: 3, seed: 11)
   /// Whether some group has too few frames for statistics of its own.
   private let usesRunningStatistics: Bool
+  /// Features, which dropout overwrites.
+  var reload: Minibatch?
   private var saved: [(mean: [[Double]], variance: [[Double]], seen: Int)] = []
+
+  /// - lengths: those of each shard's sequences, falling, where they are not all as long as the window.
+  convenience init(
+    _ configuration: NetworkConfiguration, scope: Scope, lengths: [[Int]], seed: UInt64 = 1, training: Bool = true, scale: Double = 0.7
+  ) {
+    self.init(
+      configuration, scope: scope, sequences: lengths.map(\.count), steps: lengths.flatMap { $0 }.max() ?? 0, seed: seed,
+      training: training, scale: scale, lengths: lengths)
+  }
 
   init(
     _ configuration: NetworkConfiguration, scope: Scope, sequences: [Int], steps: Int? = nil, seed: UInt64 = 1, training: Bool = true,
-    room: Int? = nil, logitRows: Int? = nil, scale: Double = 0.7
+    room: Int? = nil, logitRows: Int? = nil, scale: Double = 0.7, lengths: [[Int]]? = nil
   ) {
     BLAS.setThreads(1)
     self.configuration = configuration
@@ -86,17 +106,24 @@ final class Trial {
       for i in tensor.range { model.parameters[i] = ((isGamma ? 1 : 0) + scale * random.value()) }
     }
     let firstExamples = sequences.indices.map { 40 + sequences[..<$0].reduce(0, +) }
-    workspace = ModelWorkspace(
-      model, sequences: sequences, firstExamples: firstExamples, steps: room ?? configuration.steps, training: training,
-      logitRows: logitRows)
-    let k = sequences.count, T = self.steps
+    self.firstExamples = firstExamples
+    let k = sequences.count, T = self.steps, mostSteps = room ?? max(configuration.steps, T)
+    let packed = lengths.map { $0.map { PackedSequences(lengths: $0) } } ?? sequences.map { PackedSequences(count: $0, steps: T) }
+    self.packed = packed
+    // More room than is needed, where the lengths may vary.
+    let capacity = lengths == nil && !configuration.isBidirectional
+      ? WorkspaceCapacity(sequences: sequences, steps: mostSteps)
+      : WorkspaceCapacity(sequences: sequences.map { $0 + 1 }, frames: sequences.map { ($0 + 1) * mostSteps }, steps: mostSteps)
+    workspace = ModelWorkspace(model, capacity, training: training, logitRows: logitRows)
+    workspace.begin(packed, examples: zip(firstExamples, packed).map { first, p in (0..<p.count).map { first + $0 } })
     groups = ShardGroups(shards: k, local: 0..<k, groups: scope.groups(k))
     counts = FrameCounts(
-      perStep: sequences.flatMap { B in Array(repeating: B, count: T) }, steps: T, groups: groups)
-    usesRunningStatistics = counts.groupPerStep.contains { $0.contains { $0 < 2 } }
+      perStep: packed.flatMap { p in (0..<T).map { p.active($0) } }, steps: T, groups: groups)
+    usesRunningStatistics = counts.groupPerStep.contains { $0.contains { $0 < 2 } } || counts.groupTotal.contains { $0 < 2 }
     reducer = SerialReducer(groups.groups)
     globalReducer = SerialReducer([0..<k])
-    for layer in 0..<configuration.layers {
+    // Sequences of any lengths begin from zero.
+    for layer in capacity.isUniform ? Array(model.layers.indices) : [] {
       for shard in 0..<k {
         let state = workspace.state(layer: layer, shard: shard)
         for row in 0..<sequences[shard] {
@@ -127,9 +154,14 @@ final class Trial {
   func load(_ batch: Minibatch, tokens: [Int32]) {
     for i in sequences.indices {
       for j in batch.inputs[i].indices {
-        workspace.inputs[i][j] = batch.inputs[i][j]
+        if batch.features.isEmpty {
+          workspace.tokens[i][j] = batch.inputs[i][j]
+        } else {
+          let I = configuration.input.width
+          for f in 0..<I { workspace.bottom[i][j, f] = batch.features[i][j * I + f] }
+        }
         workspace.targets[i][j] = batch.targets[i][j]
-        if let slot = tokens.firstIndex(of: batch.inputs[i][j]), workspace.embeddingSlots[i].count > 0 {
+        if batch.features.isEmpty, let slot = tokens.firstIndex(of: batch.inputs[i][j]), workspace.embeddingSlots[i].count > 0 {
           workspace.embeddingSlots[i][j] = Int32(slot)
         }
       }
@@ -156,7 +188,11 @@ final class Trial {
     }
   }
 
-  func forward() throws { try model.forward(workspace, pass, globalReducer: globalReducer) }
+  func forward() throws {
+    if !workspace.capacity.isUniform { workspace.resetState() }
+    if let reload { load(reload, tokens: []) }
+    try model.forward(workspace, pass, globalReducer: globalReducer)
+  }
 
   /// Summed cross entropy over all shards after a fresh forward pass.
   func loss() throws -> Double {
@@ -167,12 +203,13 @@ final class Trial {
 
   /// Forward and backward on a minibatch: the summed loss and the gradient of `gradientScale` times it, in the layout of the parameters.
   func gradient(of batch: Minibatch, gradientScale: Double) throws -> (loss: Double, gradient: [Double], sink: SummingSink) {
-    let tokens = batch.occurring()
+    let tokens = configuration.embeddingSize > 0 ? batch.occurring() : []
     load(batch, tokens: tokens)
+    if !batch.features.isEmpty { reload = batch }
     restoreRunning()
     try forward()
     let sink = SummingSink(model.layout, embeddingSize: configuration.embeddingSize, embeddingRows: tokens.count)
     let losses = try model.backward(workspace, pass, gradientScale: gradientScale, sink: sink)
-    return (losses.reduce(0, +), sink.gradient(tokens: tokens), sink)
+    return (losses.reduce(0) { $0 + $1.loss }, sink.gradient(tokens: tokens), sink)
   }
 }

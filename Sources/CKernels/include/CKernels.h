@@ -53,18 +53,20 @@
                                                                                                                                 \
   /* Softmax cross entropy of B rows of V logits (bias is added first). Returns Σ −log p[target] over rows with a target ≥ 0.   \
      With `gradient_scale` ≠ 0 the logits become gradient_scale (p − 1[target]), and 0 in rows with target < 0; with 0 they     \
-     become log p if `log_probabilities`. `errors` (nullable) counts rows whose arg max is not the target. */                   \
+     become log p if `log_probabilities`. `errors` counts rows whose arg max is not the target. nullable: targets (none), errors. */ \
   double lockstep_softmax_cross_entropy_##S(size_t B, size_t V, R *logits, const R *bias, const int32_t *targets,               \
                                             R gradient_scale, int log_probabilities, int64_t *errors);                          \
                                                                                                                                 \
-  /* out[b] = table[ids[b]], rows of E elements; and table[slots[b]] += x[b], b ascending. */                                   \
-  void lockstep_gather_rows_##S(size_t B, size_t E, const R *table, const int32_t *ids, R *out);                                \
+  /* out[b] = table[ids[b]], rows of E elements; out[b] += table[ids[b]]; and table[slots[b]] += x[b], b ascending. */          \
+  void lockstep_gather_rows_##S(size_t B, size_t E, const R *table, size_t table_stride, const int32_t *ids, R *out,            \
+                                size_t out_stride);                                                                             \
+  void lockstep_add_gathered_rows_##S(size_t B, size_t E, const R *table, const int32_t *ids, R *out);                          \
   void lockstep_scatter_add_rows_##S(size_t B, size_t E, R *table, const int32_t *slots, const R *x);                           \
                                                                                                                                 \
   /* Dropout of B rows of F units: kept with probability 1 − p and multiplied by 1/(1 − p). The draw for a unit is Philox       \
-     4×32-10 with the key `seed` and the counter (layer, unit / 4; time; example; step). out may be x. */                       \
+     4×32-10 with the key `seed` and the counter (layer, unit / 4; time; examples[row]; step). out may be x. */                 \
   void lockstep_dropout_##S(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,     \
-                            uint32_t first_example, uint32_t time);                                                             \
+                            const int32_t *examples, uint32_t time);                                                            \
                                                                                                                                 \
   /* Products with a matrix packed before. W [N, K] has element (n, k) at n stride_n + k stride_k; `packed` holds packed_size      \
      elements. C [B, N] = (C +) A Wᵀ for A [B, K], each element one sum over ascending k; with fused multiply-add where the      \

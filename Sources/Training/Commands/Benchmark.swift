@@ -29,33 +29,32 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size)
   try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
-  let data = try LanguageModelData(configuration, context: context, vocabulary: nil)
-  let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: data.vocabulary.count))
+  let data = try openTrainingData(configuration, context, stored: nil)
+  let model = SequenceModel<Float>(data.network)
   model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
   try broadcast(model, world: world)
   let step = try TrainingStep(configuration, model: model, context: context, data: data)
 
-  var seconds: [Double] = [], phases = Array(repeating: 0.0, count: Phase.allCases.count), frames = 0
+  var seconds: [Double] = [], phases = Array(repeating: 0.0, count: Phase.allCases.count), frames: [Int] = []
   let warmUp = 2, clock = ContinuousClock()
   let span = configuration.training.accumulateSteps
   for number in 0..<warmUp + request.steps {
-    let first = number * span % max(1, data.windows - span + 1)
+    let first = number * span % max(1, data.minibatches - span + 1)
     step.timer.reset()
     let start = clock.now
     let result = try step.update(
-      windows: first..<min(first + span, data.windows), epoch: 1, step: number + 1,
+      minibatches: first..<min(first + span, data.minibatches), epoch: 1, step: number + 1,
       learningRate: configuration.optimizer.rate(epoch: 1), request: [])
     let elapsed = (clock.now - start) / .seconds(1)
     step.timer.enter(.other)
     if number < warmUp { continue }
     seconds.append(elapsed)
-    frames = result.frames
+    frames.append(result.frames)
     for phase in Phase.allCases { phases[phase.rawValue] += step.timer.seconds(phase) / Double(request.steps) }
   }
   let rate = try productRate(world: world)
   let report = BenchmarkReport(
-    seconds: seconds, frames: frames, phases: phases, products: configuration.productsPerFrame(model) * Double(frames),
-    productRate: rate, ranks: world.size, peakMemory: try peakMemory(world))
+    seconds: seconds, frames: frames, phases: phases, productsPerFrame: configuration.productsPerFrame(model), productRate: rate, ranks: world.size, peakMemory: try peakMemory(world))
   report.print(configuration, request, console)
   return .success
 }
@@ -100,31 +99,33 @@ extension TrainingConfiguration {
 
 /// The figures of a benchmark.
 private struct BenchmarkReport {
+  // Of each step.
   var seconds: [Double]
-  var frames: Int
+  var frames: [Int]
   // Seconds a step on rank 0, by phase.
   var phases: [Double]
-  // Floating-point operations of a step in products.
-  var products: Double
+  // Floating-point operations of a frame in products.
+  var productsPerFrame: Double
   var productRate: Double
   var ranks: Int
   var peakMemory: Double
 
-  var tokensPerSecond: Double { Double(frames) / median(seconds) }
-  var share: Double { products / median(seconds) / productRate }
+  // The median over steps of each step's own rate: steps of different lengths count alike.
+  var framesPerSecond: Double { median(zip(frames, seconds).map { Double($0) / $1 }) }
+  var share: Double { productsPerFrame * framesPerSecond / productRate }
 
   func print(_ configuration: TrainingConfiguration, _ request: BenchmarkRequest, _ console: Console) {
     let ms = { (s: Double) in fixed(s * 1000, 2) }
     console.print("\(request.configuration): \(ranks) ranks × 1 thread, BLAS kernels \(BLAS.coreType), vector kernels \(VectorKernels.instructionSet)")
     console.print(
-      "\(Int(tokensPerSecond)) tokens/s; step \(ms(median(seconds))) ms (\(ms(seconds.min() ?? 0)) to \(ms(seconds.max() ?? 0)), "
-        + "median of \(seconds.count)), \(frames) tokens a step")
+      "\(Int(framesPerSecond)) \(configuration.task.frames)/s; step \(ms(median(seconds))) ms (\(ms(seconds.min() ?? 0)) to \(ms(seconds.max() ?? 0)), "
+        + "median of \(seconds.count)), \(Int(median(frames.map { Double($0) }))) \(configuration.task.frames) a step")
     for phase in Phase.allCases where phases[phase.rawValue] > 0 {
       let name = phase.name.padding(to: 22)
       console.print("  \(name)\(ms(phases[phase.rawValue])) ms  \(fixed(100 * phases[phase.rawValue] / phases.reduce(0, +), 1)) %")
     }
     console.print(
-      "products \(fixed(products / median(seconds) / 1e9, 1)) GFLOP/s of \(fixed(productRate / 1e9, 1)) measured for 1024³: "
+      "products \(fixed(share * productRate / 1e9, 1)) GFLOP/s of \(fixed(productRate / 1e9, 1)) measured for 1024³: "
         + "\(fixed(100 * share, 1)) %; peak memory of a rank \(fixed(peakMemory / 1_073_741_824, 2)) GiB")
     if request.json { console.print(json) }
   }
@@ -132,9 +133,9 @@ private struct BenchmarkReport {
   private var json: String {
     let phaseFields = Phase.allCases.map { JSONField($0.name, .double(phases[$0.rawValue])) }
     return JSONValue.object([
-      JSONField("tokens_per_second", .double(tokensPerSecond)), JSONField("step_seconds_median", .double(median(seconds))),
+      JSONField("frames_per_second", .double(framesPerSecond)), JSONField("tokens_per_second", .double(framesPerSecond)), JSONField("step_seconds_median", .double(median(seconds))),
       JSONField("step_seconds_minimum", .double(seconds.min() ?? 0)), JSONField("step_seconds_maximum", .double(seconds.max() ?? 0)),
-      JSONField("steps", .integer(seconds.count)), JSONField("tokens_per_step", .integer(frames)), JSONField("ranks", .integer(ranks)),
+      JSONField("steps", .integer(seconds.count)), JSONField("frames_per_step", .double(median(frames.map { Double($0) }))), JSONField("ranks", .integer(ranks)),
       JSONField("product_rate", .double(productRate)), JSONField("share_of_product_rate", .double(share)),
       JSONField("peak_memory_bytes", .double(peakMemory)), JSONField("phase_seconds", .object(phaseFields)),
       JSONField("blas_core", .string(BLAS.coreType)), JSONField("kernels", .string(VectorKernels.instructionSet)),

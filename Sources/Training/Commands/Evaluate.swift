@@ -10,9 +10,7 @@ public func evaluate(
 ) throws -> ExitCode {
   BLAS.setThreads(1)
   let checkpoint = try world.agree { world.rank == 0 ? try CheckpointStore.open(path: path) : nil }
-  let parts = try world.agree { (state: checkpoint?.state.encoded(), vocabulary: try checkpoint?.bytes(of: "vocabulary.json")) }
-  let state = try CheckpointState(decoding: try world.broadcast(bytes: parts.state, root: 0), path: path)
-  let vocabulary = try world.broadcast(bytes: parts.vocabulary, root: 0)
+  let (state, stored) = try sendParts(of: checkpoint, path: path, world: world)
 
   var configuration = try world.agree {
     try TrainingConfiguration(yaml: state.configuration, file: "\(path): configuration", overrides: overrides)
@@ -23,18 +21,19 @@ public func evaluate(
   let context = try RankContext(world: world, configuration)
   let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population
     && configuration.normalization.placement != .none
-  let data = try LanguageModelData(
-    configuration, context: context, vocabulary: vocabulary, readsTraining: needsPopulation)
-  let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: data.vocabulary.count))
+  let data = try openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
+  let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)
   if needsPopulation {
-    let windows = min(configuration.evaluation.populationBatches ?? .max, data.windows)
-    try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(windows: windows)
+    let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches)
+    try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(minibatches: count)
   }
-  guard let text = try data.evaluationText(configuration.data.validation, configuration, context) else { return .success }
-  let result = try Evaluator(model: model, context: context, text: text, steps: configuration.training.unrollSteps).run()
+  let evaluated = try data.evaluationData(configuration.data.validation, key: dataPath == nil ? "data.validation" : "--data")
+  let result = try Evaluator(model: model, context: context, data: evaluated).run()
+  let measure =
+    configuration.task == .languageModel ? "perplexity \(result.perplexity)" : "frame error rate \(result.frameErrorRate)"
   console.print(
-    "\(text.path): loss \(result.loss) nats, perplexity \(result.perplexity), \(result.frames) tokens (step \(state.step))")
+    "\(evaluated.path): loss \(result.loss) nats, \(measure), \(result.frames) \(configuration.task.frames) (step \(state.step))")
   return .success
 }
 

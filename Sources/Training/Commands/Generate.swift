@@ -30,6 +30,9 @@ public func generate(checkpoint path: String, _ request: GenerationRequest, cons
   }
   let checkpoint = try CheckpointStore.open(path: path)
   let configuration = try TrainingConfiguration(yaml: checkpoint.state.configuration, file: path, overrides: [])
+  guard configuration.task == .languageModel else {
+    throw UsageError(description: "\(path): a model for \(configuration.task.rawValue), which generates no text")
+  }
   let vocabulary = try Vocabulary(serialized: checkpoint.bytes(of: "vocabulary.json"))
   let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: vocabulary.count))
   _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
@@ -64,13 +67,14 @@ private struct Generator {
   init(model: SequenceModel<Float>, steps: Int) {
     self.model = model
     self.steps = steps
-    workspace = ModelWorkspace(model, sequences: [1], firstExamples: [0], steps: 1, training: false)
+    workspace = ModelWorkspace(model, WorkspaceCapacity(sequences: [1], steps: 1), training: false)
+    workspace.begin(steps: 1, firstExamples: [0])
     model.prepareEvaluation()
   }
 
   mutating func read(_ token: Int32) throws {
-    if position > 0 { workspace.carryState(steps: 1) }
-    workspace.inputs[0][0] = token
+    if position > 0 { workspace.carryState() }
+    workspace.tokens[0][0] = token
     var pass = PassContext<Float>(
       mode: .evaluation, steps: 1, counts: FrameCounts(perStep: [1], steps: 1, groups: groups), groups: groups,
       reducer: NoReduction(), timer: timer)

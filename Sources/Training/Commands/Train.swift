@@ -15,23 +15,21 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   if let state = found.state { try checkContinuation(of: state, configuration, console: console) }
 
   let context = try RankContext(world: world, configuration)
-  let data = try LanguageModelData(configuration, context: context, vocabulary: found.vocabulary)
-  guard let validationText = try data.evaluationText(configuration.data.validation, configuration, context) else {
-    throw UsageError(description: "data.validation is missing")
-  }
+  let data = try openTrainingData(configuration, context, stored: found.data)
+  let validation = try data.evaluationData(configuration.data.validation, key: "data.validation")
   // Read now, so that a mistake in it does not wait for the end of the run.
-  let testText = try data.evaluationText(configuration.data.test, configuration, context)
-  if let position = found.state?.position, position > data.windows {
+  let test = try configuration.data.test.map { try data.evaluationData($0, key: "data.test") }
+  if let position = found.state?.position, position > data.minibatches {
     throw UsageError(
-      description: "data.train: the run stands after window \(position) of an epoch, and the text has \(data.windows) windows: not the "
-        + "text that the run began with")
+      description: "data.train: the run stands after minibatch \(position) of an epoch, and the data has \(data.minibatches): not what the "
+        + "run began with")
   }
-  let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: data.vocabulary.count))
+  let model = SequenceModel<Float>(data.network)
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
   let journal = try openJournal(directory, configuration, world: world)
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
-    console: console, validationText: validationText, testText: testText)
+    console: console, validation: validation, test: test)
   try journal.write("start", try startFields(configuration, model, context, data))
   announce(configuration, model, context, data, console)
   if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }
@@ -59,8 +57,8 @@ private struct FoundRun {
   var state: CheckpointState?
   /// On rank 0 the checkpoint.
   var checkpoint: Checkpoint?
-  /// The vocabulary of the checkpoint, on all ranks.
-  var vocabulary: [UInt8]?
+  /// What the checkpoint holds of the data, on all ranks.
+  var data: [UInt8]?
 }
 
 /// Prepares the run directory on rank 0 and finds the newest checkpoint that is whole.
@@ -84,13 +82,22 @@ private func findRun(
   }
   let isThere = try world.broadcast(bytes: world.rank == 0 ? [checkpoint == nil ? 0 : 1] : nil, root: 0)[0] == 1
   guard isThere else { return FoundRun() }
-  let parts = try world.agree {
-    (state: checkpoint?.state.encoded(), vocabulary: try checkpoint?.bytes(of: "vocabulary.json"))
+  let parts = try sendParts(of: checkpoint, path: directory.path, world: world)
+  return FoundRun(state: parts.state, checkpoint: checkpoint, data: parts.data)
+}
+
+/// Sends the state of a checkpoint that rank 0 has opened, and what it holds of the data, to all ranks.
+func sendParts(
+  of checkpoint: Checkpoint?, path: String, world: Communicator
+) throws -> (state: CheckpointState, data: [UInt8]) {
+  let parts = try world.agree { () -> (state: [UInt8], data: [UInt8])? in
+    guard let checkpoint else { return nil }
+    // The task decides what is kept; a checkpoint of the other task is refused when the configurations are compared.
+    let file = TrainingConfiguration.Task.allCases.map(\.dataFile).first { checkpoint.state.files[$0] != nil }
+    return (checkpoint.state.encoded(), try checkpoint.bytes(of: file ?? TrainingConfiguration.Task.languageModel.dataFile))
   }
-  let state = try world.broadcast(bytes: parts.state, root: 0)
-  let vocabulary = try world.broadcast(bytes: parts.vocabulary, root: 0)
-  return FoundRun(
-    state: try CheckpointState(decoding: state, path: directory.path), checkpoint: checkpoint, vocabulary: vocabulary)
+  let state = try world.broadcast(bytes: parts?.state, root: 0), data = try world.broadcast(bytes: parts?.data, root: 0)
+  return (try CheckpointState(decoding: state, path: path), data)
 }
 
 /// Fills in what depends on the number of ranks; a run that goes on keeps its number of shards.
@@ -153,7 +160,7 @@ private func openJournal(
 }
 
 private func startFields(
-  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: LanguageModelData
+  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: any TrainingData
 ) throws -> [JSONField] {
   let world = context.world
   func perRank(_ value: String) throws -> JSONValue {
@@ -164,25 +171,23 @@ private func startFields(
     JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", try perRank(world.hostName)),
     JSONField("blas", .string(BLAS.version)), JSONField("blas_core", try perRank(BLAS.coreType)),
     JSONField("kernels", try perRank(VectorKernels.instructionSet)), JSONField("mpi", .string(world.libraryVersion)),
-    JSONField("parameters", .integer(model.layout.parameterCount)), JSONField("vocabulary", .integer(data.vocabulary.count)),
-    JSONField("tokens", .integer(data.tokenCount)), JSONField("windows", .integer(data.windows)),
-  ]
+    JSONField("parameters", .integer(model.layout.parameterCount)),
+  ] + data.description
 }
 
 private func announce(
-  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: LanguageModelData,
+  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: any TrainingData,
   _ console: Console
 ) {
   let ranks = context.world.size, shards = context.layout.shards, n = configuration.normalization
   console.print(
     "Lockstep \(Version.current): \(ranks) rank\(ranks == 1 ? "" : "s"), \(shards) shard\(shards == 1 ? "" : "s"); "
-      + "\(configuration.model.layers) × \(configuration.model.hiddenSize) \(configuration.model.cell.rawValue), normalisation "
+      + "\(configuration.model.layers) × \(configuration.model.hiddenSize) \(configuration.model.bidirectional ? "bidirectional " : "")"
+      + "\(configuration.model.cell.rawValue), normalisation "
       + "\(n.placement.rawValue)\(n.placement == .none ? "" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")
-  console.print(
-    "\(data.tokenCount) training tokens, vocabulary \(data.vocabulary.count), \(data.windows) windows of "
-      + "\(configuration.training.unrollSteps) × \(configuration.training.batchSize) an epoch.")
+  console.print(data.summary)
   console.print("BLAS kernels \(BLAS.coreType), vector kernels \(VectorKernels.instructionSet).")
-  if n.placement != .none && n.statistics == .sequence {
+  if n.placement != .none && n.statistics == .sequence && configuration.task == .languageModel {
     console.warn(
       "with statistics: sequence, later words of a window enter the statistics of earlier ones in training (never in evaluation)")
   }

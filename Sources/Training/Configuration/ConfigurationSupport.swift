@@ -1,8 +1,6 @@
 extension TrainingConfiguration {
   /// Refuses what a configuration may say but the program does not do yet.
   public func checkSupported() throws(ConfigurationError) {
-    if task == .frameClassification { throw unsupported("task", task.rawValue, supported: "language-model") }
-    if model.bidirectional { throw unsupported("model.bidirectional", "true", supported: "false") }
     switch normalization.placement {
     case .none, .input, .preactivation: break
     case .separate, .hidden, .whitenedInput:

@@ -1,5 +1,6 @@
 import DataParallel
 import MPI
+import NeuralNetwork
 import SequenceData
 import Tensors
 
@@ -22,18 +23,38 @@ extension TrainingConfiguration.Source {
 }
 
 /// The training text as one rank sees it: the vocabulary, and the tokens of its own streams.
-final class LanguageModelData {
+final class LanguageModelData: TrainingData {
   let vocabulary: Vocabulary
   /// N of the training text; 0 if it was not read.
   let tokenCount: Int
   private let streams: TokenStreams?
   private let firstStream: Int
   private let perShard: Int
+  private let localShards: Int
   private let unit: TextUnit
   private let unusedTargets: VectorView<Int32>
+  private let configuration: TrainingConfiguration
+  private let context: RankContext
+  private let rows: EmbeddingRows
+  private let loaded: LoadedMinibatch
 
   /// Windows of an epoch.
-  var windows: Int { streams?.layout.windowsPerEpoch ?? 0 }
+  var minibatches: Int { streams?.layout.windowsPerEpoch ?? 0 }
+  let capacity: WorkspaceCapacity
+  let carriesState = true
+  let stepFields: [JSONField] = []
+  var stored: [UInt8] { vocabulary.serialized() }
+  var network: NetworkConfiguration { NetworkConfiguration(configuration, vocabularySize: vocabulary.count) }
+  var description: [JSONField] {
+    [
+      JSONField("vocabulary", .integer(vocabulary.count)), JSONField("tokens", .integer(tokenCount)),
+      JSONField("windows", .integer(minibatches)),
+    ]
+  }
+  var summary: String {
+    "\(tokenCount) training tokens, vocabulary \(vocabulary.count), \(minibatches) windows of "
+      + "\(configuration.training.unrollSteps) × \(configuration.training.batchSize) an epoch."
+  }
 
   /// Reads the training text: rank 0 makes the vocabulary, then every rank reads its own streams.
   /// - vocabulary: the one of a checkpoint, which the text must then agree with.
@@ -44,9 +65,17 @@ final class LanguageModelData {
   ) throws {
     let world = context.world, unit = TextUnit(configuration.data.unit)
     self.unit = unit
+    self.configuration = configuration
+    self.context = context
+    localShards = context.localShards.count
     perShard = configuration.training.batchSize / context.layout.shards
     firstStream = context.localShards.lowerBound * perShard
-    unusedTargets = VectorView(zeros: configuration.training.unrollSteps * perShard)
+    let T = configuration.training.unrollSteps, shards = context.layout.shards
+    unusedTargets = VectorView(zeros: T * perShard)
+    capacity = WorkspaceCapacity(sequences: Array(repeating: perShard, count: context.localShards.count), steps: T)
+    loaded = LoadedMinibatch(
+      counts: FrameCounts(perStep: Array(repeating: perShard, count: shards * T), steps: T, groups: context.groups),
+      sequences: configuration.training.batchSize)
     let path = readsTraining ? configuration.data.train.textPath : ""
 
     var bytes: [UInt8]?, count = 0
@@ -65,6 +94,10 @@ final class LanguageModelData {
     let counts: [Int] = try world.allGather(count)
     tokenCount = counts[0]
     self.vocabulary = vocabulary
+    let accumulated = configuration.training.accumulateSteps, perWindow = perShard * T
+    rows = try EmbeddingRows(
+      world: world, vocabularySize: vocabulary.count,
+      tokensOfRank: (0..<world.size).map { context.layout.run(of: $0).count * perWindow * accumulated }, maximumWindows: accumulated)
     guard readsTraining else {
       streams = nil
       return
@@ -78,13 +111,27 @@ final class LanguageModelData {
     }
   }
 
-  /// Writes what local shard `shard` reads in a window, [T·B] time-major.
-  func fillInputs(window: Int, shard: Int, into tokens: VectorView<Int32>) {
-    fill(window: window, shard: shard, inputs: tokens, targets: unusedTargets)
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32] {
+    try rows.collect(windows: minibatches, shards: localShards) { window, shard, tokens in
+      fill(window: window, shard: shard, inputs: tokens, targets: unusedTargets)
+    }
+    return rows.tokens
+  }
+
+  func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
+    if workspace.sequences[0].steps == 0 {
+      workspace.begin(
+        steps: configuration.training.unrollSteps, firstExamples: (0..<localShards).map { firstStream + $0 * perShard })
+    }
+    for i in 0..<localShards {
+      fill(window: minibatch, shard: i, inputs: workspace.tokens[i], targets: workspace.targets[i])
+      rows.lookUp(workspace.tokens[i], into: workspace.embeddingSlots[i])
+    }
+    return loaded
   }
 
   /// Writes what local shard `shard` reads and predicts in a window, [T·B] each, time-major.
-  func fill(window: Int, shard: Int, inputs: VectorView<Int32>, targets: VectorView<Int32>) {
+  private func fill(window: Int, shard: Int, inputs: VectorView<Int32>, targets: VectorView<Int32>) {
     guard let streams else { preconditionFailure("the training text was not read") }
     let first = firstStream + shard * perShard
     inputs.withMutableSpan { inputs in
@@ -94,13 +141,8 @@ final class LanguageModelData {
     }
   }
 
-  /// The part of a text for evaluation that this rank's shards read; nil without a text.
-  /// - Throws: on every rank the same error.
-  func evaluationText(
-    _ source: TrainingConfiguration.Source?, _ configuration: TrainingConfiguration, _ context: RankContext
-  ) throws -> EvaluationText? {
-    guard let source else { return nil }
-    let path = source.textPath, vocabulary = vocabulary, unit = unit
+  func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData {
+    let path = source.textPath
     return try context.world.agree {
       let file = TextFile(path: path, unit: unit), count = try file.countTokens()
       let layout = try EvaluationLayout(
@@ -112,10 +154,12 @@ final class LanguageModelData {
 }
 
 /// The runs of a text for evaluation that this rank's shards read.
-struct EvaluationText {
+final class EvaluationText: EvaluationData {
   let path: String
   /// The runs of each local shard; consecutive runs, spread over all shards as evenly as can be.
   let runsOfLocalShards: [Range<Int>]
+  let capacity: WorkspaceCapacity
+  let carriesState = true
   private let runs: EvaluationRuns
 
   init(_ file: TextFile, layout: EvaluationLayout, vocabulary: Vocabulary, context: RankContext) throws {
@@ -124,22 +168,25 @@ struct EvaluationText {
     runsOfLocalShards = context.localShards.map { firstRun($0)..<firstRun($0 + 1) }
     let local = firstRun(context.localShards.lowerBound)..<firstRun(context.localShards.upperBound)
     path = file.path
+    capacity = WorkspaceCapacity(sequences: runsOfLocalShards.map(\.count), steps: layout.unroll)
     runs = try EvaluationRuns(reading: file, vocabulary: vocabulary, layout: layout, runs: local)
   }
 
-  var windows: Int { runs.layout.windows }
+  var minibatches: Int { runs.layout.windows }
   /// Tokens predicted by all ranks.
-  var predictions: Int { runs.layout.predictions }
+  var frames: Int { runs.layout.predictions }
 
-  /// Steps of a window.
-  func steps(ofWindow window: Int) -> Int { runs.layout.steps(inWindow: window) }
-
-  /// Writes what local shard `shard` reads and predicts, time-major; negative targets where a run has ended.
-  func fill(window: Int, shard: Int, inputs: VectorView<Int32>, targets: VectorView<Int32>) {
-    inputs.withMutableSpan { inputs in
-      targets.withMutableSpan { targets in
-        runs.fill(window: window, runs: runsOfLocalShards[shard], inputs: &inputs, targets: &targets)
+  func load(_ window: Int, into workspace: ModelWorkspace<Float>) throws -> Int {
+    let steps = runs.layout.steps(inWindow: window)
+    workspace.begin(steps: steps, firstExamples: runsOfLocalShards.map(\.lowerBound))
+    for shard in runsOfLocalShards.indices {
+      workspace.tokens[shard].withMutableSpan { inputs in
+        workspace.targets[shard].withMutableSpan { targets in
+          // Negative targets where a run has ended.
+          runs.fill(window: window, runs: runsOfLocalShards[shard], inputs: &inputs, targets: &targets)
+        }
       }
     }
+    return steps
   }
 }

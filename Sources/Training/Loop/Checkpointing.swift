@@ -9,8 +9,8 @@ struct Progress: Equatable {
   var step = 0
   /// The epoch that the run is in, from 1.
   var epoch = 1
-  /// Windows of the epoch that are done.
-  var window = 0
+  /// Minibatches of the epoch that are done.
+  var minibatch = 0
   /// Frames trained on, of all ranks.
   var frames = 0
   /// Validation losses so far.
@@ -25,11 +25,11 @@ final class Checkpointing {
   private let workspace: ModelWorkspace<Float>
   private let store: CheckpointStore
   private let configuration: TrainingConfiguration
-  private let vocabulary: [UInt8]
+  private let data: any TrainingData
 
   init(
     configuration: TrainingConfiguration, context: RankContext, model: SequenceModel<Float>, optimizer: Optimizer<Float>,
-    workspace: ModelWorkspace<Float>, store: CheckpointStore, vocabulary: [UInt8]
+    workspace: ModelWorkspace<Float>, store: CheckpointStore, data: any TrainingData
   ) {
     self.configuration = configuration
     self.context = context
@@ -37,7 +37,7 @@ final class Checkpointing {
     self.optimizer = optimizer
     self.workspace = workspace
     self.store = store
-    self.vocabulary = vocabulary
+    self.data = data
   }
 
   /// Writes a checkpoint from rank 0; all ranks call it.
@@ -52,11 +52,11 @@ final class Checkpointing {
         optimizer.tensors(layout: model.layout) + model.runningTensors
         + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) }
       let state = CheckpointState(
-        programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.window,
+        programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.minibatch,
         seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
         configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps)
       let path = try store.write(
-        model: model.parameterTensors + model.evaluationTensors, training: training, files: [("vocabulary.json", vocabulary)],
+        model: model.parameterTensors + model.evaluationTensors, training: training, files: [(configuration.task.dataFile, data.stored)],
         state: state, isBest: isBest)
       try store.prune(keep: configuration.checkpoint.keep)
       return path
@@ -93,14 +93,15 @@ final class Checkpointing {
   // MARK: Carried state
 
   private var stateNames: [String] {
-    (0..<model.configuration.layers).flatMap { layer in
+    !data.carriesState ? [] : (0..<model.configuration.layers).flatMap { layer in
       (model.configuration.cell == .lstm ? ["c", "h"] : ["h"]).map { "state.\(layer).\($0)" }
     }
   }
 
   /// The carried state of all shards, [batch, H] for each of `stateNames`.
   private func gatherState() throws -> [(name: String, values: MatrixView<Float>)] {
-    let H = model.configuration.hiddenSize, perShard = workspace.sequences[0]
+    if !data.carriesState { return [] }
+    let H = model.configuration.hiddenSize, perShard = workspace.capacity.sequences[0]
     let blocks = try BlockLayout(
       counts: (0..<context.world.size).map { context.layout.run(of: $0).count * perShard * H })
     return try stateNames.enumerated().map { index, name in
@@ -115,7 +116,7 @@ final class Checkpointing {
   }
 
   private func scatterState(_ carried: [(name: String, values: MatrixView<Float>)]) {
-    let perShard = workspace.sequences[0]
+    let perShard = workspace.capacity.sequences[0]
     for (index, (_, values)) in carried.enumerated() {
       for (i, shard) in context.localShards.enumerated() {
         state(index, shard: i).copy(from: values.rows(shard * perShard..<(shard + 1) * perShard))

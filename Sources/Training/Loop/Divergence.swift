@@ -33,9 +33,9 @@ struct DivergenceError: Error, CustomStringConvertible {
 
 /// The first layer with a value that is not finite, on the lowest rank that has one. All ranks call it.
 func firstNotFinite(
-  _ model: SequenceModel<Float>, _ workspace: ModelWorkspace<Float>, steps: Int, world: Communicator
+  _ model: SequenceModel<Float>, _ workspace: ModelWorkspace<Float>, world: Communicator
 ) throws -> (rank: Int, place: String) {
-  let mine = model.firstNotFinite(workspace, steps: steps) ?? ""
+  let mine = model.firstNotFinite(workspace) ?? ""
   let places = try world.allGather(bytes: Array(mine.utf8)).map { String(decoding: $0, as: UTF8.self) }
   // What layers hold is finite: the products after them were too large.
   guard let rank = places.firstIndex(where: { !$0.isEmpty }) else { return (0, "the output layer or the gradients") }

@@ -3,56 +3,84 @@ import MPI
 import NeuralNetwork
 import Tensors
 
-/// Loss of a model on a text, with fixed weights and statistics.
+/// Loss of a model on data for evaluation, with fixed weights and statistics.
 struct EvaluationResult {
-  /// Mean cross entropy in nats a token.
+  /// Mean cross entropy in nats a frame; a frame of a text is a token.
   var loss: Double
-  /// Tokens predicted.
+  /// Frames that have a target.
   var frames: Int
+  /// Those whose arg max is wrong.
+  var errors: Int
 
   var perplexity: Double { exponential(loss) }
+  var frameErrorRate: Double { Double(errors) / Double(frames) }
 }
 
-/// Evaluates a language model: every token but the first is predicted once, the runs spread over the shards.
+extension TrainingConfiguration.Task {
+  /// The measure that the task is judged by, beside the loss.
+  func measure(_ result: EvaluationResult) -> JSONField {
+    switch self {
+    case .languageModel: JSONField("perplexity", .double(result.perplexity))
+    case .frameClassification: JSONField("frame_error_rate", .double(result.frameErrorRate))
+    }
+  }
+
+  /// The same in words.
+  func words(_ result: EvaluationResult) -> String {
+    switch self {
+    case .languageModel: "perplexity \(fixed(result.perplexity, 2))"
+    case .frameClassification: "frame error rate \(fixed(100 * result.frameErrorRate, 2)) %"
+    }
+  }
+
+  /// What its frames are called.
+  var frames: String { self == .languageModel ? "tokens" : "frames" }
+}
+
+/// Evaluates a model: every frame that has a target counts once, and the shards share the work.
 final class Evaluator {
   private let model: SequenceModel<Float>
   private let context: RankContext
-  private let text: EvaluationText
-  /// Activations of the last window, for a look at what went wrong.
+  private let data: any EvaluationData
+  /// Activations of the last minibatch, for a look at what went wrong.
   let workspace: ModelWorkspace<Float>
   private let timer = PhaseTimer()
-  private let steps: Int
 
-  /// - steps: T of a window, as in training.
-  init(model: SequenceModel<Float>, context: RankContext, text: EvaluationText, steps: Int) {
+  init(model: SequenceModel<Float>, context: RankContext, data: any EvaluationData) {
     self.model = model
     self.context = context
-    self.text = text
-    self.steps = steps
-    workspace = ModelWorkspace(
-      model, sequences: text.runsOfLocalShards.map(\.count), firstExamples: text.runsOfLocalShards.map(\.lowerBound),
-      steps: steps, training: false)
+    self.data = data
+    workspace = ModelWorkspace(model, data.capacity, training: false)
   }
 
   /// Evaluates with the model's evaluation statistics. The result has the same bits on every rank and rank count.
   func run() throws -> EvaluationResult {
+    var sums = Array(repeating: [0.0, 0.0], count: workspace.sequences.count)
+    try forEachMinibatch { pass in
+      for (shard, result) in model.evaluateLoss(workspace, pass).enumerated() {
+        sums[shard][0] += result.loss
+        sums[shard][1] += Double(result.errors)
+      }
+    }
+    let sum = try context.values.sums(sums)
+    return EvaluationResult(loss: sum[0] / Double(data.frames), frames: data.frames, errors: Int(sum[1]))
+  }
+
+  /// Runs the model over one minibatch after the other; `body` finds the outputs in `workspace`.
+  func forEachMinibatch(_ body: (PassContext<Float>) throws -> Void) throws {
     model.prepareEvaluation()
     workspace.resetState()
-    var losses = Array(repeating: 0.0, count: workspace.sequences.count)
-    for window in 0..<text.windows {
-      let steps = text.steps(ofWindow: window)
+    for minibatch in 0..<data.minibatches {
+      if !data.carriesState { workspace.resetState() }
+      let steps = try data.load(minibatch, into: workspace)
+      // Fixed statistics need no counts.
       let counts = FrameCounts(
         perStep: Array(repeating: 0, count: context.layout.shards * steps), steps: steps, groups: context.groups)
       let pass = PassContext(
         mode: .evaluation, steps: steps, counts: counts, groups: context.groups, reducer: context.statistics, timer: timer)
-      for shard in workspace.sequences.indices {
-        text.fill(window: window, shard: shard, inputs: workspace.inputs[shard], targets: workspace.targets[shard])
-      }
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
-      for (shard, result) in model.evaluateLoss(workspace, pass).enumerated() { losses[shard] += result.loss }
-      workspace.carryState(steps: steps)
+      try body(pass)
+      if data.carriesState { workspace.carryState() }
     }
-    let sum = try context.values.sum(losses)
-    return EvaluationResult(loss: sum / Double(text.predictions), frames: text.predictions)
   }
 }

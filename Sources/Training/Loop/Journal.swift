@@ -14,10 +14,12 @@ final class Journal {
   }
 
   /// Appends the event of an evaluation.
-  func evaluation(_ kind: String, _ result: EvaluationResult, step: Int, epoch: Int, seconds: Double) throws {
+  func evaluation(
+    _ kind: String, _ result: EvaluationResult, _ task: TrainingConfiguration.Task, step: Int, epoch: Int, seconds: Double
+  ) throws {
     try write(kind, [
       JSONField("step", .integer(step)), JSONField("epoch", .integer(epoch)), JSONField("loss", .double(result.loss)),
-      JSONField("perplexity", .double(result.perplexity)), JSONField("frames", .integer(result.frames)),
+      task.measure(result), JSONField("frames", .integer(result.frames)),
       JSONField("seconds", .double(seconds)),
     ])
   }

@@ -13,7 +13,7 @@ struct RecurrentState {
       return result
     }
     copies = (0..<layers).map { layer in
-      workspace.sequences.indices.map { shard in
+      workspace.capacity.sequences.indices.map { shard in
         let state = workspace.state(layer: layer, shard: shard)
         return (state.c.map(copy), copy(state.h))
       }

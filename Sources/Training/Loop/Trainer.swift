@@ -7,7 +7,7 @@ import Tensors
 final class Trainer {
   private let configuration: TrainingConfiguration
   private let context: RankContext
-  private let data: LanguageModelData
+  private let data: any TrainingData
   private let model: SequenceModel<Float>
   private let step: TrainingStep
   private let checkpointing: Checkpointing
@@ -15,7 +15,7 @@ final class Trainer {
   private let journal: Journal
   private let console: Console
   private let validation: Evaluator
-  private let testText: EvaluationText?
+  private let testData: (any EvaluationData)?
   private let clock = ContinuousClock()
   private var progress: Progress
   private var lastCheckpoint: ContinuousClock.Instant
@@ -26,8 +26,8 @@ final class Trainer {
   private var checkpointedStep: Int?
 
   init(
-    configuration: TrainingConfiguration, context: RankContext, data: LanguageModelData, model: SequenceModel<Float>,
-    directory: RunDirectory, journal: Journal, console: Console, validationText: EvaluationText, testText: EvaluationText?
+    configuration: TrainingConfiguration, context: RankContext, data: any TrainingData, model: SequenceModel<Float>,
+    directory: RunDirectory, journal: Journal, console: Console, validation: any EvaluationData, test: (any EvaluationData)?
   ) throws {
     self.configuration = configuration
     self.context = context
@@ -39,10 +39,9 @@ final class Trainer {
     step = try TrainingStep(configuration, model: model, context: context, data: data)
     checkpointing = Checkpointing(
       configuration: configuration, context: context, model: model, optimizer: step.optimizer, workspace: step.workspace,
-      store: directory.store, vocabulary: data.vocabulary.serialized())
-    validation = Evaluator(
-      model: model, context: context, text: validationText, steps: configuration.training.unrollSteps)
-    self.testText = testText
+      store: directory.store, data: data)
+    self.validation = Evaluator(model: model, context: context, data: validation)
+    testData = test
     progress = Progress()
     lastCheckpoint = clock.now
   }
@@ -55,7 +54,7 @@ final class Trainer {
     try checkpointing.restore(checkpoint)
     model.restoreRunningSteps(state.runningSteps)
     progress = Progress(
-      step: state.step, epoch: state.epoch, window: state.position, frames: state.frames, validation: state.validation)
+      step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation)
     if state.statistics == .population { populationStep = state.step }
     checkpointedStep = state.step
     validatedStep = state.validation?.step
@@ -66,12 +65,12 @@ final class Trainer {
   /// Trains to the end, or until a signal.
   func run() throws -> ExitCode {
     // A signal stopped the run after the last update of an epoch.
-    if progress.window == data.windows { try finishEpoch() }
+    if progress.minibatch == data.minibatches { try finishEpoch() }
     while !isDone {
-      if progress.window == 0 { step.workspace.resetState() }
+      if progress.minibatch == 0 { step.workspace.resetState() }
       let requests = try update()
       if requests.contains(.stop) { return try stop() }
-      if progress.window == data.windows { try finishEpoch() }
+      if progress.minibatch == data.minibatches { try finishEpoch() }
       let isDue = configuration.checkpoint.everySteps.map { progress.step % $0 == 0 } ?? false
       if (isDue || requests.contains(.checkpoint)) && !isDone && checkpointedStep != progress.step {
         try writeCheckpoint(isBest: false)
@@ -88,20 +87,24 @@ final class Trainer {
 
   private func update() throws -> Request {
     let start = clock.now
-    let last = min(data.windows, progress.window + configuration.training.accumulateSteps)
+    let last = min(data.minibatches, progress.minibatch + configuration.training.accumulateSteps)
     let rate = configuration.optimizer.rate(epoch: progress.epoch)
     let result = try step.update(
-      windows: progress.window..<last, epoch: progress.epoch, step: progress.step + 1, learningRate: rate, request: request())
-    progress.window = last
+      minibatches: progress.minibatch..<last, epoch: progress.epoch, step: progress.step + 1, learningRate: rate, request: request())
+    progress.minibatch = last
     progress.step += 1
     progress.frames += result.frames
     let seconds = (clock.now - start) / .seconds(1)
-    try journal.write("step", [
+    var fields = [
       JSONField("step", .integer(progress.step)), JSONField("epoch", .integer(progress.epoch)),
       JSONField("loss", .double(result.loss)), JSONField("gradient_norm", .double(result.gradientNorm)),
       JSONField("learning_rate", .double(rate)), JSONField("frames", .integer(result.frames)),
       JSONField("seconds", .double(seconds)),
-    ])
+    ]
+    if configuration.task == .frameClassification {
+      fields.append(JSONField("frame_error_rate", .double(Double(result.errors) / Double(result.frames))))
+    }
+    try journal.write("step", fields + data.stepFields)
     speed.add(frames: result.frames, seconds: seconds)
     console.progress { progressLine(result) }
     return result.requests
@@ -119,12 +122,12 @@ final class Trainer {
   }
 
   private func progressLine(_ result: StepResult) -> String {
-    let perEpoch = (data.windows + configuration.training.accumulateSteps - 1) / configuration.training.accumulateSteps
+    let perEpoch = (data.minibatches + configuration.training.accumulateSteps - 1) / configuration.training.accumulateSteps
     let all = min(perEpoch * configuration.training.epochs, configuration.training.maximumSteps ?? .max)
-    let left = speed.framesPerSecond > 0
-      ? Double((all - progress.step) * result.frames) / speed.framesPerSecond : .infinity
+    let left = Double(all - progress.step) * speed.secondsPerStep
     return "epoch \(progress.epoch)/\(configuration.training.epochs)  step \(progress.step)/\(all)  loss \(fixed(result.loss, 4))  "
-      + "perplexity \(fixed(exponential(result.loss), 1))  \(Int(speed.framesPerSecond)) tokens/s  "
+      + "\(configuration.task.words(EvaluationResult(loss: result.loss, frames: result.frames, errors: result.errors)))  "
+      + "\(Int(speed.framesPerSecond)) \(configuration.task.frames)/s  "
       + "\(duration(seconds: left)) left"
   }
 
@@ -133,7 +136,7 @@ final class Trainer {
   private func finishEpoch() throws {
     let epoch = progress.epoch
     progress.epoch += 1
-    progress.window = 0
+    progress.minibatch = 0
     if epoch % configuration.evaluation.everyEpochs == 0 || isDone { try validate(epoch: epoch) }
   }
 
@@ -142,8 +145,7 @@ final class Trainer {
     if configuration.evaluation.statistics == .running {
       model.useRunningStatistics()
     } else if populationStep != progress.step {
-      let windows = min(configuration.evaluation.populationBatches ?? .max, data.windows)
-      try step.estimatePopulation(windows: windows)
+      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches))
       populationStep = progress.step
     }
   }
@@ -153,7 +155,7 @@ final class Trainer {
     try prepareStatistics()
     let result = try validation.run()
     guard result.loss.isFinite else {
-      let (rank, place) = try firstNotFinite(model, validation.workspace, steps: configuration.training.unrollSteps, world: context.world)
+      let (rank, place) = try firstNotFinite(model, validation.workspace, world: context.world)
       throw DivergenceError(step: progress.step, kind: .validation, loss: result.loss, rank: rank, place: place)
     }
     let isBest = result.loss < progress.validation?.bestLoss ?? .infinity
@@ -161,10 +163,10 @@ final class Trainer {
       loss: result.loss, bestLoss: isBest ? result.loss : progress.validation?.bestLoss ?? result.loss,
       bestStep: isBest ? progress.step : progress.validation?.bestStep ?? progress.step, step: progress.step)
     validatedStep = progress.step
-    try journal.evaluation("validation", result, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    try journal.evaluation("validation", result, configuration.task, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
-      "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), perplexity "
-        + "\(fixed(result.perplexity, 2))\(isBest ? " (best so far)" : "").")
+      "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), "
+        + "\(configuration.task.words(result))\(isBest ? " (best so far)" : "").")
     try writeCheckpoint(isBest: isBest)
   }
 
@@ -187,21 +189,20 @@ final class Trainer {
   }
 
   private func finish() throws -> ExitCode {
-    let epoch = progress.window == 0 ? progress.epoch - 1 : progress.epoch
+    let epoch = progress.minibatch == 0 ? progress.epoch - 1 : progress.epoch
     if validatedStep != progress.step { try validate(epoch: epoch) }
-    if let testText { try runTest(testText, epoch: epoch) }
+    if let testData { try runTest(testData, epoch: epoch) }
     try journal.write("end", [JSONField("reason", .string("done"))])
     if let validation = progress.validation {
-      console.print(
-        "Best validation perplexity \(fixed(exponential(validation.bestLoss), 2)) (loss \(fixed(validation.bestLoss, 4))) at step "
-          + "\(validation.bestStep).")
+      let perplexity = configuration.task == .languageModel ? " (perplexity \(fixed(exponential(validation.bestLoss), 2)))" : ""
+      console.print("Best validation loss \(fixed(validation.bestLoss, 4))\(perplexity) at step \(validation.bestStep).")
     }
     console.print("The run lies in \(directory.path).")
     return .success
   }
 
   /// Evaluates the model of the best validation on the test data.
-  private func runTest(_ text: EvaluationText, epoch: Int) throws {
+  private func runTest(_ data: any EvaluationData, epoch: Int) throws {
     let best = progress.validation?.bestStep ?? progress.step
     if best != progress.step {
       try context.world.agree {
@@ -212,11 +213,10 @@ final class Trainer {
       try checkpointing.broadcastModel()
     }
     let start = clock.now
-    let evaluator = Evaluator(model: model, context: context, text: text, steps: configuration.training.unrollSteps)
-    let result = try evaluator.run()
-    try journal.evaluation("test", result, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    let result = try Evaluator(model: model, context: context, data: data).run()
+    try journal.evaluation("test", result, configuration.task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
-      "Test loss \(fixed(result.loss, 4)), perplexity \(fixed(result.perplexity, 2)) (model of step \(best)).")
+      "Test loss \(fixed(result.loss, 4)), \(configuration.task.words(result)) (model of step \(best)).")
   }
 }
 
@@ -234,11 +234,15 @@ extension TrainingConfiguration.Optimizer {
 struct SpeedMeter {
   private var frames = 0.0
   private var seconds = 0.0
+  private var steps = 0.0
 
   /// Frames a second; steps count less the longer ago they are.
   var framesPerSecond: Double { seconds > 0 ? frames / seconds : 0 }
+  /// Seconds that a step takes.
+  var secondsPerStep: Double { steps > 0 ? seconds / steps : .infinity }
 
   mutating func add(frames newFrames: Int, seconds newSeconds: Double) {
+    steps = 0.98 * steps + 1
     frames = 0.98 * frames + Double(newFrames)
     seconds = 0.98 * seconds + newSeconds
   }

@@ -1,19 +1,27 @@
 import NeuralNetwork
 
 extension NetworkConfiguration {
-  /// The network that a configuration describes, for a vocabulary of `vocabularySize` tokens.
-  init(_ c: TrainingConfiguration, vocabularySize: Int) {
+  /// The network that a configuration describes, for data with these inputs.
+  /// - classes: V, in a language model the tokens of the vocabulary.
+  /// - steps: the most time steps of a minibatch.
+  init(_ c: TrainingConfiguration, input: NetworkInput, classes: Int, steps: Int) {
     func mapped<T: RawRepresentable<String>, U: RawRepresentable<String>>(_ value: T, _: U.Type = U.self) -> U {
       guard let result = U(rawValue: value.rawValue) else { preconditionFailure("\(value.rawValue) is not a value of \(U.self)") }
       return result
     }
     self.init(
-      vocabularySize: vocabularySize, embeddingSize: c.model.embeddingSize, cell: mapped(c.model.cell), layers: c.model.layers,
-      hiddenSize: c.model.hiddenSize, peepholes: mapped(c.model.peepholes), dropout: c.model.dropout,
+      input: input, classes: classes, cell: mapped(c.model.cell), layers: c.model.layers, hiddenSize: c.model.hiddenSize,
+      isBidirectional: c.model.bidirectional, peepholes: mapped(c.model.peepholes), dropout: c.model.dropout,
       normalization: NormalizationConfiguration(
         placement: mapped(c.normalization.placement), statistics: mapped(c.normalization.statistics),
         epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
-      steps: c.training.unrollSteps)
+      steps: steps)
+  }
+
+  /// The language model that a configuration describes, for a vocabulary of `vocabularySize` tokens.
+  init(_ c: TrainingConfiguration, vocabularySize: Int) {
+    self.init(
+      c, input: .tokens(embeddingSize: c.model.embeddingSize), classes: vocabularySize, steps: c.training.unrollSteps)
   }
 }
 

@@ -1,0 +1,101 @@
+/// What is wrong with a Kaldi archive or index, or with a pair of them.
+///
+/// Byte offsets, rows and columns count from 0, lines from 1. The description is one line.
+public enum KaldiError: Error, Equatable, Sendable {
+  /// The file is missing or may not be read; `reason` is the system's.
+  case cannotOpen(file: String, reason: String)
+  /// A directory, pipe or device: archives are read at any place, and more than once.
+  case notARegularFile(file: String, found: String)
+  /// Reading failed in the middle of the file; `reason` is the system's.
+  case cannotRead(file: String, offset: Int, reason: String)
+  /// Writing failed; `reason` is the system's.
+  case cannotWrite(file: String, reason: String)
+  /// The two bytes 1F 8B of gzip at the start of the file.
+  case compressed(file: String)
+  /// A path that is `-`, or a command before or behind `|`.
+  case stream(path: String)
+  /// A prefix with options, as `ark,t:`, where only `ark:` and `scp:` are read.
+  case options(path: String)
+  /// A name under which no archive can be written.
+  case outputPath(path: String, problem: String)
+  /// A line of an index.
+  case indexLine(file: String, line: Int, problem: IndexProblem)
+  /// The key that begins at `offset`, or has no place in a file yet.
+  case key(file: String, offset: Int?, problem: KeyProblem)
+  /// The entry of a key; `offset` is where the fault is.
+  case entry(file: String, key: String, offset: Int, problem: EntryProblem)
+  /// An infinity or what is not a number, as stored or as it becomes in single precision.
+  case notFinite(file: String, key: String, row: Int, column: Int)
+  /// Bytes that are no table as `KaldiTable.serialized()` writes it.
+  case invalidTable(reason: String)
+
+  /// A key twice in what should hold each utterance once. Positions count entries from 0.
+  case duplicateKey(file: String, key: String, first: Int, second: Int)
+  /// Features of an utterance without its labels; `others` more are alike.
+  case missingLabels(features: String, labels: String, key: String, others: Int)
+  /// Labels of an utterance without its features; `others` more are alike.
+  case missingFeatures(features: String, labels: String, key: String, others: Int)
+  /// Another number of labels than of frames; `others` more utterances are alike.
+  case lengthsDiffer(features: String, labels: String, key: String, frames: Int, labelCount: Int, others: Int)
+  /// A matrix with another number of columns than the first one.
+  case widthsDiffer(file: String, key: String, columns: Int, firstKey: String, firstColumns: Int)
+  /// An utterance without frames.
+  case noFrames(file: String, key: String)
+  /// Features and labels that are both empty.
+  case noUtterances(features: String, labels: String)
+}
+
+extension KaldiError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .cannotOpen(let file, let reason):
+      "\(file): cannot be opened: \(reason)"
+    case .notARegularFile(let file, let found):
+      "\(file): is a \(found), expected a regular file"
+    case .cannotRead(let file, let offset, let reason):
+      "\(file): reading failed at byte \(offset): \(reason)"
+    case .cannotWrite(let file, let reason):
+      "\(file): writing failed: \(reason)"
+    case .compressed(let file):
+      "\(file): is compressed with gzip, expected a plain file: unpack it with gunzip first"
+    case .stream(let path):
+      "\(path): is a pipe or standard input, expected a file: write its output to a file first"
+    case .options(let path):
+      "\(path): options before the path are not read, expected PATH, ark:PATH or scp:PATH"
+    case .outputPath(let path, let problem):
+      "\(path.debugDescription): \(problem), expected a name such as x.ark"
+    case .indexLine(let file, let line, let problem):
+      "\(file):\(line): \(problem)"
+    case .key(let file, let offset?, let problem):
+      "\(file): key at byte \(offset): \(problem)"
+    case .key(let file, nil, let problem):
+      "\(file): key: \(problem)"
+    case .entry(let file, let key, let offset, let problem):
+      "\(file): \(key.debugDescription) at byte \(offset): \(problem)"
+    case .notFinite(let file, let key, let row, let column):
+      "\(file): \(key.debugDescription): the value in row \(row), column \(column) (from 0) is not a finite number in single precision"
+    case .invalidTable(let reason):
+      "table of a Kaldi archive: \(reason)"
+    case .duplicateKey(let file, let key, let first, let second):
+      "\(file): \(key.debugDescription) is there twice, as entries \(first) and \(second) (from 0), expected each utterance once"
+    case .missingLabels(let features, let labels, let key, let others):
+      "\(features): \(key.debugDescription)\(Self.and(others)) without labels in \(labels)"
+    case .missingFeatures(let features, let labels, let key, let others):
+      "\(labels): \(key.debugDescription)\(Self.and(others)) without features in \(features)"
+    case .lengthsDiffer(let features, let labels, let key, let frames, let labelCount, let others):
+      "\(features): \(key.debugDescription) has \(frames) frames, but \(labelCount) labels in \(labels)"
+        + (others > 0 ? "; \(others) more utterances differ too" : "")
+    case .widthsDiffer(let file, let key, let columns, let firstKey, let firstColumns):
+      "\(file): \(key.debugDescription) has \(columns) columns, but \(firstKey.debugDescription) has \(firstColumns), "
+        + "expected the same for all"
+    case .noFrames(let file, let key):
+      "\(file): \(key.debugDescription) has no frames, expected at least 1"
+    case .noUtterances(let features, let labels):
+      "\(features): holds no utterance, nor does \(labels)"
+    }
+  }
+
+  private static func and(_ others: Int) -> String {
+    others == 0 ? " is" : " and \(others) more are"
+  }
+}

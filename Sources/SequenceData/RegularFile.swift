@@ -1,0 +1,52 @@
+import Glibc
+
+/// A regular file that is open for reading; closed when the value ends.
+struct RegularFile: ~Copyable {
+  let descriptor: Int32
+  /// In bytes, when it was opened.
+  let size: Int
+
+  /// Why a path could not be opened as a regular file.
+  enum OpeningError: Error {
+    /// The system's reason.
+    case failed(reason: String)
+    /// A directory, pipe, socket or device.
+    case notRegular(found: String)
+  }
+
+  init(path: String) throws(OpeningError) {
+    // O_NONBLOCK: opening a pipe that nobody writes to must give an error, not wait. It changes nothing for regular files.
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { throw .failed(reason: systemMessage(errno)) }
+    var status = stat()
+    // SAFETY: `status` outlives the call, which writes one `struct stat`.
+    guard unsafe fstat(descriptor, &status) == 0 else {
+      let reason = systemMessage(errno)
+      close(descriptor)
+      throw .failed(reason: reason)
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      close(descriptor)
+      throw .notRegular(found: Self.kind(status.st_mode))
+    }
+    self.descriptor = descriptor
+    self.size = Int(status.st_size)
+  }
+
+  deinit { close(descriptor) }
+
+  private static func kind(_ mode: mode_t) -> String {
+    switch mode & S_IFMT {
+    case S_IFDIR: "directory"
+    case S_IFIFO: "pipe"
+    case S_IFSOCK: "socket"
+    default: "device"
+    }
+  }
+}
+
+/// The system's words for an error number.
+func systemMessage(_ code: Int32) -> String {
+  // SAFETY: strerror returns a terminated string, which is copied before any other call.
+  unsafe String(cString: strerror(code))
+}

@@ -1,0 +1,109 @@
+/// Count, mean and sum of squared deviations of each feature, in double precision.
+public struct FeatureMoments: Equatable, Sendable {
+  public private(set) var count: Int
+  /// [F].
+  public private(set) var mean: [Double]
+  /// [F].
+  public private(set) var squares: [Double]
+
+  /// Of no frames.
+  public init(width: Int) {
+    count = 0
+    mean = Array(repeating: 0, count: width)
+    squares = mean
+  }
+
+  /// Adds `frames` rows.
+  mutating func add(_ values: Span<Float>, frames: Int) {
+    let width = mean.count
+    var other = FeatureMoments(width: width)
+    other.count = frames
+    for t in 0..<frames { for f in 0..<width { other.mean[f] += Double(values[t * width + f]) } }
+    for f in 0..<width { other.mean[f] /= Double(frames) }
+    for t in 0..<frames {
+      for f in 0..<width {
+        let difference = Double(values[t * width + f]) - other.mean[f]
+        other.squares[f] += difference * difference
+      }
+    }
+    merge(other)
+  }
+
+  /// Adds the frames of `other` (Chan et al.).
+  public mutating func merge(_ other: FeatureMoments) {
+    if other.count == 0 { return }
+    let share = Double(other.count) / Double(count + other.count), weight = Double(count) * share
+    for f in mean.indices {
+      let difference = other.mean[f] - mean[f]
+      mean[f] += difference * share
+      squares[f] += other.squares[f] + difference * difference * weight
+    }
+    count += other.count
+  }
+
+  /// Mean and deviation of each feature; the deviation of a constant one is 1.
+  public var meanAndDeviation: (mean: [Double], deviation: [Double]) {
+    let deviation = mean.indices.map { FeatureNormalizer.deviation(mean: mean[$0], variance: squares[$0] / Double(max(count, 1))) }
+    return (mean, deviation)
+  }
+
+  /// The values in one list, `serializedCount(width:)` of them.
+  public var serialized: [Double] { [Double(count)] + mean + squares }
+
+  public static func serializedCount(width: Int) -> Int { 1 + 2 * width }
+
+  /// Reads them back.
+  public init(serialized values: ArraySlice<Double>) {
+    let width = (values.count - 1) / 2, first = values.startIndex
+    count = Int(values[first])
+    mean = Array(values[first + 1..<first + 1 + width])
+    squares = Array(values[(first + 1 + width)...])
+  }
+}
+
+/// What a look at every frame of a set of utterances finds: moments of the features, how often each label occurs, and whether all is well.
+///
+/// The set is cut into the same chunks for any number of readers, so that the result has the same bits.
+public struct FeatureSurvey {
+  /// Consecutive utterances of each chunk.
+  public let chunks: [Range<Int>]
+  private let source: any UtteranceSource
+  private let deltas: Int
+  private let classes: Int
+
+  private static let mostChunks = 256
+
+  /// - deltas: order of the deltas that are appended before moments are taken.
+  /// - classes: labels are 0 ..< classes.
+  public init(_ source: any UtteranceSource, deltas: Int, classes: Int) {
+    self.source = source
+    self.deltas = deltas
+    self.classes = classes
+    let n = source.frames.count, count = min(n, Self.mostChunks)
+    chunks = (0..<count).map { $0 * n / count..<($0 + 1) * n / count }
+  }
+
+  /// The moments of chunk `number`; its labels are added to `labelCounts`, [classes].
+  /// - Throws: what is wrong with the files, and `UtteranceError.labelOutOfRange`.
+  public func moments(ofChunk number: Int, _ reader: any UtteranceReading, labelCounts: inout [Int]) throws -> FeatureMoments {
+    let transform = FeatureTransform(deltas: deltas, normalizer: .none), width = transform.width(source.dimension)
+    var moments = FeatureMoments(width: width), buffer = UtteranceBuffer()
+    for utterance in chunks[number] {
+      try buffer.read(utterance, source, reader, transform, classes: classes)
+      let frames = source.frames[utterance]
+      moments.add(buffer.values.span, frames: frames)
+      for t in 0..<frames { labelCounts[Int(buffer.labels[t])] += 1 }
+      if let f = moments.squares.firstIndex(where: { !$0.isFinite }) {
+        throw UtteranceError.notFinite(file: source.labelFile, key: source.key(utterance), feature: f)
+      }
+    }
+    return moments
+  }
+
+  /// Moments of the whole set from those of all chunks, in their order.
+  public static func merge(_ chunks: [FeatureMoments]) -> FeatureMoments {
+    var moments = FeatureMoments(width: chunks[0].mean.count)
+    for chunk in chunks { moments.merge(chunk) }
+    return moments
+  }
+}
