@@ -6,8 +6,8 @@
 
     ARCHIVE KEY ROWS COLUMNS VALUE...
 
-with the bits of float32 in hexadecimal for matrices, and decimal numbers for integers. Every archive is read back by both programs: float, double, text and
-integers must be equal, compressed values equal but for the rounding of Kaldi's other order of operations.
+with the bits of float32 in hexadecimal for matrices, and decimal numbers for integers. Every archive is read back by both programs:
+float, double, text and integers must be equal, compressed values equal but for the rounding of Kaldi's other order of operations.
 """
 
 from __future__ import annotations

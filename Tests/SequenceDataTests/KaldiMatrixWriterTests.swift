@@ -25,7 +25,8 @@ import Testing
     #expect(index == expected.replacingOccurrences(of: "kaldi-fm.ark", with: path))
   }
 
-  /// What is written is read, through the archive and through the index, over what was there before, and more than is kept before it is written.
+  /// What is written is read, through the archive and through the index, over what was there before; some of it is more than
+  /// the writer keeps before it writes.
   @Test func roundTrip() throws {
     let directory = try TemporaryDirectory()
     var random = TestRandom(seed: 6)
@@ -70,7 +71,8 @@ import Testing
     let missing = "\(directory.path)/no/a.ark"
     #expect(throws: KaldiError.cannotWrite(file: missing, reason: "No such file or directory")) { try write([], to: missing) }
     let path = "\(directory.path)/a.ark"
-    for (key, problem) in [("", .empty), ("a b", .unexpected(byte: 0x20)), ("a\n", .unexpected(byte: 0x0A))] as [(String, KaldiError.KeyProblem)] {
+    let keys: [(String, KaldiError.KeyProblem)] = [("", .empty), ("a b", .unexpected(byte: 0x20)), ("a\n", .unexpected(byte: 0x0A))]
+    for (key, problem) in keys {
       let object = KaldiObject(key: key, rows: 1, columns: 1, bits: [0])
       #expect(throws: KaldiError.key(file: path, offset: nil, problem: problem)) { try write([object], to: path) }
     }
