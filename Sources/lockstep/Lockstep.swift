@@ -127,7 +127,7 @@ struct Generate: ParsableCommand {
 
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what a configuration, checkpoint, tensor file or run holds: shapes, counts, checksums.")
+    abstract: "Show what a configuration, checkpoint, tensor file, Kaldi archive or run holds: shapes, counts, checksums.")
 
   @Argument(help: "The file or directory.") var path: String
 
