@@ -26,14 +26,15 @@ public func inspect(_ path: String, console: Console) throws {
 }
 
 private func inspectArchive(_ path: String, _ console: Console) throws {
-  let table: KaldiTable
-  do {
-    table = try KaldiTable(path: path, content: .matrices)
-  } catch let error as KaldiError {
-    // Vectors of labels, if they are that; otherwise what is wrong with the matrices.
-    guard let labels = try? KaldiTable(path: path, content: .integers) else { throw error }
+  // Vectors of labels, where it is not matrices; if it is neither, what is wrong with it as matrices.
+  let matrices = Result { try KaldiTable(path: path, content: .matrices) }
+  if case .failure = matrices, let labels = try? KaldiTable(path: path, content: .integers) {
     return try inspectLabels(labels, console)
   }
+  try inspectMatrices(try matrices.get(), console)
+}
+
+private func inspectMatrices(_ table: KaldiTable, _ console: Console) throws {
   let rows = table.entries.map(\.rows).sorted(), columns = Set(table.entries.map(\.columns)).sorted()
   console.print("\(table.entries.count) matrices, \(rows.reduce(0, +)) rows, \(lengths(rows)), \(formats(table))")
   console.print("columns \(columns.map { "\($0)" }.joined(separator: ", "))")
