@@ -41,7 +41,8 @@ let package = Package(
 
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"], swiftSettings: strict),
     .testTarget(name: "NeuralNetworkTests", dependencies: ["NeuralNetwork"], swiftSettings: strict),
-    .testTarget(name: "SequenceDataTests", dependencies: ["SequenceData"], swiftSettings: strict),
+    // The tests read the fixtures where they are in the repository.
+    .testTarget(name: "SequenceDataTests", dependencies: ["SequenceData"], exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(name: "TrainingTests", dependencies: ["Training"], swiftSettings: strict),
     // A process of several ranks is one mpirun of this helper, started by the tests of MPI and DataParallel.
     .executableTarget(

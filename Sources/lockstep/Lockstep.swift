@@ -90,16 +90,20 @@ struct Overrides: ParsableArguments {
 
 struct Evaluate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Print the loss and perplexity of a checkpoint on the validation data, or on other data.")
+    abstract: "Print the loss and perplexity or frame error rate of a checkpoint on the validation data, or on other data.")
 
   @Argument(help: "A checkpoint, a link to one, or a run directory.") var checkpoint: String
-  @Option(help: "Data in place of the validation data.") var data: String?
+  @Option(help: "Data in place of the validation data: a text, or an archive or index of features.") var data: String?
+  @Option(help: "The labels of features in --data: an archive or index.") var labels: String?
+  @Option(help: "Write log posteriors of every frame to this Kaldi archive, and an index of it beside it.") var posteriors: String?
+  @Flag(help: "Subtract the logarithms of the classes' shares of the training labels from log posteriors.") var subtractPriors = false
   @OptionGroup var overrides: Overrides
 
   func run() throws {
-    try onAllRanks { world, console in
-      try evaluate(checkpoint: checkpoint, dataPath: data, overrides: overrides.set, world: world, console: console)
-    }
+    let request = EvaluationRequest(
+      checkpoint: checkpoint, data: data, labels: labels, posteriors: posteriors, subtractsPriors: subtractPriors,
+      overrides: overrides.set)
+    try onAllRanks { world, console in try evaluate(request, world: world, console: console) }
   }
 }
 
@@ -123,7 +127,7 @@ struct Generate: ParsableCommand {
 
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what a configuration, checkpoint, tensor file or run holds: shapes, counts, checksums.")
+    abstract: "Show what a configuration, checkpoint, tensor file, Kaldi archive or run holds: shapes, counts, checksums.")
 
   @Argument(help: "The file or directory.") var path: String
 

@@ -40,7 +40,7 @@ extension CommandTests {
       Case(
         setting: "normalization.placement=whitened-input", code: 64, words: ["normalization.placement", "not supported"], ranks: [2]),
       Case(setting: "communication.gradients=float16", code: 64, words: ["communication.gradients", "not supported"], ranks: [1, 4]),
-      Case(setting: "task=frame-classification", code: 64, words: ["task"], ranks: [1, 2]),
+      Case(setting: "task=frame-classification", code: 64, words: ["frame-classification"], ranks: [1, 2]),
     ]
 
     @Test(arguments: texts + configurations) func oneMessage(_ bad: Case) throws {

@@ -41,8 +41,8 @@ public enum KaldiError: Error, Equatable, Sendable {
   case widthsDiffer(file: String, key: String, columns: Int, firstKey: String, firstColumns: Int)
   /// An utterance without frames.
   case noFrames(file: String, key: String)
-  /// Features and labels that are both empty.
-  case noUtterances(features: String, labels: String)
+  /// Features that are empty, and labels too, where there are any.
+  case noUtterances(features: String, labels: String?)
 }
 
 extension KaldiError: CustomStringConvertible {
@@ -91,7 +91,7 @@ extension KaldiError: CustomStringConvertible {
     case .noFrames(let file, let key):
       "\(file): \(key.debugDescription) has no frames, expected at least 1"
     case .noUtterances(let features, let labels):
-      "\(features): holds no utterance, nor does \(labels)"
+      "\(features): holds no utterance" + (labels.map { ", nor does \($0)" } ?? "")
     }
   }
 

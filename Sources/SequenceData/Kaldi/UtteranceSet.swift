@@ -1,4 +1,4 @@
-/// Features and labels of the same utterances, paired by key, in the order of the features.
+/// Features and labels of the same utterances, paired by key, in the order of the features; or features alone.
 public struct UtteranceSet: Sendable {
   /// One utterance with both.
   public struct Utterance: Sendable, Equatable {
@@ -7,7 +7,7 @@ public struct UtteranceSet: Sendable {
     public let frames: Int
     /// The entry in `UtteranceSet.features`.
     public let features: Int
-    /// The entry in `UtteranceSet.labels`.
+    /// The entry in `UtteranceSet.labels`; 0 without labels.
     public let labels: Int
   }
 
@@ -15,23 +15,27 @@ public struct UtteranceSet: Sendable {
   /// Features of a frame: the columns of every matrix.
   public let dimension: Int
   public let features: KaldiTable
-  public let labels: KaldiTable
+  public let labels: KaldiTable?
 
   /// - Parameters:
   ///   - features: matrices of frames × dimension.
-  ///   - labels: a label for every frame.
+  ///   - labels: a label for every frame; nil where only features are wanted.
   /// - Throws: `KaldiError.duplicateKey`, `.noUtterances`, `.missingLabels`, `.missingFeatures`, `.noFrames`, `.widthsDiffer`,
   ///   `.lengthsDiffer`: the first of them in this order.
-  public init(features: KaldiTable, labels: KaldiTable) throws(KaldiError) {
-    precondition(features.content == .matrices && labels.content == .integers, "matrices of features and vectors of labels")
+  public init(features: KaldiTable, labels: KaldiTable?) throws(KaldiError) {
+    precondition(features.content == .matrices && labels?.content != .matrices, "matrices of features and vectors of labels")
     let featurePlaces = try Self.places(of: features)
-    let labelPlaces = try Self.places(of: labels)
-    if features.entries.isEmpty && labels.entries.isEmpty { throw .noUtterances(features: features.path, labels: labels.path) }
-    if let (key, others) = Self.missing(from: labelPlaces, features) {
-      throw .missingLabels(features: features.path, labels: labels.path, key: key, others: others)
+    let labelPlaces = try labels.map { table throws(KaldiError) in try Self.places(of: table) }
+    if features.entries.isEmpty && labels?.entries.isEmpty ?? true {
+      throw .noUtterances(features: features.path, labels: labels?.path)
     }
-    if let (key, others) = Self.missing(from: featurePlaces, labels) {
-      throw .missingFeatures(features: features.path, labels: labels.path, key: key, others: others)
+    if let labels, let labelPlaces {
+      if let (key, others) = Self.missing(from: labelPlaces, features) {
+        throw .missingLabels(features: features.path, labels: labels.path, key: key, others: others)
+      }
+      if let (key, others) = Self.missing(from: featurePlaces, labels) {
+        throw .missingFeatures(features: features.path, labels: labels.path, key: key, others: others)
+      }
     }
     let first = features.entries[0]
     for entry in features.entries where entry.rows == 0 { throw .noFrames(file: features.path, key: entry.key) }
@@ -40,10 +44,10 @@ public struct UtteranceSet: Sendable {
         file: features.path, key: entry.key, columns: entry.columns, firstKey: first.key, firstColumns: first.columns)
     }
     utterances = features.entries.enumerated().map { place, entry in
-      Utterance(key: entry.key, frames: entry.rows, features: place, labels: labelPlaces[ByteString(entry.key)]!)
+      Utterance(key: entry.key, frames: entry.rows, features: place, labels: labelPlaces?[ByteString(entry.key)] ?? 0)
     }
-    let different = utterances.filter { $0.frames != labels.entries[$0.labels].rows }
-    if let utterance = different.first {
+    let different = utterances.filter { $0.frames != labels?.entries[$0.labels].rows ?? $0.frames }
+    if let labels, let utterance = different.first {
       throw .lengthsDiffer(
         features: features.path, labels: labels.path, key: utterance.key, frames: utterance.frames,
         labelCount: labels.entries[utterance.labels].rows, others: different.count - 1)

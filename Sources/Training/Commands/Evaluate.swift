@@ -2,20 +2,59 @@ import MPI
 import NeuralNetwork
 import Tensors
 
-/// `lockstep evaluate`: the loss of a checkpoint on its validation data, or on other data.
-/// - path: a checkpoint, a link to one, or a run directory.
-/// - dataPath: a text file in place of the validation data.
-public func evaluate(
-  checkpoint path: String, dataPath: String?, overrides: [String], world: Communicator, console: Console
-) throws -> ExitCode {
+/// What `lockstep evaluate` is asked for.
+public struct EvaluationRequest: Sendable {
+  /// A checkpoint, a link to one, or a run directory.
+  public var checkpoint: String
+  /// A text, or features, in place of the validation data.
+  public var data: String?
+  /// The labels of features in `data`.
+  public var labels: String?
+  /// Where log posteriors go, as a Kaldi archive.
+  public var posteriors: String?
+  /// Whether the logarithms of the classes' shares of the training labels are subtracted from log posteriors.
+  public var subtractsPriors: Bool
+  public var overrides: [String]
+
+  /// The arguments as the command line gives them.
+  public init(
+    checkpoint: String, data: String? = nil, labels: String? = nil, posteriors: String? = nil, subtractsPriors: Bool = false,
+    overrides: [String] = []
+  ) {
+    self.checkpoint = checkpoint
+    self.data = data
+    self.labels = labels
+    self.posteriors = posteriors
+    self.subtractsPriors = subtractsPriors
+    self.overrides = overrides
+  }
+
+  /// Refuses what does not belong together.
+  fileprivate func check(_ task: TrainingConfiguration.Task) throws {
+    let path = checkpoint
+    if task == .languageModel && (labels != nil || posteriors != nil) {
+      throw UsageError(description: "\(path): a language model; --labels and --posteriors are for frame classification")
+    }
+    if labels != nil && data == nil { throw UsageError(description: "--labels without --data, whose labels they would be") }
+    if task == .frameClassification && data != nil && labels == nil && posteriors == nil {
+      throw UsageError(description: "--data without --labels: there is no error rate without labels (with --posteriors none are needed)")
+    }
+    if subtractsPriors && posteriors == nil { throw UsageError(description: "--subtract-priors without --posteriors") }
+  }
+}
+
+/// `lockstep evaluate`: the loss of a checkpoint on its validation data, or on other data, and log posteriors on request.
+public func evaluate(_ request: EvaluationRequest, world: Communicator, console: Console) throws -> ExitCode {
   BLAS.setThreads(1)
+  let path = request.checkpoint
   let checkpoint = try world.agree { world.rank == 0 ? try CheckpointStore.open(path: path) : nil }
   let (state, stored) = try sendParts(of: checkpoint, path: path, world: world)
 
   var configuration = try world.agree {
-    try TrainingConfiguration(yaml: state.configuration, file: "\(path): configuration", overrides: overrides)
+    try TrainingConfiguration(yaml: state.configuration, file: "\(path): configuration", overrides: request.overrides)
   }
-  if let dataPath { configuration.data.validation = .text(path: dataPath) }
+  try request.check(configuration.task)
+  if configuration.task == .languageModel, let text = request.data { configuration.data.validation = .text(path: text) }
   configuration = try configuration.resolved(rankCount: world.size)
   try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
@@ -28,12 +67,34 @@ public func evaluate(
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches)
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(minibatches: count)
   }
-  let evaluated = try data.evaluationData(configuration.data.validation, key: dataPath == nil ? "data.validation" : "--data")
-  let result = try Evaluator(model: model, context: context, data: evaluated).run()
-  let measure =
-    configuration.task == .languageModel ? "perplexity \(result.perplexity)" : "frame error rate \(result.frameErrorRate)"
-  console.print(
-    "\(evaluated.path): loss \(result.loss) nats, \(measure), \(result.frames) \(configuration.task.frames) (step \(state.step))")
+  let key = request.data == nil ? "data.validation" : "--data"
+  let result: EvaluationResult?, source: String
+  if let data = data as? FrameData {
+    let paths = request.data.map { (features: $0, labels: request.labels) }
+      ?? { (features: $0.features, labels: Optional($0.labels)) }(configuration.data.validation.framePaths)
+    let evaluated = try data.evaluationData(
+      features: paths.features, labels: paths.labels, key: key, keepsOrder: request.posteriors != nil)
+    let evaluator = Evaluator(model: model, context: context, data: evaluated)
+    let found =
+      if let output = request.posteriors {
+        try evaluator.run(
+          writing: PosteriorWriter(
+            path: output, evaluated, model: model, context: context, priors: request.subtractsPriors ? data.record.labelCounts : nil))
+      } else { try evaluator.run() }
+    result = evaluated.isLabelled ? found : nil
+    source = paths.features
+    if let output = request.posteriors { console.print("Log posteriors of \(evaluated.frames) frames lie in \(output).") }
+  } else {
+    let evaluated = try data.evaluationData(configuration.data.validation, key: key)
+    result = try Evaluator(model: model, context: context, data: evaluated).run()
+    source = evaluated.path
+  }
+  if let result {
+    let measure =
+      configuration.task == .languageModel ? "perplexity \(result.perplexity)" : "frame error rate \(result.frameErrorRate)"
+    console.print(
+      "\(source): loss \(result.loss) nats, \(measure), \(result.frames) \(configuration.task.frames) (step \(state.step))")
+  }
   return .success
 }
 

@@ -1,4 +1,6 @@
-/// `lockstep inspect`: what a configuration, tensor file, checkpoint or run holds.
+import SequenceData
+
+/// `lockstep inspect`: what a configuration, tensor file, Kaldi archive, checkpoint or run holds.
 /// - Throws: what is wrong with the file, or that it is none of these.
 public func inspect(_ path: String, console: Console) throws {
   let system = FileSystem()
@@ -17,8 +19,65 @@ public func inspect(_ path: String, console: Console) throws {
     let configuration = try TrainingConfiguration.load(path: path, overrides: [])
     return console.printRaw(configuration.yaml())
   }
+  if path.hasSuffix(".ark") || path.hasSuffix(".scp") { return try inspectArchive(path, console) }
   throw UsageError(
-    description: "\(path): not a file that inspect knows; it reads configurations (.yaml), tensors (.safetensors), checkpoints and runs")
+    description: "\(path): not a file that inspect knows; it reads configurations (.yaml), tensors (.safetensors), Kaldi archives and indices "
+      + "(.ark, .scp), checkpoints and runs")
+}
+
+private func inspectArchive(_ path: String, _ console: Console) throws {
+  // Vectors of labels, where it is not matrices; if it is neither, what is wrong with it as matrices.
+  let matrices = Result { try KaldiTable(path: path, content: .matrices) }
+  if case .failure = matrices, let labels = try? KaldiTable(path: path, content: .integers) {
+    return try inspectLabels(labels, console)
+  }
+  try inspectMatrices(try matrices.get(), console)
+}
+
+private func inspectMatrices(_ table: KaldiTable, _ console: Console) throws {
+  let rows = table.entries.map(\.rows).sorted(), columns = Set(table.entries.map(\.columns)).sorted()
+  console.print("\(table.entries.count) matrices, \(rows.reduce(0, +)) rows, \(lengths(rows)), \(formats(table))")
+  console.print("columns \(columns.map { "\($0)" }.joined(separator: ", "))")
+  let reader = KaldiReader(table)
+  var values: [Float] = [], least = Float.infinity, greatest = -Float.infinity
+  for (number, entry) in table.entries.enumerated() {
+    values = Array(repeating: 0, count: entry.rows * entry.columns)
+    var span = values.mutableSpan
+    try reader.readMatrix(number, into: &span)
+    for value in values {
+      least = min(least, value)
+      greatest = max(greatest, value)
+    }
+  }
+  if least <= greatest { console.print("values from \(least) to \(greatest), all finite") }
+  try printFiles(table, console)
+}
+
+private func inspectLabels(_ table: KaldiTable, _ console: Console) throws {
+  let rows = table.entries.map(\.rows).sorted(), reader = KaldiReader(table)
+  console.print("\(table.entries.count) vectors of integers, \(rows.reduce(0, +)) labels, \(lengths(rows)), \(formats(table))")
+  var labels: [Int32] = [], seen: Set<Int32> = []
+  for (number, entry) in table.entries.enumerated() {
+    labels = Array(repeating: 0, count: entry.rows)
+    var span = labels.mutableSpan
+    try reader.readIntegers(number, into: &span)
+    seen.formUnion(labels)
+  }
+  if let least = seen.min(), let greatest = seen.max() { console.print("\(seen.count) labels from \(least) to \(greatest)") }
+  try printFiles(table, console)
+}
+
+private func lengths(_ sorted: [Int]) -> String {
+  guard let least = sorted.first, let greatest = sorted.last else { return "none" }
+  return "\(least) to \(greatest) each, median \(sorted[sorted.count / 2])"
+}
+
+private func formats(_ table: KaldiTable) -> String {
+  "format \(Set(table.entries.map(\.formatName)).sorted().joined(separator: ", "))"
+}
+
+private func printFiles(_ table: KaldiTable, _ console: Console) throws {
+  for file in table.files { console.print("\(file)  checksum \(try Checksum(ofFile: file))") }
 }
 
 private func inspectTensors(_ path: String, _ console: Console) throws {
@@ -33,11 +92,12 @@ private func inspectTensors(_ path: String, _ console: Console) throws {
 
 private func inspectCheckpoint(_ path: String, _ console: Console) throws {
   let checkpoint = try Checkpoint(verifying: path), state = checkpoint.state
-  console.print("checkpoint of step \(state.step), epoch \(state.epoch), window \(state.position); every checksum is right")
+  console.print("checkpoint of step \(state.step), epoch \(state.epoch), minibatch \(state.position); every checksum is right")
   console.print("written by Lockstep \(state.programVersion); \(state.shards) shards, seed \(state.seed), \(state.frames) frames trained on")
   if let validation = state.validation {
-    console.print(
-      "validation loss \(validation.loss), perplexity \(exponential(validation.loss)); best \(validation.bestLoss) at step \(validation.bestStep)")
+    let isText = state.files[TrainingConfiguration.Task.languageModel.dataFile] != nil
+    let perplexity = isText ? ", perplexity \(exponential(validation.loss))" : ""
+    console.print("validation loss \(validation.loss)\(perplexity); best \(validation.bestLoss) at step \(validation.bestStep)")
   }
   console.print("statistics for evaluation: \(state.statistics.rawValue)")
   for (name, record) in state.files.sorted(by: { $0.key < $1.key }) {

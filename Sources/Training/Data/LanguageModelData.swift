@@ -43,6 +43,7 @@ final class LanguageModelData: TrainingData {
   let capacity: WorkspaceCapacity
   let carriesState = true
   let stepFields: [JSONField] = []
+  func takeSecondsWaited() -> Double? { nil }
   var stored: [UInt8] { vocabulary.serialized() }
   var network: NetworkConfiguration { NetworkConfiguration(configuration, vocabularySize: vocabulary.count) }
   var description: [JSONField] {

@@ -54,20 +54,23 @@ final class Evaluator {
   }
 
   /// Evaluates with the model's evaluation statistics. The result has the same bits on every rank and rank count.
-  func run() throws -> EvaluationResult {
+  /// - writer: takes the log posteriors of every minibatch.
+  func run(writing writer: PosteriorWriter? = nil) throws -> EvaluationResult {
     var sums = Array(repeating: [0.0, 0.0], count: workspace.sequences.count)
-    try forEachMinibatch { pass in
+    try forEachMinibatch { minibatch, pass in
       for (shard, result) in model.evaluateLoss(workspace, pass).enumerated() {
         sums[shard][0] += result.loss
         sums[shard][1] += Double(result.errors)
       }
+      try writer?.write(minibatch, workspace)
     }
+    try writer?.finish()
     let sum = try context.values.sums(sums)
     return EvaluationResult(loss: sum[0] / Double(data.frames), frames: data.frames, errors: Int(sum[1]))
   }
 
   /// Runs the model over one minibatch after the other; `body` finds the outputs in `workspace`.
-  func forEachMinibatch(_ body: (PassContext<Float>) throws -> Void) throws {
+  private func forEachMinibatch(_ body: (_ minibatch: Int, PassContext<Float>) throws -> Void) throws {
     model.prepareEvaluation()
     workspace.resetState()
     for minibatch in 0..<data.minibatches {
@@ -79,7 +82,7 @@ final class Evaluator {
       let pass = PassContext(
         mode: .evaluation, steps: steps, counts: counts, groups: context.groups, reducer: context.statistics, timer: timer)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
-      try body(pass)
+      try body(minibatch, pass)
       if data.carriesState { workspace.carryState() }
     }
   }

@@ -25,5 +25,8 @@ final class Journal {
   }
 }
 
+/// ln x.
+func logarithm(_ x: Double) -> Double { log(x) }
+
 /// e^x.
 func exponential(_ x: Double) -> Double { exp(x) }

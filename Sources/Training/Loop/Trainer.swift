@@ -135,6 +135,11 @@ final class Trainer {
 
   private func finishEpoch() throws {
     let epoch = progress.epoch
+    if let seconds = data.takeSecondsWaited() {
+      try journal.write("epoch", [
+        JSONField("epoch", .integer(epoch)), JSONField("step", .integer(progress.step)), JSONField("seconds_waited", .double(seconds)),
+      ])
+    }
     progress.epoch += 1
     progress.minibatch = 0
     if epoch % configuration.evaluation.everyEpochs == 0 || isDone { try validate(epoch: epoch) }

@@ -1,0 +1,225 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// Frame classification as users run it: utterances of any lengths, uneven and empty shards.
+  @Suite struct Speech {
+    struct Variant: CustomTestStringConvertible, Sendable {
+      var name: String
+      var ranks: [Int]
+      var settings: [String]
+      var testDescription: String { name }
+    }
+
+    static let variants = [
+      Variant(
+        name: "sequence, global, dropout", ranks: [1, 2, 3, 4, 5, 8], settings: ["normalization.scope=global", "model.dropout=0.3"]),
+      Variant(
+        name: "frame, global", ranks: [1, 2, 4, 8], settings: ["normalization.statistics=frame", "optimizer.momentum=0.9"]),
+      Variant(name: "sequence, local", ranks: [1, 2, 4, 8], settings: ["normalization.scope=local", "evaluation.statistics=running"]),
+      Variant(
+        name: "frame, local", ranks: [1, 2, 4, 8], settings: ["normalization.statistics=frame", "normalization.scope=local", "training.shards=8"]),
+      Variant(
+        name: "group of 3, adam, accumulation", ranks: [1, 2, 4, 8],
+        settings: ["normalization.scope={group: 3}", "optimizer.method=adam", "optimizer.learning_rate=0.01", "training.accumulate_steps=2"]),
+      Variant(
+        name: "preactivation, group of 2, average over frames", ranks: [1, 2, 4, 8],
+        settings: [
+          "normalization.placement=preactivation", "normalization.statistics=frame", "normalization.scope={group: 2}",
+          "training.average_over=frames",
+        ]),
+      Variant(
+        name: "no normalisation, peepholes, archive order", ranks: [1, 2, 4, 8],
+        settings: [
+          "normalization.placement=none", "model.peepholes=all", "training.shuffle=false", "data.normalize=utterance", "data.deltas=1",
+        ]),
+      Variant(
+        name: "rnn in one direction, many buckets", ranks: [1, 4, 8],
+        settings: [
+          "model.cell=rnn", "model.bidirectional=false", "normalization.placement=preactivation", "normalization.statistics=frame",
+          "communication.bucket_megabytes=0.001", "data.normalize=none", "data.maximum_frames=8",
+        ]),
+    ]
+
+    @Test(arguments: variants) func sameBits(_ variant: Variant) throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      for ranks in variant.ranks {
+        let outcome = try sandbox.run(ranks: ranks, sandbox.speechTraining("on-\(ranks)", variant.settings))
+        try #require(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)")
+        for file in ["model.safetensors", "training.safetensors", "features.json"] {
+          #expect(
+            try sandbox.data("on-\(ranks)/checkpoints/latest/\(file)") == sandbox.data("on-1/checkpoints/latest/\(file)"),
+            "\(file) on \(ranks) ranks")
+        }
+        #expect(try sandbox.numbers("on-\(ranks)") == sandbox.numbers("on-1"), "\(ranks) ranks")
+      }
+    }
+
+    /// Frames, padding and error rates in the metrics are those of the data.
+    @Test func metrics() throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let settings = ["training.shuffle=false", "training.maximum_steps=30", "data.maximum_frames=8"]
+      let outcome = try sandbox.run(ranks: 2, sandbox.speechTraining("run", settings))
+      #expect(outcome.exitCode == 0 && outcome.output.contains("2 utterances of more than 8 frames are left out"), "\(outcome)")
+      let lengths = Sandbox.trainLengths.filter { $0 <= 8 }, steps = try sandbox.events("run", "step")
+      #expect(steps.count == 30)
+      // 19 utterances make minibatches of 10 and 9.
+      for (index, part) in [lengths[..<10], lengths[10...]].enumerated() {
+        #expect(steps[index]["frames"] as? Int == part.reduce(0, +))
+        let padding = 1 - Double(part.reduce(0, +)) / Double(part.count * (part.max() ?? 0))
+        #expect(abs((steps[index]["padding"] as? Double ?? -1) - padding) < 1e-12)
+      }
+      let rates = steps.compactMap { $0["frame_error_rate"] as? Double }
+      #expect(rates.count == 30 && rates.allSatisfy { (0...1).contains($0) } && rates[28] < rates[0])
+      let validation = try #require(try sandbox.events("run", "validation").last)
+      #expect(validation["frames"] as? Int == Sandbox.validLengths.reduce(0, +) && validation["perplexity"] == nil)
+      let start = try #require(try sandbox.events("run", "start").first)
+      #expect(start["utterances"] as? Int == 19 && start["left_out"] as? Int == 2 && start["features"] as? Int == 9)
+      #expect(try sandbox.events("run", "test").first?["frame_error_rate"] != nil)
+      // The leading dimension of frame-wise statistics is the longest utterance trained on.
+      let frame = try sandbox.run(sandbox.speechTraining("frame", settings + ["normalization.statistics=frame", "training.maximum_steps=1"]))
+      #expect(frame.exitCode == 0, "\(frame)")
+      let tensors = try sandbox.tensors("frame/checkpoints/latest/model.safetensors")
+      #expect(tensors.first { $0.name == "lstm.1.backward.input_norm.running_mean" }?.shape == [8, 24])
+      #expect(tensors.first { $0.name == "lstm.1.backward.input_weight" }?.shape == [24, 12])
+      #expect(tensors.first { $0.name == "output.weight" }?.shape == [5, 12])
+      #expect(!tensors.contains { $0.name.hasPrefix("embedding") })
+    }
+
+    /// Shuffled epochs go on where they stopped, on other ranks too.
+    @Test func resuming() throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let settings = ["optimizer.momentum=0.9", "model.dropout=0.2"]
+      for (directory, ranks, steps, further) in [("whole", 3, 11, []), ("parts", 2, 5, []), ("parts", 4, 11, ["--resume"])] {
+        let outcome = try sandbox.run(ranks: ranks, sandbox.speechTraining(directory, settings + ["training.maximum_steps=\(steps)"], further))
+        try #require(outcome.exitCode == 0, "\(outcome)")
+      }
+      try Resuming.expectSameEnd(sandbox, "parts", "whole", step: 11)
+      // Other utterances than the run began with are refused.
+      try sandbox.write("train", randomUtterances(lengths: Sandbox.trainLengths.reversed(), seed: 1))
+      try sandbox.expectFailure(
+        64, ["data.train", "21 utterances"], sandbox.speechTraining("parts", settings + ["training.maximum_steps=12"], ["--resume"]))
+    }
+
+    /// Log posteriors are a distribution in every frame, in the archive's order, whatever the ranks; priors are those of the training labels.
+    @Test func posteriors() throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      #expect(try sandbox.run(sandbox.speechTraining("run", [])).exitCode == 0)
+      let valid = randomUtterances(lengths: Sandbox.validLengths, seed: 2)
+      for ranks in [1, 2, 3] {
+        let outcome = try sandbox.run(ranks: ranks, ["evaluate", "run", "--posteriors", "out-\(ranks).ark"])
+        #expect(outcome.exitCode == 0 && outcome.output.contains("frame error rate"), "\(outcome)")
+        #expect(try sandbox.data("out-\(ranks).ark") == sandbox.data("out-1.ark"))
+      }
+      let posteriors = try sandbox.matrices("out-1.ark")
+      #expect(posteriors.map(\.key) == valid.map(\.key))
+      #expect(posteriors.map(\.rows.count) == valid.map(\.features.count))
+      var loss = 0.0
+      for (matrix, utterance) in zip(posteriors, valid) {
+        for (row, label) in zip(matrix.rows, utterance.labels) {
+          // Single precision.
+          #expect(abs(row.reduce(0) { $0 + exp(Double($1)) } - 1) < 1e-5)
+          loss -= Double(row[Int(label)])
+        }
+      }
+      let result = try sandbox.run(["evaluate", "run"]).output, words = result.split(separator: " ")
+      let printed = try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) })
+      #expect(abs(loss / Double(valid.reduce(0) { $0 + $1.labels.count }) - printed) < 1e-5, "\(result)")
+
+      // Without labels, and with priors.
+      let outcome = try sandbox.run(
+        ranks: 2, ["evaluate", "run", "--data", "valid-features.ark", "--posteriors", "priors.ark", "--subtract-priors"])
+      #expect(outcome.exitCode == 0 && !outcome.output.contains("frame error rate"), "\(outcome)")
+      let labels = randomUtterances(lengths: Sandbox.trainLengths, seed: 1).flatMap(\.labels)
+      let counts = (0..<5).map { c in Double(max(labels.count { $0 == Int32(c) }, 1)) }, total = counts.reduce(0, +)
+      for (with, without) in zip(try sandbox.matrices("priors.ark"), posteriors) {
+        for (a, b) in zip(with.rows, without.rows) {
+          for c in 0..<5 { #expect(abs(Double(a[c]) - (Double(b[c]) - log(counts[c] / total))) < 1e-5) }
+        }
+      }
+      try sandbox.expectFailure(64, ["--labels"], ["evaluate", "run", "--data", "valid-features.ark"])
+      try sandbox.expectFailure(64, ["--posteriors"], ["evaluate", "run", "--subtract-priors"])
+      try sandbox.expectFailure(64, ["frame-classification"], ranks: [1], ["generate", "run"])
+      #expect(try sandbox.run(["evaluate", "run", "--data", "train-features.ark", "--labels", "train-labels.ark"]).exitCode == 0)
+    }
+
+    struct Bad: CustomTestStringConvertible, Sendable {
+      var name: String
+      var words: [String]
+      var settings: [String] = []
+      var code: Int32 = 65
+      var testDescription: String { name }
+    }
+
+    static let bad = [
+      Bad(name: "labels-of-another", words: ["train-labels.ark", "utterance-3", "without"]),
+      Bad(name: "features-of-another", words: ["train-features.ark", "utterance-3", "without"]),
+      Bad(name: "label-too-large", words: ["train-labels.ark", "utterance-4", "frame 2", "5", "0 to 4"]),
+      Bad(name: "label-negative", words: ["train-labels.ark", "utterance-4", "frame 2", "-1"]),
+      Bad(name: "valid-label", words: ["valid-labels.ark", "utterance-1", "7"]),
+      Bad(name: "lengths-differ", words: ["utterance-2", "2 frames", "1 labels"]),
+      Bad(name: "nan", words: ["train-features.ark", "utterance-5", "row 0", "column 1"]),
+      Bad(name: "duplicate", words: ["train-features.ark", "utterance-0", "twice"]),
+      Bad(name: "truncated", words: ["train-features.ark", "utterance-20"]),
+      Bad(name: "widths", words: ["train-features.ark", "utterance-20", "2 columns"]),
+      Bad(name: "valid-width", words: ["data.validation", "2 features", "trained on 3"], code: 64),
+      Bad(name: "all-too-long", words: ["train-features.ark", "2 frames"], settings: ["data.maximum_frames=1"]),
+      Bad(name: "missing", words: ["nowhere.ark"], settings: ["data.train={features: nowhere.ark, labels: train-labels.ark}"]),
+      Bad(name: "swapped", words: ["train-labels.ark"], settings: ["data.train={features: train-labels.ark, labels: train-features.ark}"]),
+      Bad(name: "sequence-preactivation", words: ["normalization.statistics"], settings: ["normalization.placement=preactivation"], code: 64),
+    ]
+
+    @Test(arguments: bad) func oneMessage(_ bad: Bad) throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      var train = randomUtterances(lengths: Sandbox.trainLengths, seed: 1), valid = randomUtterances(lengths: Sandbox.validLengths, seed: 2)
+      switch bad.name {
+      case "labels-of-another": try sandbox.write("train-labels.ark", labelArchive(train.filter { $0.key != "utterance-3" }))
+      case "features-of-another": try sandbox.write("train-features.ark", featureArchive(train.filter { $0.key != "utterance-3" }))
+      case "label-too-large": train[4].labels[2] = 5
+      case "label-negative": train[4].labels[2] = -1
+      case "valid-label": valid[1].labels[0] = 7
+      case "lengths-differ": train[2].labels.removeLast()
+      case "nan": train[5].features[0][1] = .nan
+      case "duplicate": try sandbox.write("train-features.ark", featureArchive(train + [train[0]]))
+      case "truncated": try sandbox.write("train-features.ark", featureArchive(train).dropLast(7))
+      case "widths":
+        for t in train[20].features.indices { train[20].features[t].removeLast() }
+      case "valid-width":
+        for u in valid.indices { for t in valid[u].features.indices { valid[u].features[t].removeLast() } }
+      case "all-too-long":
+        train = train.filter { $0.labels.count > 1 }
+      default: break
+      }
+      switch bad.name {
+      case "label-too-large", "label-negative", "lengths-differ", "nan", "widths", "all-too-long": try sandbox.write("train", train)
+      case "valid-label", "valid-width": try sandbox.write("valid", valid)
+      default: break
+      }
+      try sandbox.expectFailure(bad.code, bad.words, sandbox.speechTraining("run", bad.settings))
+      #expect(!sandbox.exists("run/config.yaml") && !sandbox.exists("run/metrics.jsonl"))
+    }
+  }
+}
+
+extension Sandbox {
+  /// The float matrices of a binary archive.
+  func matrices(_ name: String) throws -> [(key: String, rows: [[Float]])] {
+    let bytes = [UInt8](try data(name))
+    var at = 0, matrices: [(key: String, rows: [[Float]])] = []
+    func word(_ at: Int) -> UInt32 { (0..<4).reduce(0) { $0 | UInt32(bytes[at + $1]) << (8 * UInt32($1)) } }
+    while at < bytes.count {
+      let space = try #require(bytes[at...].firstIndex(of: 0x20)), key = String(decoding: bytes[at..<space], as: UTF8.self)
+      try #require(Array(bytes[space + 1..<space + 6]) == Array("\0BFM ".utf8))
+      let rows = Int(word(space + 7)), columns = Int(word(space + 12))
+      at = space + 16
+      matrices.append((key, (0..<rows).map { r in (0..<columns).map { Float(bitPattern: word(at + 4 * (r * columns + $0))) } }))
+      at += 4 * rows * columns
+    }
+    return matrices
+  }
+}
