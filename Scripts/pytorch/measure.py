@@ -47,11 +47,10 @@ def train(rank: int, arguments: argparse.Namespace, port: int, results) -> None:
             seconds.append(time.perf_counter() - begin)
             units.append(work.units(step))
     if rank == 0:
-        median = statistics.median(seconds)
-        # Minibatches of different sizes have no typical step.
-        rate = units[0] / median if len(set(units)) == 1 else sum(units) / sum(seconds)
+        # The median over steps of their rates, as `lockstep benchmark` reports it: minibatches may have different sizes.
+        rate = statistics.median(count / spent for count, spent in zip(units, seconds))
         results.put({
-            f"{work.unit}_per_second": rate, "step_seconds_median": median,
+            f"{work.unit}_per_second": rate, "step_seconds_median": statistics.median(seconds),
             "step_seconds_minimum": min(seconds), "step_seconds_maximum": max(seconds), "steps": len(seconds),
             f"{work.unit}": sum(units), "last_loss_per_sequence": loss.item(),
             "parameters": sum(parameter.numel() for parameter in model.parameters())})
