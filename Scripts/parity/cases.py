@@ -1,4 +1,4 @@
-"""The combinations that parity is checked for, and the small random texts and weights they start from."""
+"""The combinations that language models are checked for, and the small random texts and weights they start from."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import yaml
 from safetensors.torch import save_file
 
 from model import Shape
-from reference import complete, shape_of
 from text import make_vocabulary, read_tokens
+from training import complete, shape_of
 
 # Placements that the program is expected to have; `separate` and `hidden` are in the reference too.
 PLACEMENTS = ("none", "input", "preactivation")
@@ -175,7 +175,7 @@ def write(case: Case, folder: str, steps: int) -> tuple[dict, str]:
         with open(config["data"][name], "wb") as file:
             file.write(text.encode("utf-8"))
     vocabulary = make_vocabulary(read_tokens(config["data"]["train"], case.unit), case.vocabulary_size)
-    weights = random_weights(shape_of(complete(config), len(vocabulary)), case.seed)
+    weights = random_weights(shape_of(complete(config), len(vocabulary), case.embedding, case.steps), case.seed)
     path = os.path.join(folder, "initial.safetensors")
     save_file(weights, path)
     with open(os.path.join(folder, "config.yaml"), "w") as file:

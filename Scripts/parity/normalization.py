@@ -8,6 +8,26 @@ import torch
 from torch import Tensor
 
 
+FEWEST_FRAMES = 2  # a group with fewer is normalised with the running statistics
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How long each sequence of a minibatch is, [B], and which sequences share statistics; an empty group is left out."""
+
+    lengths: Tensor
+    groups: list[list[int]]
+
+    @staticmethod
+    def full(steps: int, batch_size: int, groups: list[range]) -> "Layout":
+        """No padding at all."""
+        return Layout(torch.full((batch_size,), steps), [list(group) for group in groups])
+
+    def mask(self, first_step: int, steps: int) -> Tensor:
+        """True at frames, false at padding, [steps, B]."""
+        return torch.arange(first_step, first_step + steps)[:, None] < self.lengths[None, :]
+
+
 @dataclass
 class Moments:
     """Mean and variance of one group in one forward pass, [T', F] (a single row for `sequence`), of `frames` frames a row."""
@@ -15,7 +35,7 @@ class Moments:
     first_step: int
     mean: Tensor
     variance: Tensor
-    frames: int
+    frames: list[int]
 
 
 @dataclass
@@ -39,7 +59,7 @@ class Statistics:
 
 @dataclass
 class Normalization:
-    """One BN(z; γ, β) of the model. `groups` are the runs of sequences that share statistics."""
+    """One BN(z; γ, β) of the model."""
 
     name: str
     features: int
@@ -47,7 +67,6 @@ class Normalization:
     steps: int
     epsilon: float
     momentum: float
-    groups: list[range]
     dtype: torch.dtype
     running: Statistics = field(init=False)
     observed: list[Moments] = field(init=False, default_factory=list)
@@ -57,21 +76,27 @@ class Normalization:
 
     # -- training -----------------------------------------------------------------------------------------------
 
-    def train(self, z_TBF: Tensor, gamma: Tensor, beta: Tensor | None, first_step: int = 0) -> Tensor:
+    def train(self, z_TBF: Tensor, gamma: Tensor, beta: Tensor | None, layout: Layout, first_step: int = 0) -> Tensor:
         """Normalises with the batch statistics, a group at a time, and notes them in `observed`."""
-        parts = [self._train_group(z_TBF[:, g.start : g.stop], first_step) for g in self.groups]
-        return affine(torch.cat(parts, dim=1), gamma, beta)
+        mask_TB = layout.mask(first_step, z_TBF.shape[0])
+        parts = [self._train_group(z_TBF[:, group], mask_TB[:, group], first_step) for group in layout.groups]
+        order = torch.tensor([sequence for group in layout.groups for sequence in group])
+        return affine(torch.cat(parts, dim=1)[:, torch.argsort(order)], gamma, beta)
 
-    def _train_group(self, z: Tensor, first_step: int) -> Tensor:
+    def _train_group(self, z: Tensor, mask_TB: Tensor, first_step: int) -> Tensor:
         over = (0, 1) if self.statistics == "sequence" else (1,)
-        frames = z.shape[1] * (z.shape[0] if self.statistics == "sequence" else 1)
-        if self.statistics == "frame" and frames < 2:
-            mean, variance = self.running.rows(first_step, z.shape[0])
-            mean, variance = mean.unsqueeze(1), variance.unsqueeze(1)  # constants: no gradient through them
-        else:
-            mean = z.mean(dim=over, keepdim=True)
-            variance = ((z - mean) ** 2).mean(dim=over, keepdim=True)
-            self.observed.append(Moments(first_step, mean.detach()[:, 0], variance.detach()[:, 0], frames))
+        weight = mask_TB.unsqueeze(-1).to(z.dtype)
+        frames = weight.sum(dim=over, keepdim=True)  # [T', 1, 1], or [1, 1, 1] for `sequence`
+        divisor = frames.clamp(min=1)
+        mean = (z * weight).sum(dim=over, keepdim=True) / divisor
+        variance = ((z - mean) ** 2 * weight).sum(dim=over, keepdim=True) / divisor
+        counts = [int(n) for n in frames.flatten()]
+        self.observed.append(Moments(first_step, mean.detach()[:, 0], variance.detach()[:, 0], counts))
+        if min(counts) < FEWEST_FRAMES:
+            # Constants: no gradient goes through them.
+            stored = self.running.rows(first_step, len(counts))
+            enough = frames >= FEWEST_FRAMES
+            mean, variance = (torch.where(enough, own, kept.unsqueeze(1)) for own, kept in zip((mean, variance), stored))
         return (z - mean) / torch.sqrt(variance + self.epsilon)
 
     def update_running(self) -> None:
@@ -96,9 +121,10 @@ class Normalization:
     def _by_row(self) -> dict[int, list[tuple[Tensor, Tensor, int]]]:
         rows: dict[int, list[tuple[Tensor, Tensor, int]]] = {}
         for moments in self.observed:
-            for offset in range(moments.mean.shape[0]):
-                entry = (moments.mean[offset], moments.variance[offset], moments.frames)
-                rows.setdefault(moments.first_step + offset, []).append(entry)
+            for offset, frames in enumerate(moments.frames):
+                if frames >= FEWEST_FRAMES:
+                    entry = (moments.mean[offset], moments.variance[offset], frames)
+                    rows.setdefault(moments.first_step + offset, []).append(entry)
         return rows
 
     # -- population ---------------------------------------------------------------------------------------------
@@ -130,11 +156,20 @@ def affine(z: Tensor, gamma: Tensor, beta: Tensor | None) -> Tensor:
     return gamma * z if beta is None else gamma * z + beta
 
 
+def shards_a_group(shards: int, scope: str | dict) -> int:
+    return 1 if scope == "local" else shards if scope == "global" else int(scope["group"])
+
+
 def statistics_groups(batch_size: int, shards: int, scope: str | dict) -> list[range]:
     """The runs of sequences of each statistics group: shards are equal, consecutive runs of sequences."""
     if batch_size % shards:
         raise ValueError(f"a batch of {batch_size} does not divide into {shards} shards")
-    shard_size = batch_size // shards
-    shards_a_group = 1 if scope == "local" else shards if scope == "global" else int(scope["group"])
-    size = shards_a_group * shard_size
+    size = shards_a_group(shards, scope) * (batch_size // shards)
     return [range(start, min(start + size, batch_size)) for start in range(0, batch_size, size)]
+
+
+def dealt_groups(count: int, shards: int, scope: str | dict) -> list[list[int]]:
+    """The same where sequence `k` goes to shard `k mod S`; shards may hold unequal numbers, and groups without any are left out."""
+    size = shards_a_group(shards, scope)
+    groups = [[k for k in range(count) if k % shards // size == group] for group in range(-(-shards // size))]
+    return [group for group in groups if group]

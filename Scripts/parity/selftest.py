@@ -16,20 +16,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 import cases
+import speech_checks
+from checking import close
+from language import LanguageTrainer
 from model import Model, Shape
-from normalization import Normalization, statistics_groups
+from normalization import Layout, Normalization, statistics_groups
 from optimizers import Optimizer, clip, learning_rate
 from text import TrainingWindows, encode, evaluation_runs, make_vocabulary, read_tokens
 
 V, E, H, L, B, S, T = 23, 5, 6, 2, 8, 4, 7
-TOLERANCE = 1e-10  # float64 sums in another order
-
-
-def close(found, expected, what: str, tolerance: float = TOLERANCE) -> None:
-    found, expected = torch.as_tensor(found), torch.as_tensor(expected)
-    assert found.shape == expected.shape, f"{what}: shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
-    difference = float((found.detach().double() - expected.detach().double()).abs().max())
-    assert difference <= tolerance, f"{what}: differs by {difference}"
 
 
 def shape(**changes) -> Shape:
@@ -87,20 +82,24 @@ def check_plain_layers_against_torch() -> None:
         close(found["output.bias"], bias.grad, "output bias")
 
 
-def normalization(statistics: str, scope, steps: int = T, batch_size: int = B) -> Normalization:
-    return Normalization("n", H, statistics, steps, 1e-5, 0.1, statistics_groups(batch_size, S, scope), torch.float64)
+def normalization(statistics: str, steps: int = T) -> Normalization:
+    return Normalization("n", H, statistics, steps, 1e-5, 0.1, torch.float64)
+
+
+def layout(scope, batch_size: int = B) -> Layout:
+    return Layout.full(T, batch_size, statistics_groups(batch_size, S, scope))
 
 
 def check_sequence_statistics_against_torch() -> None:
     """Global sequence statistics are batch_norm over all frames, its running averages (after the first step) too."""
-    norm = normalization("sequence", "global")
+    norm = normalization("sequence")
     gamma, beta = torch.rand(H).double() + 0.5, torch.randn(H).double()
     mean, variance = torch.zeros(H).double(), torch.ones(H).double()
     for step in range(3):
         z = torch.randn(T, B, H).double() * 2 + 1
         momentum = 1.0 if step == 0 else 0.1
         expected = F.batch_norm(z.reshape(-1, H), mean, variance, gamma, beta, training=True, momentum=momentum, eps=1e-5)
-        close(norm.train(z, gamma, beta), expected.reshape(T, B, H), "sequence statistics")
+        close(norm.train(z, gamma, beta, layout("global")), expected.reshape(T, B, H), "sequence statistics")
         norm.update_running()
         close(norm.running.mean[0], mean, "running mean")
         close(norm.running.variance[0], variance, "running variance")
@@ -112,9 +111,9 @@ def check_sequence_statistics_against_torch() -> None:
 def check_frame_statistics_against_torch() -> None:
     """Frame statistics are one batch_norm a time step; local and group ones are one a group of sequences."""
     for scope, size in (("global", B), ("local", B // S), ({"group": 2}, 2 * B // S)):
-        norm, gamma, beta = normalization("frame", scope), torch.rand(H).double() + 0.5, torch.randn(H).double()
+        norm, gamma, beta = normalization("frame"), torch.rand(H).double() + 0.5, torch.randn(H).double()
         z = torch.randn(T, B, H).double().requires_grad_()
-        y = norm.train(z, gamma, beta)
+        y = norm.train(z, gamma, beta, layout(scope))
         expected = torch.stack([
             torch.cat([F.batch_norm(z[t, b : b + size], None, None, gamma, beta, training=True, eps=1e-5)
                        for b in range(0, B, size)]) for t in range(T)])
@@ -145,9 +144,9 @@ def check_groups() -> None:
 
 def check_few_frames() -> None:
     """One frame in a group: the running statistics, initially 0 and 1, which take no gradient and are not updated."""
-    norm = normalization("frame", "local", batch_size=S)
+    norm = normalization("frame")
     z, gamma, beta = torch.randn(T, S, H).double().requires_grad_(), torch.ones(H).double(), torch.zeros(H).double()
-    y = norm.train(z, gamma, beta)
+    y = norm.train(z, gamma, beta, layout("local", batch_size=S))
     close(y, z / (1 + 1e-5) ** 0.5, "few frames")
     close(torch.autograd.grad(y.sum(), z)[0], torch.full((T, S, H), (1 + 1e-5) ** -0.5, dtype=torch.float64), "few frames' gradient")
     norm.update_running()
@@ -156,10 +155,10 @@ def check_few_frames() -> None:
 
 def check_population() -> None:
     """Pooled moments of the groups of several batches are the moments of all frames together (equal groups)."""
-    norm, one, zero = normalization("frame", "local"), torch.ones(H).double(), torch.zeros(H).double()
+    norm, one, zero = normalization("frame"), torch.ones(H).double(), torch.zeros(H).double()
     batches = [torch.randn(T, B, H).double() * (k + 1) + k for k in range(3)]
     for z in batches:
-        norm.train(z, one, zero)
+        norm.train(z, one, zero, layout("local"))
     pooled, every = norm.population(), torch.cat(batches, dim=1)
     close(pooled.mean, every.mean(dim=1), "population mean")
     close(pooled.variance, every.var(dim=1, unbiased=False), "population variance")
@@ -266,9 +265,7 @@ def check_evaluation_does_not_depend_on_streams() -> None:
     with tempfile.TemporaryDirectory() as folder:
         case = cases.Case(name="x", seed=9, placement="input", evaluation_streams=1)
         config, weights = cases.write(case, folder, steps=4)
-        from reference import Trainer
-
-        trainer = Trainer(config, load_file(weights))
+        trainer = LanguageTrainer(config, load_file(weights))
         trainer.run(4, evaluate=False)
         tokens, m = trainer.validation, trainer.model
         statistics = m.running_statistics()
@@ -276,7 +273,7 @@ def check_evaluation_does_not_depend_on_streams() -> None:
                            [True] * len(tokens)) for n, s in statistics.items()}
         with torch.no_grad():
             losses, _ = m.losses(tokens[:-1, None], tokens[1:, None], m.zero_state(1), long)
-        close(trainer.validation_loss(statistics), float(losses.mean()), "evaluation in windows")
+        close(trainer.validation_score(statistics).loss, float(losses.mean()), "evaluation in windows")
 
 
 def check_weight_files() -> None:
@@ -291,7 +288,7 @@ def check_weight_files() -> None:
 def main() -> int:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    checks = [(name, f) for name, f in globals().items() if name.startswith("check_")]
+    checks = [(name, f) for module in (globals(), vars(speech_checks)) for name, f in module.items() if name.startswith("check_")]
     failures = 0
     for name, check in checks:
         try:

@@ -1,8 +1,9 @@
 """Compares training throughput of the program with PyTorch's on the same machine, in interleaved rounds.
 
-Every figure is words a second of a training step: forward, softmax over 10,000 words, backward, clipping, SGD; the
-global minibatch is 32 sequences. A round runs every system once, one after the other, so that what the machine does
-meanwhile meets all of them; ratios are taken within a round. The text is random words: speed does not depend on it.
+Every figure is words or (unpadded) frames a second of a training step: forward, softmax over 10,000 words or 3546
+classes, backward, clipping, SGD; the global minibatch is 32 sequences of words or 24 utterances. A round runs every
+system once, one after the other, so that what the machine does meanwhile meets all of them; ratios are taken within a
+round. Words and features are random: speed does not depend on them.
 """
 
 from __future__ import annotations
@@ -19,14 +20,11 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
-from models import SIZES, VOCABULARY
+from workloads import KINDS, NAMES, Workload, make_workload
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-STEPS = {"small": 40, "medium": 12, "large": 6}
-WARM_UP = {"small": 10, "medium": 4, "large": 3}
 SECONDS_A_MEASUREMENT = 900
 
 
@@ -38,7 +36,7 @@ class System:
     layout: str  # processes × threads
     command: list[str]
     is_lockstep: bool = False
-    rates: dict[int, float] = field(default_factory=dict)  # words a second, by round
+    rates: dict[int, float] = field(default_factory=dict)  # words or frames a second, by round
     fault: str | None = None
 
 
@@ -51,51 +49,29 @@ def environment() -> dict[str, str]:
     return kept
 
 
-def write_text(folder: str) -> tuple[str, str]:
-    """Random text of 10,000 types, `<eos>` one of them, with Zipf's frequencies; every word occurs."""
-    random = np.random.default_rng(1)
-    words = np.array([f"w{index}" for index in range(VOCABULARY - 1)])
-    weights = 1 / np.arange(1, len(words) + 1)
-    drawn = random.choice(len(words), 190_000, p=weights / weights.sum())
-    paths = []
-    for name, ids in (("train", np.concatenate((drawn, np.arange(len(words))))), ("validation", drawn[:5000])):
-        paths.append(os.path.join(folder, name + ".txt"))
-        with open(paths[-1], "w") as file:
-            for start in range(0, len(ids), 20):
-                file.write(" ".join(words[ids[start : start + 20]]) + "\n")
-    return tuple(paths)
-
-
 # -- the systems ------------------------------------------------------------------------------------------------------
 
 
-def lockstep_system(model: str, normalized: bool, arguments: argparse.Namespace, texts: tuple[str, str], steps: int) -> System:
-    config = os.path.join(arguments.configs, f"ptb-{model}{'-bn' if normalized else ''}.yaml")
+def lockstep_system(workload: Workload, kind: str, arguments: argparse.Namespace, steps: int) -> System:
     command = [
         *shlex.split(arguments.mpirun), "-n", str(arguments.ranks), "--timeout", str(SECONDS_A_MEASUREMENT),
-        arguments.lockstep, "benchmark", config, "--steps", str(steps), "--json"]
-    for key, value in (("data.train", texts[0]), ("data.validation", texts[1]), ("data.test", texts[1]),
-                       ("data.vocabulary_size", VOCABULARY), ("training.shards", arguments.ranks)):
-        command += ["--set", f"{key}={value}"]
+        arguments.lockstep, "benchmark", *workload.lockstep(kind), "--steps", str(steps), "--json",
+        "--set", f"training.shards={arguments.ranks}"]
     return System("Lockstep", f"{arguments.ranks} × 1", command, is_lockstep=True)
 
 
-def torch_system(name: str, model: str, form: str, processes: int, threads: int, steps: int) -> System:
-    command = [sys.executable, os.path.join(HERE, "measure.py"), "--model", model, "--form", form, "--processes", str(processes),
-               "--threads", str(threads), "--steps", str(steps), "--warm-up", str(WARM_UP[model])]
+def torch_system(name: str, workload: Workload, form: str, processes: int, threads: int, steps: int) -> System:
+    command = [sys.executable, os.path.join(HERE, "measure.py"), *workload.torch_arguments(), "--form", form,
+               "--processes", str(processes), "--threads", str(threads), "--steps", str(steps), "--warm-up", str(workload.warm_up)]
     return System(name, f"{processes} × {threads}", command)
 
 
-def systems(model: str, normalized: bool, arguments: argparse.Namespace, texts: tuple[str, str]) -> list[System]:
-    steps = arguments.steps or STEPS[model]
-    forms = [("nn.LSTM", "lstm")]
-    if normalized:
-        forms = [(f"{label}", form) for label, form in (("loop", "loop"), ("loop, torch.jit.script", "script"), ("loop, torch.compile", "compile"))
-                 if form in arguments.forms]
-    result = [] if arguments.pytorch_only else [lockstep_system(model, normalized, arguments, texts, steps)]
-    for label, form in forms:
-        result.append(torch_system(f"PyTorch {label}", model, form, 1, arguments.ranks, steps))
-        result.append(torch_system(f"PyTorch {label}, DDP over gloo", model, form, arguments.ranks, 1, steps))
+def systems(workload: Workload, kind: str, arguments: argparse.Namespace) -> list[System]:
+    steps = arguments.steps or workload.steps
+    result = [] if arguments.pytorch_only else [lockstep_system(workload, kind, arguments, steps)]
+    for label, form in workload.forms(kind, arguments.forms):
+        result.append(torch_system(f"PyTorch {label}", workload, form, 1, arguments.ranks, steps))
+        result.append(torch_system(f"PyTorch {label}, DDP over gloo", workload, form, arguments.ranks, 1, steps))
     return result
 
 
@@ -112,9 +88,13 @@ def measure(system: System, round_: int) -> None:
     try:
         if done.returncode != 0:
             raise ValueError(f"exit code {done.returncode}")
-        system.rates[round_] = float(json.loads(lines[-1])["tokens_per_second"])
+        found = json.loads(lines[-1])
+        system.rates[round_] = float(found["frames_per_second"] if "frames_per_second" in found else found["tokens_per_second"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        tail = " | ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-3:])
+        said = [line.strip() for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
+        # What mpirun adds stands below a ruled line or a dotted one.
+        first = next((index for index, line in enumerate(said) if line.startswith(("-----", "Primary job"))), len(said))
+        tail = " | ".join((said[:first] or said)[-3:])
         system.fault = f"{type(error).__name__}: {error}: {tail}"[:400]
 
 
@@ -134,8 +114,10 @@ def describe_machine(arguments: argparse.Namespace) -> None:
         print(f"          {line}")
     if not arguments.pytorch_only:
         version = run_quietly([arguments.lockstep, "--version"])
-        print(f"Lockstep  {version or 'no version'}; {run_quietly(['mpirun', '--version'])}; OpenBLAS {run_quietly(['pkg-config', '--modversion', 'openblas'])}")
-    print(f"layouts   {arguments.ranks} processes of one thread, one process of {arguments.ranks} threads; OPENBLAS_*, OMP_* and MKL_* unset for all")
+        libraries = f"{run_quietly(['mpirun', '--version'])}; OpenBLAS {run_quietly(['pkg-config', '--modversion', 'openblas'])}"
+        print(f"Lockstep  {version or 'no version'}; {libraries}")
+    print(f"layouts   {arguments.ranks} processes of one thread, one process of {arguments.ranks} threads; "
+          "OPENBLAS_*, OMP_* and MKL_* unset for all")
 
 
 def run_quietly(command: list[str]) -> str:
@@ -150,10 +132,10 @@ def spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
-def report(title: str, rows: list[System]) -> dict:
+def report(title: str, unit: str, rows: list[System]) -> dict:
     """Prints the table of one model; returns it for the JSON file."""
     print(f"\n{title}")
-    print(f"  {'system':<46} {'ranks × threads':<16} {'words/s, median (min–max)':<30} Lockstep / this")
+    print(f"  {'system':<46} {'ranks × threads':<16} {f'{unit}/s, median (min–max)':<30} Lockstep / this")
     ours = next((row for row in rows if row.is_lockstep), None)
     for row in rows:
         if row.fault:
@@ -161,7 +143,8 @@ def report(title: str, rows: list[System]) -> dict:
             continue
         ratios = ratios_to(ours, row)
         print(f"  {row.name:<46} {row.layout:<16} {spread(list(row.rates.values()), 0):<30} {spread(ratios, 2) if ratios else ''}")
-    best = max((row for row in rows if row.rates and not row.is_lockstep), key=lambda row: statistics.median(row.rates.values()), default=None)
+    others = [row for row in rows if row.rates and not row.is_lockstep]
+    best = max(others, key=lambda row: statistics.median(row.rates.values()), default=None)
     ratios = ratios_to(ours, best) if best else []
     if ratios:
         print(f"  Lockstep against the best of PyTorch here, {best.name} {best.layout}: {spread(ratios, 2)}")
@@ -179,22 +162,25 @@ def ratios_to(ours: System | None, other: System) -> list[float]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="compare-pytorch", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--models", default="small,medium", help=f"of {', '.join(SIZES)} (default %(default)s)")
-    parser.add_argument("--kinds", default="plain,normalized", help="default %(default)s")
+    parser.add_argument("--models", default="small,medium", help=f"of {', '.join(NAMES)} (default %(default)s)")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="default %(default)s")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help=f"timed steps a measurement (default {STEPS})")
+    parser.add_argument("--steps", type=int, help="timed steps a measurement (default: fewer for larger models)")
     parser.add_argument("--ranks", type=int, default=2, help="processes, and threads of the one-process forms (default 2)")
-    parser.add_argument("--forms", default="loop,script,compile", help="of the normalised models in PyTorch (default %(default)s)")
-    parser.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", ".build/release/lockstep"), help="the program (default %(default)s)")
+    parser.add_argument("--forms",
+                        help="of the normalised models in PyTorch: loop,script,compile (default: these, for speech without compile)")
+    parser.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", ".build/release/lockstep"),
+                        help="the program (default %(default)s)")
     parser.add_argument("--configs", default="Configs", help="folder of ptb-*.yaml (default %(default)s)")
     parser.add_argument("--mpirun", default="mpirun --oversubscribe --bind-to none", help="how ranks are started (default %(default)s)")
     parser.add_argument("--pytorch-only", action="store_true", help="without the program")
     parser.add_argument("--output", metavar="FILE.json", help="write the figures too")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.models.split(",") if name not in SIZES]
-    if unknown:
-        parser.error(f"no model is named {unknown[0]!r}; there are {', '.join(SIZES)}")
-    arguments.forms = arguments.forms.split(",")
+    for what, given, allowed in (("model", arguments.models, NAMES), ("kind", arguments.kinds, KINDS)):
+        unknown = [name for name in given.split(",") if name not in allowed]
+        if unknown:
+            parser.error(f"no {what} is named {unknown[0]!r}; there are {', '.join(allowed)}")
+    arguments.forms = arguments.forms.split(",") if arguments.forms else None
     if not arguments.pytorch_only:
         arguments.lockstep = os.path.abspath(shutil.which(arguments.lockstep) or arguments.lockstep)
         if not os.access(arguments.lockstep, os.X_OK):
@@ -207,21 +193,18 @@ def main() -> int:
     describe_machine(arguments)
     tables = []
     with tempfile.TemporaryDirectory(prefix="compare-pytorch-") as folder:
-        texts = write_text(folder)
-        for model in arguments.models.split(","):
+        for name in arguments.models.split(","):
+            workload = make_workload(name, folder, arguments.configs)
             for kind in arguments.kinds.split(","):
-                rows = systems(model, kind == "normalized", arguments, texts)
+                rows = systems(workload, kind, arguments)
                 for round_ in range(arguments.rounds):
                     # Every other round backwards: no system always follows the same neighbour.
                     for row in rows if round_ % 2 == 0 else reversed(rows):
                         measure(row, round_)
-                        found = row.fault or f"{row.rates[round_]:,.0f} words/s"
-                        print(f"{model} {kind}, round {round_ + 1}: {row.name} {row.layout}: {found}", file=sys.stderr, flush=True)
-                size = SIZES[model]
-                what = "batch-normalised inputs, statistics of each time step" if kind == "normalized" else "plain"
-                tables.append(report(
-                    f"{model}, {what}: {size.layers} × {size.hidden} cells, {size.steps} steps, dropout {size.dropout:g}; "
-                    f"{arguments.rounds} rounds of {arguments.steps or STEPS[model]} steps", rows))
+                        found = row.fault or f"{row.rates[round_]:,.0f} {workload.unit}/s"
+                        print(f"{name} {kind}, round {round_ + 1}: {row.name} {row.layout}: {found}", file=sys.stderr, flush=True)
+                plan = f"; {arguments.rounds} rounds of {arguments.steps or workload.steps} steps"
+                tables.append(report(workload.title(kind) + plan, workload.unit, rows))
                 sys.stdout.flush()
     if arguments.output:
         with open(arguments.output, "w") as file:

@@ -1,4 +1,4 @@
-"""Measures one form of one model: training steps (forward, softmax, backward, clipping, SGD) on random words.
+"""Measures one form of one model: training steps (forward, softmax, backward, clipping, SGD) on random words or frames.
 
     python measure.py --model small --form lstm --processes 1 --threads 2 --steps 40
 
@@ -20,7 +20,7 @@ import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
-from models import FORMS, SIZES, make_model
+from work import ALL_FORMS, MODELS, Frames, Words
 
 
 def train(rank: int, arguments: argparse.Namespace, port: int, results) -> None:
@@ -28,34 +28,32 @@ def train(rank: int, arguments: argparse.Namespace, port: int, results) -> None:
     torch.manual_seed(1)  # the same weights on every rank
     if arguments.processes > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=arguments.processes)
-    size = SIZES[arguments.model]
-    model = make_model(size, arguments.form).train()
+    speech = arguments.model.startswith("speech")
+    work = (Frames if speech else Words)(arguments.data if speech else arguments.model, arguments.form, rank, arguments.processes)
+    model = work.model.train()
     replica = DistributedDataParallel(model, gradient_as_bucket_view=True) if arguments.processes > 1 else model
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    batch = size.batch_size // arguments.processes
-    torch.manual_seed(2 + rank)
-    shape = (size.steps, batch) if model.time_axis == 0 else (batch, size.steps)
-    windows = [(torch.randint(size.vocabulary, shape), torch.randint(size.vocabulary, shape)) for _ in range(8)]
-    state, seconds, loss = model.zero_state(batch), [], None
+    seconds, units, loss = [], [], None
     for step in range(arguments.warm_up + arguments.steps):
-        inputs, targets = windows[step % len(windows)]
         if arguments.processes > 1:
             dist.barrier()  # steps are timed from a common start, as a rank that waits is part of the cost
         begin = time.perf_counter()
-        optimizer.zero_grad(set_to_none=arguments.processes == 1)
-        loss, state = replica(inputs, targets, model.detach(state))
+        work.optimizer.zero_grad(set_to_none=arguments.processes == 1)
+        loss = work.loss(replica, step)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), size.clip_norm)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), work.clip_norm)
+        work.optimizer.step()
         loss.item()
         if step >= arguments.warm_up:
             seconds.append(time.perf_counter() - begin)
+            units.append(work.units(step))
     if rank == 0:
         median = statistics.median(seconds)
+        # Minibatches of different sizes have no typical step.
+        rate = units[0] / median if len(set(units)) == 1 else sum(units) / sum(seconds)
         results.put({
-            "tokens_per_second": size.batch_size * size.steps / median, "step_seconds_median": median,
+            f"{work.unit}_per_second": rate, "step_seconds_median": median,
             "step_seconds_minimum": min(seconds), "step_seconds_maximum": max(seconds), "steps": len(seconds),
-            "loss_per_word": loss.item() / size.steps,
+            f"{work.unit}": sum(units), "last_loss_per_sequence": loss.item(),
             "parameters": sum(parameter.numel() for parameter in model.parameters())})
     if arguments.processes > 1:
         dist.destroy_process_group()
@@ -69,15 +67,16 @@ def free_port() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--model", choices=SIZES, required=True)
-    parser.add_argument("--form", choices=FORMS, required=True)
+    parser.add_argument("--model", choices=MODELS, required=True)
+    parser.add_argument("--form", choices=ALL_FORMS, required=True)
+    parser.add_argument("--data", metavar="DIR", help="features.ark and labels.ark for a speech model")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warm-up", type=int, default=5)
     arguments = parser.parse_args()
-    if SIZES[arguments.model].batch_size % arguments.processes:
-        parser.error("the minibatch does not divide into that many processes")
+    if arguments.model.startswith("speech") and not arguments.data:
+        parser.error("a speech model needs --data")
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     if arguments.processes == 1:

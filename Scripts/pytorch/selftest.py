@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "parity"))
 
+import speech_selftest
 from measure import free_port
 from model import Model, Shape  # the reference's
 from models import Size, make_model
@@ -67,8 +68,8 @@ def check_against_reference(form: str) -> None:
             for layer in range(SIZE.layers):
                 parameters[f"lstm.bias_hh_l{layer}"].zero_()
     names = reference_names(form)
-    shape = Shape(vocabulary=SIZE.vocabulary, embedding=SIZE.hidden, hidden=SIZE.hidden, layers=SIZE.layers, cell="lstm", peepholes="none",
-                  placement="none" if form == "lstm" else "input", statistics="frame", scope="global", batch_size=SIZE.batch_size,
+    shape = Shape(vocabulary=SIZE.vocabulary, embedding=SIZE.hidden, hidden=SIZE.hidden, layers=SIZE.layers, cell="lstm",
+                  peepholes="none", placement="none" if form == "lstm" else "input", statistics="frame", scope="global", batch_size=SIZE.batch_size,
                   shards=1, steps=SIZE.steps)
     other = {theirs: parameters[ours].detach() for ours, theirs in names.items()}
     reference = Model(shape, {name: other[name] for name in shape.tensors()})
@@ -108,17 +109,18 @@ def check_two_processes(form: str) -> None:
 def main() -> int:
     torch.set_num_threads(1)
     failures = 0
-    for form in ("lstm", "loop", "script", "compile"):
-        for check in (check_against_reference, check_two_processes):
-            if form == "compile" and check is check_two_processes:
-                continue  # the exchange is the other loops'
-            what = f"{form}: {check.__name__.removeprefix('check_').replace('_', ' ')}"
+    # The exchange of `compile` is the other loops'.
+    words = [(check, form) for form in ("lstm", "loop", "script", "compile") for check in (check_against_reference, check_two_processes)
+             if (check, form) != (check_two_processes, "compile")]
+    for task, checks in (("words", words), ("speech", speech_selftest.CHECKS)):
+        for check, form in checks:
+            what = f"{task}, {form}: {check.__name__.removeprefix('check_').replace('_', ' ')}"
             try:
                 check(form)
-                print(f"ok    {what}")
+                print(f"ok    {what}", flush=True)
             except AssertionError as error:
                 failures += 1
-                print(f"FAIL  {what}: {error}")
+                print(f"FAIL  {what}: {error}", flush=True)
     return 1 if failures else 0
 
 
