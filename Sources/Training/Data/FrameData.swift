@@ -1,0 +1,147 @@
+import DataParallel
+import MPI
+import NeuralNetwork
+import SequenceData
+import Tensors
+
+extension TrainingConfiguration.Source {
+  /// The paths of features and labels.
+  var framePaths: (features: String, labels: String) {
+    guard case .frames(let features, let labels) = self else { preconditionFailure("frame classification reads features and labels") }
+    return (features, labels)
+  }
+}
+
+/// Utterances to be trained on as one rank sees them.
+///
+/// Rank 0 reads the indices of the archives and sends them to all; each rank reads the values of its own utterances only, ahead of the step that needs them.
+final class FrameData: TrainingData {
+  private let configuration: TrainingConfiguration
+  private let context: RankContext
+  let record: FeatureRecord
+  private let transform: FeatureTransform
+  // Nothing of these without the training data.
+  private let utterances: Utterances?
+  private let plan: MinibatchPlan?
+  private var stream: MinibatchStream?
+  let capacity: WorkspaceCapacity
+  let carriesState = false
+  private var padding = 0.0
+  private var secondsWaited = 0.0
+
+  var minibatches: Int { plan?.count ?? 0 }
+  var stored: [UInt8] { record.encoded }
+  var network: NetworkConfiguration {
+    NetworkConfiguration(
+      configuration, input: .features(record.dimension * (1 + configuration.data.deltas)), classes: configuration.data.classes,
+      steps: record.longest)
+  }
+
+  /// - stored: the record of a checkpoint, which the training data must then agree with.
+  init(_ configuration: TrainingConfiguration, context: RankContext, stored: [UInt8]?, readsTraining: Bool) throws {
+    self.configuration = configuration
+    self.context = context
+    let before = try context.world.agree { try stored.map { try FeatureRecord(decoding: $0) } }
+    if !readsTraining, let before {
+      record = before
+      utterances = nil
+      plan = nil
+      capacity = WorkspaceCapacity(
+        sequences: context.localShards.map { _ in 0 }, frames: context.localShards.map { _ in 0 }, steps: record.longest)
+    } else {
+      let paths = configuration.data.train.framePaths
+      let kept = try openUtterances(
+        features: paths.features, labels: paths.labels, maximumFrames: configuration.data.maximumFrames, context)
+      utterances = kept
+      record = try before.map { try Self.check($0, against: kept) } ?? Self.record(kept, configuration, context)
+      let frames = kept.frames
+      plan = MinibatchPlan(
+        frames: frames, batchSize: configuration.training.batchSize, seed: configuration.training.seed,
+        shuffle: configuration.training.shuffle)
+      capacity = Self.capacity(frames, batchSize: configuration.training.batchSize, context)
+    }
+    transform = record.transform(configuration)
+  }
+
+  /// Looks at all of the training data.
+  private static func record(
+    _ kept: Utterances, _ configuration: TrainingConfiguration, _ context: RankContext
+  ) throws -> FeatureRecord {
+    let deltas = configuration.data.deltas
+    let found = try survey(kept, deltas: deltas, classes: configuration.data.classes, context)
+    let scale = configuration.data.normalize == .global ? found.moments.meanAndDeviation : ([], [])
+    return FeatureRecord(
+      dimension: kept.dimension, longest: kept.frames.max() ?? 0, utterances: kept.frames.count, frames: kept.frames.reduce(0, +),
+      digest: kept.digest, mean: scale.0, deviation: scale.1, labelCounts: found.labelCounts)
+  }
+
+  /// Room for a minibatch of the longest utterances that there are.
+  private static func capacity(_ frames: [Int], batchSize: Int, _ context: RankContext) -> WorkspaceCapacity {
+    let S = context.layout.shards, most = min(frames.count, (batchSize + S - 1) / S)
+    let longest = frames.sorted(by: >)
+    return WorkspaceCapacity(
+      sequences: context.localShards.map { _ in most }, frames: context.localShards.map { _ in longest[..<most].reduce(0, +) },
+      steps: longest[0])
+  }
+
+  /// The record of a checkpoint, if it was made of these utterances.
+  private static func check(_ record: FeatureRecord, against kept: Utterances) throws -> FeatureRecord {
+    guard record.digest == kept.digest else {
+      throw UsageError(
+        description: "data.train: \(kept.frames.count) utterances of \(kept.frames.reduce(0, +)) frames, not those that the run began with "
+          + "(\(record.utterances) of \(record.frames)), or in another order")
+    }
+    return record
+  }
+
+  var description: [JSONField] {
+    [
+      JSONField("classes", .integer(configuration.data.classes)), JSONField("features", .integer(network.input.width)),
+      JSONField("utterances", .integer(record.utterances)), JSONField("frames", .integer(record.frames)),
+      JSONField("left_out", .integer(utterances?.leftOut ?? 0)), JSONField("minibatches", .integer(minibatches)),
+    ]
+  }
+
+  var summary: String {
+    let leftOut = utterances?.leftOut ?? 0
+    return "\(record.utterances) training utterances, \(record.frames) frames of \(network.input.width) features, "
+      + "\(configuration.data.classes) classes, \(minibatches) minibatches of \(configuration.training.batchSize) an epoch"
+      + (leftOut > 0 ? "; \(leftOut) utterances of more than \(configuration.data.maximumFrames) frames are left out." : ".")
+  }
+
+  var stepFields: [JSONField] { [JSONField("padding", .double(padding))] }
+
+  func takeSecondsWaited() -> Double? {
+    defer { secondsWaited = 0 }
+    return secondsWaited
+  }
+
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32] { [] }
+
+  func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
+    guard let plan, let utterances else { preconditionFailure("the training data was not read") }
+    if stream == nil || stream!.epoch != epoch || stream!.next != minibatch {
+      stream = MinibatchStream(
+        utterances, plan.minibatches(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
+        context)
+    }
+    let (members, waited) = try stream!.load(into: workspace)
+    padding = MinibatchPlan.padding(members.map { utterances.frames[$0] })
+    secondsWaited += waited
+    return LoadedMinibatch(
+      counts: frameCounts(members.map { utterances.frames[$0] }, context), sequences: members.count)
+  }
+
+  func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData {
+    let paths = source.framePaths
+    return try evaluationData(features: paths.features, labels: paths.labels, key: key, keepsOrder: false)
+  }
+
+  /// Other utterances for evaluation, which may be without labels.
+  /// - keepsOrder: whether minibatches follow the order of the archive; otherwise utterances of like length go together.
+  func evaluationData(features: String, labels: String?, key: String, keepsOrder: Bool) throws -> FrameEvaluationData {
+    try FrameEvaluationData(
+      features: features, labels: labels, key: key, record: record, transform: transform, configuration, context,
+      keepsOrder: keepsOrder)
+  }
+}

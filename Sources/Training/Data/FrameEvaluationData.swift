@@ -1,0 +1,100 @@
+import MPI
+import NeuralNetwork
+import SequenceData
+import Tensors
+
+/// Utterances for evaluation as one rank sees them.
+final class FrameEvaluationData: EvaluationData {
+  let path: String
+  let capacity: WorkspaceCapacity
+  let carriesState = false
+  /// Frames of all utterances.
+  let frames: Int
+  /// The utterances of each minibatch.
+  let members: [[Int]]
+  private let utterances: Utterances
+  private let transform: FeatureTransform
+  private let classes: Int
+  private let context: RankContext
+  private var stream: MinibatchStream?
+
+  /// Pairs features and labels and looks at every frame, so that a mistake in them does not wait.
+  /// - record: of the features that the model was trained on, which these must be like.
+  /// - labels: nil where frames have none; they count as of class 0 then.
+  /// - keepsOrder: whether minibatches follow the order of the archive; otherwise utterances of like length go together.
+  /// - Throws: on every rank the same error.
+  init(
+    features: String, labels: String?, key: String, record: FeatureRecord, transform: FeatureTransform,
+    _ configuration: TrainingConfiguration, _ context: RankContext, keepsOrder: Bool = false
+  ) throws {
+    let utterances = try openUtterances(features: features, labels: labels, context)
+    path = features
+    self.transform = transform
+    self.context = context
+    classes = configuration.data.classes
+    if utterances.dimension != record.dimension {
+      throw UsageError(
+        description: "\(key): \(path) has \(utterances.dimension) features a frame, but the model was trained on \(record.dimension)")
+    }
+    self.utterances = utterances
+    _ = try survey(utterances, deltas: 0, classes: classes, context)
+    let B = configuration.training.batchSize, S = context.layout.shards
+    let plan = MinibatchPlan(frames: utterances.frames, batchSize: B, seed: 0, shuffle: false)
+    members = keepsOrder ? plan.minibatches(epoch: 1) : plan.minibatchesByLength()
+    frames = utterances.frames.reduce(0, +)
+    let longest = utterances.frames.sorted(by: >), most = min(longest.count, (B + S - 1) / S)
+    capacity = WorkspaceCapacity(
+      sequences: context.localShards.map { _ in most }, frames: context.localShards.map { _ in longest[..<most].reduce(0, +) },
+      steps: longest[0])
+  }
+
+  var minibatches: Int { members.count }
+
+  var isLabelled: Bool { utterances.isLabelled }
+
+  /// The key of an utterance.
+  func key(_ utterance: Int) -> String { utterances.key(utterance) }
+
+  /// The length of an utterance.
+  func length(_ utterance: Int) -> Int { utterances.frames[utterance] }
+
+  func load(_ minibatch: Int, into workspace: ModelWorkspace<Float>) throws -> Int {
+    if stream == nil || stream!.next != minibatch {
+      stream = MinibatchStream(
+        utterances, members, from: minibatch, epoch: 0, transform: transform, classes: classes, context)
+    }
+    let loaded = try stream!.load(into: workspace)
+    if stream!.isAtEnd { stream = nil }
+    return loaded.members.map { utterances.frames[$0] }.max() ?? 0
+  }
+}
+
+/// Looks at every frame of a set, each rank at some of the chunks.
+/// - Returns: moments of features and deltas, and how often each label occurs; the same bits on any number of ranks.
+/// - Throws: on every rank the same error.
+func survey(
+  _ utterances: Utterances, deltas: Int, classes: Int, _ context: RankContext
+) throws -> (moments: FeatureMoments, labelCounts: [Int]) {
+  let survey = FeatureSurvey(utterances, deltas: deltas, classes: classes), world = context.world
+  let width = FeatureMoments.serializedCount(width: utterances.dimension * (1 + deltas)), chunks = survey.chunks.count
+  // Rank r has the chunks r, r + P, …; where they do not come out even, the last places stay empty.
+  let perRank = (chunks + world.size - 1) / world.size
+  var counts = Array(repeating: 0, count: classes)
+  let local = VectorView<Double>(zeros: perRank * width)
+  try world.agree {
+    let reader = utterances.makeReader()
+    for (place, chunk) in stride(from: world.rank, to: chunks, by: world.size).enumerated() {
+      let moments = try survey.moments(ofChunk: chunk, reader, labelCounts: &counts)
+      local[place * width..<(place + 1) * width].copy(from: moments.serialized.span)
+    }
+  }
+  let all = VectorView<Double>(zeros: local.count * world.size), total = VectorView<Int64>(counts.map { Int64($0) })
+  try world.allGather(local, into: all)
+  try world.allReduce(total, .sum)
+  let values = all.array
+  let moments = (0..<chunks).map { chunk in
+    let start = (chunk % world.size * perRank + chunk / world.size) * width
+    return FeatureMoments(serialized: values[start..<start + width])
+  }
+  return (FeatureSurvey.merge(moments), total.array.map { Int($0) })
+}

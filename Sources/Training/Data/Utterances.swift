@@ -1,0 +1,95 @@
+import MPI
+import NeuralNetwork
+import SequenceData
+
+/// Reads the indices of features and labels on rank 0, sends them to all, and pairs them.
+/// - labels: nil for features alone, whose labels then count as 0.
+/// - maximumFrames: longer utterances are left out; nil keeps all.
+/// - Throws: on every rank the same error.
+func openUtterances(
+  features path: String, labels labelPath: String?, maximumFrames: Int? = nil, _ context: RankContext
+) throws -> Utterances {
+  let world = context.world
+  func table(_ path: String, _ content: KaldiTable.Content) throws -> KaldiTable {
+    let bytes = try world.agree { world.rank == 0 ? try KaldiTable(path: path, content: content).serialized() : nil }
+    return try KaldiTable(serialized: try world.broadcast(bytes: bytes, root: 0))
+  }
+  let features = try table(path, .matrices), labels = try labelPath.map { try table($0, .integers) }
+  return try world.agree { try Utterances(features, labels, maximumFrames: maximumFrames) }
+}
+
+/// The utterances of an archive that are used, in its order.
+struct Utterances: UtteranceSource {
+  private let features: KaldiTable
+  private let labels: KaldiTable?
+  // Entries of each utterance in the tables.
+  private let entries: [(features: Int, labels: Int)]
+  let frames: [Int]
+  let dimension: Int
+  /// Utterances that are too long.
+  let leftOut: Int
+
+  init(_ features: KaldiTable, _ labels: KaldiTable?, maximumFrames: Int?) throws {
+    let set = try UtteranceSet(features: features, labels: labels)
+    let kept = set.utterances.filter { $0.frames <= maximumFrames ?? .max }
+    self.features = features
+    self.labels = labels
+    entries = kept.map { ($0.features, $0.labels) }
+    frames = kept.map(\.frames)
+    dimension = set.dimension
+    leftOut = set.utterances.count - kept.count
+    if kept.isEmpty, let shortest = set.utterances.map(\.frames).min() {
+      throw UtteranceError.nothingLeft(file: features.path, shortest: shortest, maximum: maximumFrames ?? 0)
+    }
+  }
+
+  func key(_ utterance: Int) -> String { features.entries[entries[utterance].features].key }
+  var featureFile: String { features.path }
+  var labelFile: String { labels?.path ?? features.path }
+  /// Whether frames have labels.
+  var isLabelled: Bool { labels != nil }
+
+  func makeReader() -> any UtteranceReading { Reader(self) }
+
+  /// Reads the values of utterances; one a thread.
+  private final class Reader: UtteranceReading {
+    private let utterances: Utterances
+    private let features: KaldiReader
+    private let labels: KaldiReader?
+
+    init(_ utterances: Utterances) {
+      self.utterances = utterances
+      features = KaldiReader(utterances.features)
+      labels = utterances.labels.map { KaldiReader($0) }
+    }
+
+    func read(_ utterance: Int, features values: inout MutableSpan<Float>, labels classes: inout MutableSpan<Int32>) throws {
+      let entry = utterances.entries[utterance]
+      try features.readMatrix(entry.features, into: &values)
+      if let labels {
+        try labels.readIntegers(entry.labels, into: &classes)
+      } else {
+        for t in 0..<classes.count { classes[t] = 0 }
+      }
+    }
+  }
+
+  /// A checksum of keys and lengths in their order, which decide every minibatch.
+  var digest: String {
+    var bytes: [UInt8] = []
+    for (utterance, length) in frames.enumerated() { bytes += Array("\(key(utterance)) \(length)\n".utf8) }
+    return Checksum(of: bytes).hexadecimal
+  }
+}
+
+/// Frames of every shard and step of a minibatch whose utterance `k` goes to shard `k mod S`.
+/// - lengths: of its utterances, in their order.
+func frameCounts(_ lengths: [Int], _ context: RankContext) -> FrameCounts {
+  let S = context.layout.shards, T = lengths.max() ?? 0
+  var perStep = Array(repeating: 0, count: S * T)
+  for (k, length) in lengths.enumerated() {
+    let shard = k % S
+    for t in 0..<length { perStep[shard * T + t] += 1 }
+  }
+  return FrameCounts(perStep: perStep, steps: T, groups: context.groups)
+}
