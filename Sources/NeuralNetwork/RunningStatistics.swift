@@ -36,6 +36,14 @@ public final class RunningStatistics<S: Scalar> {
     slotsSeen = other.slotsSeen
   }
 
+  /// Gives slots that were not seen the values of the last one seen, which serve them: so stored statistics need no count of slots.
+  func extend() {
+    for slot in slotsSeen..<mean.rows where slotsSeen > 0 {
+      mean[slot].copy(from: mean[slotsSeen - 1])
+      variance[slot].copy(from: variance[slotsSeen - 1])
+    }
+  }
+
   /// States how many slots hold values, after the values were read from a file.
   public func markSeen(slots: Int) {
     precondition(slots >= 0 && slots <= mean.rows, "more slots seen than there are")

@@ -62,6 +62,7 @@ public final class SequenceModel<S: Scalar> {
       if let normalization = layer.normalization {
         normalization.evaluation.copy(from: normalization.running)
         try layer.population?.finish(into: normalization.evaluation, shards: groups.shards, reducer: globalReducer)
+        normalization.evaluation.extend()
       }
       layer.population = nil
     }
@@ -77,6 +78,9 @@ public final class SequenceModel<S: Scalar> {
 
   /// Makes the running averages what evaluation uses.
   public func useRunningStatistics() {
-    for normalization in normalizations { normalization.evaluation.copy(from: normalization.running) }
+    for normalization in normalizations {
+      normalization.evaluation.copy(from: normalization.running)
+      normalization.evaluation.extend()
+    }
   }
 }

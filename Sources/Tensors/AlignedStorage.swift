@@ -1,7 +1,10 @@
+import Glibc
+
 /// Owner of one block of memory, aligned to a cache line and zero at the start.
 ///
 /// Views (`VectorView`, `MatrixView`) hold a reference to their storage, so memory never goes away under a view, and under a
-/// pending collective neither. All buffers of a run are allocated once, before the first step.
+/// pending collective neither. All buffers of a run are allocated once, before the first step; a large one takes up memory only as far as it is
+/// written to.
 @safe
 public final class AlignedStorage<Element: BitwiseCopyable> {
   /// Alignment in bytes: a cache line, and the width of the widest vector register.
@@ -13,15 +16,21 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
   /// Invariant: points to `count` initialised elements, from `init` to `deinit`.
   let base: UnsafeMutablePointer<Element>
 
+  // What was allocated, with room to align `base`.
+  private let block: UnsafeMutableRawPointer
+
   /// Allocates `count` elements, all bits zero.
   public init(count: Int) {
     precondition(count >= 0, "a storage needs a count of at least 0")
     let bytes = max(count, 1) * MemoryLayout<Element>.stride
-    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: Self.alignment)
-    unsafe raw.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+    // Large blocks of calloc are pages that the system clears when they are first touched.
+    guard let block = unsafe calloc(1, bytes + Self.alignment) else {
+      fatalError("out of memory: \(bytes) bytes for a buffer of \(count) elements")
+    }
     self.count = count
-    unsafe self.base = raw.assumingMemoryBound(to: Element.self)
+    unsafe self.block = block
+    unsafe self.base = block.alignedUp(toMultipleOf: Self.alignment).assumingMemoryBound(to: Element.self)
   }
 
-  deinit { unsafe UnsafeMutableRawPointer(base).deallocate() }
+  deinit { unsafe free(block) }
 }

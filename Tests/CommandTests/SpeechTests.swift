@@ -104,6 +104,32 @@ extension CommandTests {
         64, ["data.train", "21 utterances"], sandbox.speechTraining("parts", settings + ["training.maximum_steps=12"], ["--resume"]))
     }
 
+    /// A checkpoint evaluates as the run did when it was written, also where fewer steps went into the population's statistics than training saw.
+    @Test(arguments: ["population", "running"]) func storedStatistics(kind: String) throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let settings = [
+        "normalization.statistics=frame", "evaluation.population_batches=1", "training.shuffle=false", "evaluation.statistics=\(kind)",
+        "training.maximum_steps=3",
+      ]
+      // The first minibatch is shorter than the longest utterance of the second, which two of it have.
+      var lengths = Sandbox.trainLengths.map { min($0, 6) }
+      for k in 10..<20 { lengths[k] = 9 }
+      try sandbox.write("train", randomUtterances(lengths: lengths, seed: 1))
+      let outcome = try sandbox.run(ranks: 2, sandbox.speechTraining("run", settings))
+      try #require(outcome.exitCode == 0, "\(outcome)")
+      let validation = try #require(try sandbox.events("run", "validation").last?["loss"] as? Double)
+      let words = try sandbox.run(["evaluate", "run"]).output.split(separator: " ")
+      let printed = try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) })
+      #expect(abs(validation - printed) <= 1e-14 * validation)
+      // Rows of steps that were not seen hold those of the last one seen.
+      let mean = try #require(
+        try sandbox.tensors("run/checkpoints/latest/model.safetensors").first { $0.name == "lstm.0.forward.input_norm.running_mean" })
+      #expect(mean.shape == [9, 24])
+      let rows = (0..<9).map { Array(mean.values[$0 * 24..<($0 + 1) * 24]) }
+      #expect(rows[4] != rows[5] && (kind == "running" ? rows[8] != rows[5] : rows[6...].allSatisfy { $0 == rows[5] }))
+    }
+
     /// Log posteriors are a distribution in every frame, in the archive's order, whatever the ranks; priors are those of the training labels.
     @Test func posteriors() throws {
       let sandbox = try Sandbox()

@@ -48,7 +48,7 @@ extension SequenceModel<Float> {
         let slots = normalization.running.mean.rows
         let seen = steps[layer.prefix + normalization.site.name] ?? slots
         normalization.running.markSeen(slots: min(max(seen, 0), slots))
-        normalization.evaluation.markSeen(slots: min(max(seen, 0), slots))
+        normalization.evaluation.markSeen(slots: slots)
       }
     }
   }
