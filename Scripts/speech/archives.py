@@ -34,3 +34,14 @@ def write_labels(file, key: str, labels: np.ndarray) -> None:
 def write_lines(path: str, lines) -> None:
     with replacing(path, "w") as file:
         file.writelines(f"{line}\n" for line in lines)
+
+
+def places(path: str) -> dict[str, int]:
+    """The offset of each object of an archive, as indices have it: behind its key and a space."""
+    result = {}
+    with open(path, "rb") as file:
+        begin = 0
+        for key, _ in kaldiio.load_ark(file):
+            result[key] = begin + len(key.encode()) + 1
+            begin = file.tell()
+    return result

@@ -1,8 +1,8 @@
 """Synthesises speech of which every frame's phone is known, as Kaldi archives. Scripts/make-speech-synthetic calls it.
 
-The labels are exact: the synthesiser says at which sample each phone begins. A class is a third of a phone (silence is one class). Sentences
-are pieces of the embedded text, voices are espeak-ng's; those of the validation part, and its sentences, are not in the training part.
-Noise is added at 15 to 35 dB below the speech.
+The labels are exact: the synthesiser says at which sample each phone begins. A class is a third of a phone (silence is one class).
+Sentences are pieces of the embedded text, voices are espeak-ng's; those of the validation part, and its sentences, are not in the
+training part. Noise is added at 15 to 35 dB below the speech.
 
 Into the output folder go {train,valid}_feats.ark (41 columns, compressed), {train,valid}_ali.ark, classes.txt (name and number)
 and {train,valid}_utterances.txt (key, voice, words a minute, pitch, noise in dB, words)."""
@@ -28,6 +28,7 @@ import features
 
 USAGE_ERROR, MISSING, INPUT_OUTPUT_ERROR = 64, 69, 74
 
+DATA = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "..", "Configs", "data")
 ACCENTS = ("gmw/en-US", "gmw/en", "gmw/en-GB-x-rp", "gmw/en-GB-scotland")
 # A speaker is a variant of a voice; none speaks in both parts.
 SPEAKERS = {
@@ -160,10 +161,14 @@ def write_part(part: str, classes: dict[tuple[str, int], int] | None, options: a
     silence = counts[(SILENCE, 0)]
     print(
         f"{part}: {len(labels):,} utterances, {frames:,} frames, {len(counts)} of {len(classes)} classes, "
-        f"largest {name}_{third} with {100 * most / frames:.1f} %, silence {100 * silence / frames:.1f} %, "
+        f"largest {class_name(name, third)} with {100 * most / frames:.1f} %, silence {100 * silence / frames:.1f} %, "
         f"{left_out} left out for a class that is not in training, {time.monotonic() - begin:.0f} s"
     )
     return classes
+
+
+def class_name(phone: str, third: int) -> str:
+    return phone if phone == SILENCE else f"{phone}_{third}"
 
 
 def word_range(text: str) -> tuple[int, int]:
@@ -188,12 +193,13 @@ class Parser(argparse.ArgumentParser):
 
 def main() -> int:
     parser = Parser(prog="make-speech-synthetic", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", nargs="?", default="Configs/data/speech-synthetic", help="folder; default %(default)s")
+    embedded = os.path.normpath(os.path.join(DATA, "speech-synthetic"))
+    parser.add_argument("output", nargs="?", default=embedded, help="folder; default %(default)s")
     parser.add_argument("--minutes", type=positive, default=2.9, help="of training; default %(default)s, 60 is an hour (16 MB)")
     parser.add_argument("--validation-minutes", type=positive, default=0.5, help="default %(default)s")
     parser.add_argument("--words", type=word_range, default=(4, 8), metavar="FEWEST-MOST", help="of an utterance; default 4-8")
-    parser.add_argument("--text", default="Configs/data/kjv.train.txt", help="a sentence a line; default %(default)s")
-    parser.add_argument("--validation-text", default="Configs/data/kjv.valid.txt", help="default %(default)s")
+    parser.add_argument("--text", default=os.path.join(DATA, "kjv.train.txt"), help="a sentence a line; default: the embedded text")
+    parser.add_argument("--validation-text", default=os.path.join(DATA, "kjv.valid.txt"), help="of other sentences")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: all cores; changes nothing in the result")
     options = parser.parse_args()
@@ -209,7 +215,7 @@ def main() -> int:
         os.makedirs(options.output, exist_ok=True)
         classes = write_part("train", None, options)
         write_part("valid", classes, options)
-        names = [f"{phone}_{third} {i}" if phone != SILENCE else f"{phone} {i}" for (phone, third), i in classes.items()]
+        names = [f"{class_name(*phone)} {i}" for phone, i in classes.items()]
         archives.write_lines(os.path.join(options.output, "classes.txt"), names)
     except espeak.SpeechError as error:
         print(f"make-speech-synthetic: {error}", file=sys.stderr)
