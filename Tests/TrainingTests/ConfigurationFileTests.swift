@@ -130,6 +130,42 @@ private let configs = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
     #expect(try load("debug.yaml").training.maximumSteps != nil)
   }
 
+  @Test func speechModelOfLaurentAndOthers() throws {
+    for name in ["wsj", "open-speech", "speech-synthetic"] {
+      let plain = try load("\(name).yaml")
+      let normalised = try load("\(name)-bn.yaml")
+      #expect(plain.normalization.placement == .none && plain.normalization.scope == .global, "\(name)")
+      #expect(
+        normalised.differences(from: plain) == [
+          .init(key: "normalization.placement", old: "none", new: "input"),
+          .init(key: "normalization.statistics", old: "frame", new: "sequence"),
+        ], "\(name)")
+      #expect(plain.task == .frameClassification && plain.model.cell == .lstm && plain.model.bidirectional, "\(name)")
+      #expect(plain.data.deltas == 2 && plain.data.maximumFrames == 1300, "\(name)")
+      #expect(plain.initialization.scheme == .glorot && plain.initialization.forgetBias == 0, "\(name)")
+      #expect(plain.optimizer.method == .sgd && plain.optimizer.momentum == 0.9, "\(name)")
+      #expect(plain.optimizer.decay == nil && plain.optimizer.clipNorm == nil, "\(name)")
+      #expect(plain.training.averageOver == .sequences && plain.training.shuffle, "\(name)")
+    }
+    let paper = try load("wsj.yaml")
+    #expect(paper.model.layers == 5 && paper.model.hiddenSize == 250 && paper.data.classes == 3546)
+    #expect(paper.training.batchSize == 24 && paper.optimizer.learningRate == 1e-4)
+  }
+
+  /// The archives that are named exist, and there are as many classes as names.
+  @Test func syntheticSpeechIsEmbedded() throws {
+    let data = try load("speech-synthetic.yaml").data
+    let names = try String(contentsOf: configs.appending(path: "data/speech-synthetic/classes.txt"), encoding: .utf8)
+    #expect(names.split(separator: "\n").count == data.classes)
+    for source in [data.train, data.validation] {
+      guard case .frames(let features, let labels) = source else { Issue.record("\(source)"); continue }
+      for path in [features, labels] {
+        let file = configs.deletingLastPathComponent().appending(path: path).path
+        #expect(FileManager.default.fileExists(atPath: file), "\(path)")
+      }
+    }
+  }
+
   private func load(_ file: String) throws -> TrainingConfiguration {
     try TrainingConfiguration.load(path: configs.appending(path: file).path)
   }
