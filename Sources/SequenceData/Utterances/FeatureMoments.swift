@@ -94,7 +94,7 @@ public struct FeatureSurvey {
       moments.add(buffer.values.span, frames: frames)
       for t in 0..<frames { labelCounts[Int(buffer.labels[t])] += 1 }
       if let f = moments.squares.firstIndex(where: { !$0.isFinite }) {
-        throw UtteranceError.notFinite(file: source.labelFile, key: source.key(utterance), feature: f)
+        throw UtteranceError.notFinite(file: source.featureFile, key: source.key(utterance), feature: f)
       }
     }
     return moments
