@@ -7,12 +7,18 @@ public final class BatchLoader {
   public typealias Item = [[(example: Int, utterance: Int)]]
 
   private let shared = Shared()
+  private let count: Int
+  // Minibatches that `next` gave out, and those of them that were not given back.
+  private var taken = 0
+  private var inUse = 0
+  private var failure: (any Error)?
 
   /// How many minibatches may be ready before the one that is in use is given back.
   private static let ahead = 2
 
   /// Starts to read `items` in order.
   public init(_ items: [Item], from source: any UtteranceSource, transform: FeatureTransform, classes: Int) {
+    count = items.count
     let shared = shared
     for _ in 0..<Self.ahead { shared.room.signal() }
     DispatchQueue(label: "batches").async {
@@ -30,15 +36,29 @@ public final class BatchLoader {
 
   deinit { shared.cancel() }
 
-  /// The next minibatch, for each local shard; waits until it is read. Give it back by `recycle`.
-  /// - Throws: what went wrong when it was read.
+  /// The next minibatch, for each local shard; waits until it is read. Give it back by `recycle`: at most two may be in use.
+  /// - Throws: what went wrong when it was read. Nothing is read after that: every further call throws the same.
   public func next() throws -> [UtteranceBatch] {
+    if let failure { throw failure }
+    // Either would wait for ever.
+    precondition(taken < count, "a minibatch after the last one")
+    precondition(inUse < Self.ahead, "no minibatch was given back")
     shared.ready.wait()
-    return try shared.takeReady().get()
+    do {
+      let batches = try shared.takeReady().get()
+      taken += 1
+      inUse += 1
+      return batches
+    } catch {
+      failure = error
+      throw error
+    }
   }
 
   /// Gives the buffers of a minibatch back.
   public func recycle(_ batches: [UtteranceBatch]) {
+    precondition(inUse > 0, "no minibatch is in use")
+    inUse -= 1
     shared.giveBack(batches)
     shared.room.signal()
   }

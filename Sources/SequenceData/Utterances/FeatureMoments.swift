@@ -18,15 +18,33 @@ public struct FeatureMoments: Equatable, Sendable {
     let width = mean.count
     var other = FeatureMoments(width: width)
     other.count = frames
-    for t in 0..<frames { for f in 0..<width { other.mean[f] += Double(values[t * width + f]) } }
-    for f in 0..<width { other.mean[f] /= Double(frames) }
+    Self.addMeans(of: values, frames: frames, to: &other.mean)
+    Self.addSquares(of: values, frames: frames, around: other.mean, to: &other.squares)
+    merge(other)
+  }
+
+  /// `mean += Σ_t x_t / frames`.
+  private static func addMeans(of values: Span<Float>, frames: Int, to mean: inout [Double]) {
+    // Spans of whole rows: the loops over features have no other checks and become vector code.
+    var mean = mean.mutableSpan
     for t in 0..<frames {
-      for f in 0..<width {
-        let difference = Double(values[t * width + f]) - other.mean[f]
-        other.squares[f] += difference * difference
+      let row = values.extracting(t * mean.count..<(t + 1) * mean.count)
+      for f in mean.indices { mean[f] += Double(row[f]) }
+    }
+    for f in mean.indices { mean[f] /= Double(frames) }
+  }
+
+  /// `squares += Σ_t (x_t − mean)²`.
+  private static func addSquares(of values: Span<Float>, frames: Int, around mean: [Double], to squares: inout [Double]) {
+    let mean = mean.span
+    var squares = squares.mutableSpan
+    for t in 0..<frames {
+      let row = values.extracting(t * mean.count..<(t + 1) * mean.count)
+      for f in squares.indices {
+        let difference = Double(row[f]) - mean[f]
+        squares[f] += difference * difference
       }
     }
-    merge(other)
   }
 
   /// Adds the frames of `other` (Chan et al.).
@@ -94,7 +112,7 @@ public struct FeatureSurvey {
       moments.add(buffer.values.span, frames: frames)
       for t in 0..<frames { labelCounts[Int(buffer.labels[t])] += 1 }
       if let f = moments.squares.firstIndex(where: { !$0.isFinite }) {
-        throw UtteranceError.notFinite(file: source.labelFile, key: source.key(utterance), feature: f)
+        throw UtteranceError.notFinite(file: source.featureFile, key: source.key(utterance), feature: f)
       }
     }
     return moments

@@ -4,6 +4,8 @@ public protocol UtteranceSource: Sendable {
   var frames: [Int] { get }
   /// Features of a frame, as they are stored.
   var dimension: Int { get }
+  /// The file that holds the features, for error messages.
+  var featureFile: String { get }
   /// The file that holds the labels, for error messages.
   var labelFile: String { get }
   /// The key of an utterance, for error messages.
