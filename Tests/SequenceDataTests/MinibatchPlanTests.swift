@@ -72,9 +72,9 @@ import Testing
     #expect(plan.minibatches(epoch: 2) == [[7, 8, 4], [0, 6, 2], [1, 10, 5], [9, 3]])
   }
 
-  /// Little padding, but other neighbours in every epoch. In minibatches of 24 of these lengths 9.5 % is padding (52 % in the order of an archive, 1.5 % by
-  /// length alone), and 7 % of the pairs in a minibatch were together the epoch before (1 % would be by chance). Half the jitter makes that
-  /// 5.4 % and 13 %, twice the jitter 18 % and 4 %; read speech of speechocean762 is within a point of all of these.
+  /// Little padding, but other neighbours in every epoch. In minibatches of 24 of these lengths 9.5 % is padding (52 % in the order of an
+  /// archive, 1.5 % by length alone), and 7 % of the pairs in a minibatch were together the epoch before (1 % would be by chance). Half
+  /// the jitter makes that 5.4 % and 13 %, twice the jitter 18 % and 4 %; read speech of speechocean762 is within two points of these.
   @Test func paddingAndVariety() {
     let plan = plan(Self.speech, 24), epochs = (1...4).map { plan.minibatches(epoch: $0) }
     for epoch in epochs {

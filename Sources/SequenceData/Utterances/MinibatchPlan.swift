@@ -2,8 +2,9 @@ import Tensors
 
 /// Which utterances make which minibatch of an epoch; it depends on lengths, seed and epoch alone.
 ///
-/// Shuffled minibatches hold utterances of similar length: lengths are jittered by up to a tenth, so that an utterance meets others in every epoch, and
-/// cut in falling order. Minibatches then come in random order, and the one that is smaller, cut out at a random length, comes last.
+/// Shuffled minibatches hold utterances of similar length: lengths are jittered by up to a tenth, so that an utterance meets others in
+/// every epoch, and cut in falling order. Minibatches then come in random order, and the one that is smaller, cut out at a random length,
+/// comes last.
 public struct MinibatchPlan: Sendable {
   /// Length of each utterance.
   public let frames: [Int]

@@ -1,5 +1,5 @@
-/// The utterances of one shard in one minibatch, packed: rows are time-major without padding, step `t` has those that are longer than `t`, in order of
-/// falling length.
+/// The utterances of one shard in one minibatch, packed: rows are time-major without padding, step `t` has those that are longer than
+/// `t`, in order of falling length.
 public struct UtteranceBatch: Equatable, Sendable {
   /// Length of each utterance, falling.
   public fileprivate(set) var lengths: [Int] = []

@@ -33,7 +33,8 @@ public enum UtteranceError: Error, Equatable, Sendable, CustomStringConvertible 
   public var description: String {
     switch self {
     case .labelOutOfRange(let file, let key, let frame, let label, let classes):
-      "\(file): \(key.debugDescription): the label of frame \(frame) (from 0) is \(label), expected 0 to \(classes - 1) (data.classes is \(classes))"
+      "\(file): \(key.debugDescription): the label of frame \(frame) (from 0) is \(label), expected 0 to \(classes - 1) "
+        + "(data.classes is \(classes))"
     case .nothingLeft(let file, let shortest, let maximum):
       "\(file): the shortest utterance has \(shortest) frames, expected some of at most \(maximum) (data.maximum_frames)"
     case .notFinite(let file, let key, let feature):
