@@ -45,6 +45,27 @@ struct RegularFile: ~Copyable {
   }
 }
 
+/// What stands at a path, links followed.
+struct FileStatus {
+  /// `S_IFREG` and the like.
+  let kind: mode_t
+  private let device: dev_t
+  private let number: ino_t
+
+  /// Nil where nothing is, or nothing that can be looked at.
+  init?(_ path: String) {
+    var status = stat()
+    // SAFETY: `status` outlives the call, which writes one `struct stat`.
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    kind = status.st_mode & S_IFMT
+    device = status.st_dev
+    number = status.st_ino
+  }
+
+  /// Whether both are one file, under whatever names.
+  func isSameFile(as other: FileStatus) -> Bool { device == other.device && number == other.number }
+}
+
 /// The system's words for an error number.
 func systemMessage(_ code: Int32) -> String {
   // SAFETY: strerror returns a terminated string, which is copied before any other call.

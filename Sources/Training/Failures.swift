@@ -35,6 +35,7 @@ extension KaldiError: ExitCodeError {
   public var exitCode: Int32 {
     switch self {
     case .cannotRead, .cannotWrite: ExitCode.inputOutput.rawValue
+    case .outputPath: ExitCode.usage.rawValue
     default: ExitCode.badData.rawValue
     }
   }

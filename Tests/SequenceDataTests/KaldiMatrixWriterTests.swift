@@ -76,11 +76,35 @@ import Testing
       let object = KaldiObject(key: key, rows: 1, columns: 1, bits: [0])
       #expect(throws: KaldiError.key(file: path, offset: nil, problem: problem)) { try write([object], to: path) }
     }
-    // A directory in the way: found when the file gets its name, and nothing is left.
+    // A directory in the way of either file: found at once, and nothing is left.
     try directory.write("x", to: "b.ark/x")
-    let blocked = "\(directory.path)/b.ark"
-    #expect(throws: KaldiError.cannotWrite(file: blocked, reason: "Is a directory")) { try write([], to: blocked) }
-    #expect(directory.names == ["b.ark"])
+    try directory.write("x", to: "c.scp/x")
+    for (path, blocked) in [("b.ark", "b.ark"), ("c.ark", "c.scp")].map({ ("\(directory.path)/\($0)", "\(directory.path)/\($1)") }) {
+      #expect(throws: KaldiError.cannotWrite(file: blocked, reason: "Is a directory")) { _ = try KaldiMatrixWriter(path: path) }
+    }
+    #expect(directory.names == ["b.ark", "c.scp"])
+    #expect(throws: KaldiError.outputPath(path: "/dev/null", problem: "neither a file nor free for one")) { try write([], to: "/dev/null") }
+  }
+
+  /// Nothing takes the place of what is still to be read, whatever its name; other files may be replaced.
+  @Test func inputs() throws {
+    let directory = try TemporaryDirectory()
+    let objects = try KaldiFixtures.expected("kaldi-fm.ark"), path = "\(directory.path)/a.ark", index = "\(directory.path)/a.scp"
+    try write(objects, to: path)
+    #expect(try KaldiTable(path: path, content: .matrices).sources == [path])
+    let inputs = try KaldiTable(path: "scp:\(index)", content: .matrices).sources
+    #expect(inputs == [index, path])
+    let link = "\(directory.path)/link.ark"
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "a.ark")
+    for (output, same) in [(path, path), (link, link), ("\(directory.path)/./a", "\(directory.path)/./a.scp")] {
+      #expect(throws: KaldiError.outputPath(path: same, problem: "one of the files that are read")) {
+        _ = try KaldiMatrixWriter(path: output, keeping: inputs)
+      }
+    }
+    try directory.write("before", to: "b.ark")
+    let other = try KaldiMatrixWriter(path: "\(directory.path)/b.ark", keeping: inputs)
+    try other.finish()
+    #expect(try readObjects(path, .matrices) == objects)
   }
 
   /// A disk without room, by way of a device that never has any: the link stands where the temporary file is made.

@@ -1,3 +1,5 @@
+import Glibc
+
 /// Writes float32 matrices as a binary archive (`FM`), and beside it an index of it: `x.ark` and `x.scp`.
 ///
 /// Both are written under temporary names; `finish()` syncs them and gives them their own. A writer that ends without it leaves
@@ -9,10 +11,13 @@ public struct KaldiMatrixWriter: ~Copyable {
 
   /// Begins an archive, which takes the place of one that is there when it is finished.
   /// - path: the archive's, which the index holds as it is given. The index ends with `.scp` instead of `.ark`.
-  /// - Throws: `KaldiError.outputPath` for a path that an index cannot hold, `.cannotWrite`.
-  public init(path: String) throws(KaldiError) {
+  /// - inputs: files that are still needed, in whose place nothing may come.
+  /// - Throws: `KaldiError.outputPath` for a path that an index cannot hold and for one of `inputs`, `.cannotWrite`.
+  public init(path: String, keeping inputs: [String] = []) throws(KaldiError) {
     if let problem = Self.problem(of: path) { throw .outputPath(path: path, problem: problem) }
     let stem = path.hasSuffix(".ark") ? String(path.dropLast(4)) : path
+    // Now, not when everything has been computed.
+    for output in [path, stem + ".scp"] { try Self.checkReplaceable(output, inputs) }
     let archive = try PendingFile(path: path)
     let index = try PendingFile(path: stem + ".scp")
     self.path = path
@@ -51,6 +56,19 @@ public struct KaldiMatrixWriter: ~Copyable {
     // The archive first: an index is never there without it.
     try archive.commit()
     try index.commit()
+  }
+
+  /// Whether a file at `path` may be replaced.
+  private static func checkReplaceable(_ path: String, _ inputs: [String]) throws(KaldiError) {
+    guard let status = FileStatus(path) else { return }
+    switch status.kind {
+    case S_IFREG: break
+    case S_IFDIR: throw .cannotWrite(file: path, reason: systemMessage(EISDIR))
+    default: throw .outputPath(path: path, problem: "neither a file nor free for one")
+    }
+    if inputs.contains(where: { FileStatus($0)?.isSameFile(as: status) ?? false }) {
+      throw .outputPath(path: path, problem: "one of the files that are read")
+    }
   }
 
   /// Why an index could not hold the path, or another program not read it.

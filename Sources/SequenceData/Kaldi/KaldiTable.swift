@@ -48,6 +48,12 @@ public struct KaldiTable: Sendable, Equatable {
     self.init(path: path, content: content, files: builder.files, entries: builder.entries)
   }
 
+  /// All files that it was made from and is read from, the index among them.
+  public var sources: [String] {
+    if case .index(let file)? = try? KaldiSource(path) { return [file] + files }
+    return files
+  }
+
   init(path: String, content: Content, files: [String], entries: [Entry]) {
     self.path = path
     self.content = content

@@ -50,10 +50,12 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   let checkpoint = try world.agree { world.rank == 0 ? try CheckpointStore.open(path: path) : nil }
   let (state, stored) = try sendParts(of: checkpoint, path: path, world: world)
 
-  var configuration = try world.agree {
-    try TrainingConfiguration(yaml: state.configuration, file: "\(path): configuration", overrides: request.overrides)
+  func read(_ overrides: [String]) throws -> TrainingConfiguration {
+    try world.agree { try TrainingConfiguration(yaml: state.configuration, file: "\(path): configuration", overrides: overrides) }
   }
+  var configuration = try read(request.overrides)
   try request.check(configuration.task)
+  try checkModel(of: configuration, trainedAs: try read([]))
   if configuration.task == .languageModel, let text = request.data { configuration.data.validation = .text(path: text) }
   configuration = try configuration.resolved(rankCount: world.size)
   try configuration.checkSupported()
@@ -96,6 +98,15 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
       "\(source): loss \(result.loss) nats, \(measure), \(result.frames) \(configuration.task.frames) (step \(state.step))")
   }
   return .success
+}
+
+/// Refuses settings that belong to the model and that the shapes of its tensors do not give away.
+private func checkModel(of configuration: TrainingConfiguration, trainedAs trained: TrainingConfiguration) throws {
+  let fixed = ["data.unit", "data.classes", "data.deltas", "data.normalize", "normalization.epsilon"]
+  for difference in configuration.differences(from: trained) where fixed.contains(difference.key) {
+    throw UsageError(
+      description: "\(difference.key) is \(difference.new ?? "absent"), but the model was trained with \(difference.old ?? "absent")")
+  }
 }
 
 /// Reads weights and the kind of statistics that evaluation asks for, on rank 0, and sends them to all.

@@ -26,12 +26,38 @@ public func inspect(_ path: String, console: Console) throws {
 }
 
 private func inspectArchive(_ path: String, _ console: Console) throws {
-  // Vectors of labels, where it is not matrices; if it is neither, what is wrong with it as matrices.
-  let matrices = Result { try KaldiTable(path: path, content: .matrices) }
-  if case .failure = matrices, let labels = try? KaldiTable(path: path, content: .integers) {
-    return try inspectLabels(labels, console)
+  let table: KaldiTable
+  do throws(KaldiError) {
+    table = try KaldiTable(path: path, content: .matrices)
+  } catch {
+    let asMatrices = error
+    do throws(KaldiError) {
+      table = try KaldiTable(path: path, content: .integers)
+    } catch {
+      throw error.isCloser(than: asMatrices) ? error : asMatrices
+    }
   }
-  try inspectMatrices(try matrices.get(), console)
+  switch table.content {
+  case .matrices: try inspectMatrices(table, console)
+  case .integers: try inspectLabels(table, console)
+  }
+}
+
+extension KaldiError {
+  /// Where objects were found that are of no use, and not damage to what they should be.
+  private var misfit: Int? {
+    guard case .entry(_, _, let offset, let problem) = self else { return nil }
+    switch problem {
+    case .unrecognized, .wrongType, .wrongSize, .unexpected: return offset
+    default: return nil
+    }
+  }
+
+  /// Whether an archive that is damaged is more likely what this error takes it for than what `other` does.
+  fileprivate func isCloser(than other: KaldiError) -> Bool {
+    guard let otherMisfit = other.misfit else { return false }
+    return misfit.map { $0 > otherMisfit } ?? true
+  }
 }
 
 private func inspectMatrices(_ table: KaldiTable, _ console: Console) throws {

@@ -187,8 +187,25 @@ private func announce(
       + "\(n.placement.rawValue)\(n.placement == .none ? "" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")
   console.print(data.summary)
   console.print("BLAS kernels \(BLAS.coreType), vector kernels \(VectorKernels.instructionSet).")
+  if n.placement != .none && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }
   if n.placement != .none && n.statistics == .sequence && configuration.task == .languageModel {
     console.warn(
       "with statistics: sequence, later words of a window enter the statistics of earlier ones in training (never in evaluation)")
   }
+}
+
+/// Warns of statistics groups that never hold two sequences, and so never have frame-wise statistics of their own.
+private func warnOfSmallGroups(
+  _ configuration: TrainingConfiguration, _ context: RankContext, _ data: any TrainingData, _ console: Console
+) {
+  let S = context.layout.shards, B = min(configuration.training.batchSize, (data as? FrameData)?.record.utterances ?? .max)
+  // Sequence k of a minibatch goes to shard k mod S; where shards are equal it does not matter which.
+  let sequences = context.groups.groups.map { group in group.reduce(0) { $0 + (max(0, B - $1) + S - 1) / S } }
+  let small = sequences.count { $0 == 1 }, isAll = !sequences.contains { $0 > 1 }
+  if small == 0 { return }
+  console.warn(
+    (isAll
+      ? "no statistics group ever holds two sequences, which statistics: frame needs: nothing is normalised"
+      : "\(small) of \(sequences.count) statistics groups never hold two sequences, which statistics: frame needs: they use running averages")
+      + "; a wider normalization.scope, a larger training.batch_size or fewer training.shards would help")
 }

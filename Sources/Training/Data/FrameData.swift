@@ -26,7 +26,8 @@ final class FrameData: TrainingData {
   private var stream: MinibatchStream?
   let capacity: WorkspaceCapacity
   let carriesState = false
-  private var padding = 0.0
+  // Of the minibatches of the last update: steps times sequences, and the share of them that no frame is.
+  private var rectangles: [(area: Int, padding: Double)] = []
   private var secondsWaited = 0.0
 
   var minibatches: Int { plan?.count ?? 0 }
@@ -109,14 +110,20 @@ final class FrameData: TrainingData {
       + (leftOut > 0 ? "; \(leftOut) utterances of more than \(configuration.data.maximumFrames) frames are left out." : ".")
   }
 
-  var stepFields: [JSONField] { [JSONField("padding", .double(padding))] }
+  var stepFields: [JSONField] {
+    let area = rectangles.reduce(0) { $0 + $1.area }
+    return [JSONField("padding", .double(rectangles.reduce(0) { $0 + $1.padding * Double($1.area) / Double(area) }))]
+  }
 
   func takeSecondsWaited() -> Double? {
     defer { secondsWaited = 0 }
     return secondsWaited
   }
 
-  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32] { [] }
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32] {
+    rectangles.removeAll(keepingCapacity: true)
+    return []
+  }
 
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
     guard let plan, let utterances else { preconditionFailure("the training data was not read") }
@@ -125,11 +132,10 @@ final class FrameData: TrainingData {
         utterances, plan.minibatches(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
         context)
     }
-    let (members, waited) = try stream!.load(into: workspace)
-    padding = MinibatchPlan.padding(members.map { utterances.frames[$0] })
+    let (members, waited) = try stream!.load(into: workspace), lengths = members.map { utterances.frames[$0] }
+    rectangles.append((lengths.count * (lengths.max() ?? 0), MinibatchPlan.padding(lengths)))
     secondsWaited += waited
-    return LoadedMinibatch(
-      counts: frameCounts(members.map { utterances.frames[$0] }, context), sequences: members.count)
+    return LoadedMinibatch(counts: frameCounts(lengths, context), sequences: members.count)
   }
 
   func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData {

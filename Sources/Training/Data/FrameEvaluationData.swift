@@ -52,6 +52,9 @@ final class FrameEvaluationData: EvaluationData {
 
   var isLabelled: Bool { utterances.isLabelled }
 
+  /// The files of features and labels.
+  var sources: [String] { utterances.sources }
+
   /// The key of an utterance.
   func key(_ utterance: Int) -> String { utterances.key(utterance) }
 

@@ -1,3 +1,4 @@
+import MPI
 import NeuralNetwork
 import SequenceData
 import Tensors
@@ -10,6 +11,7 @@ final class MinibatchStream {
   private(set) var next: Int
   private let minibatches: [[Int]]
   private let loader: BatchLoader
+  private let world: Communicator
   private let clock = ContinuousClock()
 
   /// - minibatches: utterances of each; utterance `k` goes to shard `k mod S`.
@@ -21,6 +23,7 @@ final class MinibatchStream {
     self.epoch = epoch
     self.minibatches = minibatches
     next = first
+    world = context.world
     let shards = context.layout.shards, local = Array(context.localShards)
     let items = minibatches[first...].map { members in
       local.map { shard in
@@ -35,9 +38,14 @@ final class MinibatchStream {
 
   /// Puts the next minibatch into `workspace`.
   /// - Returns: the utterances of all shards, and the seconds spent waiting for them to be read.
-  /// - Throws: what went wrong in reading.
+  /// - Throws: on every rank what went wrong in reading on the lowest one: where a file has changed, many ranks meet the fault at once.
   func load(into workspace: ModelWorkspace<Float>) throws -> (members: [Int], waited: Double) {
-    let start = clock.now, batches = try loader.next(), waited = (clock.now - start) / .seconds(1)
+    let start = clock.now
+    var waited = 0.0
+    let batches = try world.agree {
+      defer { waited = (clock.now - start) / .seconds(1) }
+      return try loader.next()
+    }
     workspace.begin(batches.map { PackedSequences(lengths: $0.lengths) }, examples: batches.map(\.examples))
     for (i, batch) in batches.enumerated() {
       let bottom = workspace.bottom[i], frames = batch.frames

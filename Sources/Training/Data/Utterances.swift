@@ -46,6 +46,8 @@ struct Utterances: UtteranceSource {
   func key(_ utterance: Int) -> String { features.entries[entries[utterance].features].key }
   var featureFile: String { features.path }
   var labelFile: String { labels?.path ?? features.path }
+  /// The files of features and labels.
+  var sources: [String] { features.sources + (labels?.sources ?? []) }
   /// Whether frames have labels.
   var isLabelled: Bool { labels != nil }
 

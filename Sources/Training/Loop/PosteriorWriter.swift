@@ -28,7 +28,7 @@ final class PosteriorWriter {
       let total = Double(counts.reduce(0) { $0 + max($1, 1) })
       return VectorView(counts.map { Float(-logarithm(Double(max($0, 1)) / total)) })
     }
-    try context.world.agree { if context.isFirst { writer = try KaldiMatrixWriter(path: path) } }
+    try context.world.agree { if context.isFirst { writer = try KaldiMatrixWriter(path: path, keeping: data.sources) } }
   }
 
   /// Writes the utterances of a minibatch that went forward through `workspace`.
