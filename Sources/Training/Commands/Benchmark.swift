@@ -112,6 +112,7 @@ private struct BenchmarkReport {
 
   // The median over steps of each step's own rate: steps of different lengths count alike.
   var framesPerSecond: Double { median(zip(frames, seconds).map { Double($0) / $1 }) }
+  var framesPerStep: Double { median(frames.map { Double($0) }) }
   var share: Double { productsPerFrame * framesPerSecond / productRate }
 
   func print(_ configuration: TrainingConfiguration, _ request: BenchmarkRequest, _ console: Console) {
@@ -135,7 +136,8 @@ private struct BenchmarkReport {
     return JSONValue.object([
       JSONField("frames_per_second", .double(framesPerSecond)), JSONField("tokens_per_second", .double(framesPerSecond)), JSONField("step_seconds_median", .double(median(seconds))),
       JSONField("step_seconds_minimum", .double(seconds.min() ?? 0)), JSONField("step_seconds_maximum", .double(seconds.max() ?? 0)),
-      JSONField("steps", .integer(seconds.count)), JSONField("frames_per_step", .double(median(frames.map { Double($0) }))), JSONField("ranks", .integer(ranks)),
+      JSONField("steps", .integer(seconds.count)), JSONField("frames_per_step", .double(framesPerStep)),
+      JSONField("tokens_per_step", .double(framesPerStep)), JSONField("ranks", .integer(ranks)),
       JSONField("product_rate", .double(productRate)), JSONField("share_of_product_rate", .double(share)),
       JSONField("peak_memory_bytes", .double(peakMemory)), JSONField("phase_seconds", .object(phaseFields)),
       JSONField("blas_core", .string(BLAS.coreType)), JSONField("kernels", .string(VectorKernels.instructionSet)),

@@ -206,6 +206,6 @@ private func warnOfSmallGroups(
   console.warn(
     (isAll
       ? "no statistics group ever holds two sequences, which statistics: frame needs: nothing is normalised"
-      : "\(small) of \(sequences.count) statistics groups never hold two sequences, which statistics: frame needs: they use running averages")
+      : "\(small) of \(sequences.count) statistics groups never hold two sequences, which statistics: frame needs: running averages serve")
       + "; a wider normalization.scope, a larger training.batch_size or fewer training.shards would help")
 }
