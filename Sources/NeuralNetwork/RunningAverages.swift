@@ -5,18 +5,11 @@ import Tensors
 
 /// Contributions of groups to the running averages of all layers, summed over groups in one message a minibatch.
 final class RunningAverages<S: Scalar> {
-  // For each layer the first column of its means; its variances follow.
-  private let offsets: [Int]
-  // [local shards, Σ 2 · slots · F].
+  // For each layer and each slot that the minibatch has, means and then variances; room for all slots. [local shards, Σ 2 · slots · F].
   private let contributions: MatrixView<S>
 
   init(_ normalizations: [BatchNormalization<S>], localShards: Int) {
-    var width = 0
-    offsets = normalizations.map { n in
-      defer { width += 2 * n.slots * n.site.features }
-      return width
-    }
-    contributions = MatrixView(zeros: localShards, width)
+    contributions = MatrixView(zeros: localShards, normalizations.reduce(0) { $0 + 2 * $1.slots * $1.site.features })
   }
 
   /// Updates the running averages of every layer with the statistics of one minibatch.
@@ -25,6 +18,12 @@ final class RunningAverages<S: Scalar> {
     globalReducer: any StatisticsReducing<S>
   ) throws {
     if normalizations.isEmpty { return }
+    var offsets: [Int] = [], width = 0
+    for normalization in normalizations {
+      offsets.append(width)
+      width += 2 * usedSlots(normalization, pass) * normalization.site.features
+    }
+    let contributions = contributions.columns(0..<width)
     contributions.fill(0)
     for (layer, normalization) in normalizations.enumerated() {
       for (i, shard) in pass.groups.local.enumerated() where pass.groups.group(of: shard).lowerBound == shard || pass.groups.isGlobal {
