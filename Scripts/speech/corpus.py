@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
+import shutil
 import sys
 import tarfile
 import urllib.error
@@ -95,6 +97,7 @@ def fetch(folder: str) -> str:
         except (tarfile.TarError, EOFError, zlib.error) as error:
             raise CorpusError(f"{archive}: no archive that can be read to its end, delete it and try again: {error}") from error
         os.rename(os.path.join(unpacked, "speechocean762"), directory)
+        shutil.rmtree(unpacked)
     faults = differences(directory)
     if faults:
         raise CorpusError("; ".join(faults))
@@ -123,7 +126,13 @@ def _download(path: str) -> None:
                         print(f"{URL}: {done >> 20} of {total >> 20} MiB", file=sys.stderr)
             if total and done < total:
                 raise DownloadError(f"{URL}: ended after {done:,} of {total:,} bytes; call again to go on")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        # Nothing is behind what is there: it was fetched to its end, and only its renaming is missing; or it is of another file.
+        if begin and isinstance(error, urllib.error.HTTPError) and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if error.headers.get("Content-Range") != f"bytes */{begin}":
+                raise DownloadError(f"{partial}: {begin:,} bytes are no beginning of {URL}, delete it and try again") from error
+            os.rename(partial, path)
+            return
         reason = getattr(error, "reason", error)
         raise DownloadError(f"{URL}: {reason}; fetch it from {PAGE} elsewhere, unpack it, and name its folder") from error
     os.rename(partial, path)
