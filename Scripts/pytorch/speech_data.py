@@ -1,8 +1,8 @@
 """Random utterances as both programs read them: Kaldi archives in the order of their minibatches (`training.shuffle: false`).
 
-Speed depends on how long utterances are, not on what they say. Lengths of `mixed` are those of read newspaper text: 200 to
-1300 frames, some 700 on average; those of `equal` are all the same. Minibatches hold utterances of similar length, as
-grouping a large training set gives them.
+Speed depends on how long utterances are, not on what they say. Lengths of `long` are those of read newspaper text: 200 to
+1300 frames, some 700 on average; those of `mixed` are shorter, 100 to 500 frames, some 300 on average; those of `equal` are all
+the same. Minibatches hold utterances of similar length, as grouping a large training set gives them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 FEATURES, CLASSES, BATCH = 123, 3546, 24
-LENGTHS = ("mixed", "equal")
+LENGTHS = ("mixed", "long", "equal")
 MINIBATCHES = 4
 EQUAL_LENGTH = 300
-SHORTEST, LONGEST, MEAN, DEVIATION = 200, 1300, 700, 230
+SPREADS = {"mixed": (100, 500, 300, 100), "long": (200, 1300, 700, 230)}  # shortest, longest, mean and deviation before the cut
 POOL = 10  # minibatches of the imagined training set for each that is kept
 
 
@@ -28,8 +28,9 @@ def minibatch_lengths(kind: str, count: int = MINIBATCHES, batch: int = BATCH) -
     random = np.random.default_rng(7)
     if kind == "equal":
         return [[EQUAL_LENGTH] * batch] * count
-    drawn = random.normal(MEAN, DEVIATION, 4 * POOL * count * batch)
-    drawn = drawn[(drawn >= SHORTEST) & (drawn <= LONGEST)][: POOL * count * batch].astype(int)
+    shortest, longest, mean, deviation = SPREADS[kind]
+    drawn = random.normal(mean, deviation, 4 * POOL * count * batch)
+    drawn = drawn[(drawn >= shortest) & (drawn <= longest)][: POOL * count * batch].astype(int)
     groups = np.sort(drawn).reshape(POOL * count, batch)[POOL // 2 :: POOL]
     return [random.permutation(group).tolist() for group in random.permutation(groups)]
 
@@ -52,6 +53,7 @@ class Packed:
     features_NI: Tensor
     labels_N: Tensor
     sizes: list[int]  # sequences that reach each time step
+    padded_N: Tensor  # where each frame is in T × B rows
     turned_N: Tensor  # where each frame is when every sequence is reversed
     lengths: list[int]
 
@@ -65,7 +67,8 @@ class Packed:
         features = np.stack([ordered[b][0][t] for t, b in zip(steps, sequences)])
         labels = np.array([ordered[b][1][t] for t, b in zip(steps, sequences)], dtype=np.int64)
         turned = first[np.array(lengths)[sequences] - 1 - steps] + sequences
-        return Packed(torch.from_numpy(features), torch.from_numpy(labels), sizes, torch.from_numpy(turned), lengths)
+        return Packed(torch.from_numpy(features), torch.from_numpy(labels), sizes,
+                      torch.from_numpy(steps * len(lengths) + sequences), torch.from_numpy(turned), lengths)
 
 
 def read_minibatches(folder: str, rank: int = 0, processes: int = 1, batch: int = BATCH) -> tuple[list[Packed], list[int]]:

@@ -139,8 +139,9 @@ class SpeechModel(nn.Module):
         x = packed.features_NI
         if self.form == "packed":
             return self.lstm(PackedSequence(x, torch.tensor(packed.sizes)))[0].data
-        if self.form == "padded":  # of equal lengths: the fused layers of oneDNN take no packed ones
-            return self.lstm(x.view(len(packed.sizes), len(packed.lengths), -1))[0].flatten(0, 1)
+        if self.form == "padded":  # the fused layers of oneDNN take no packed ones; where lengths differ, the backward direction begins in padding
+            rows = x.new_zeros(len(packed.sizes) * len(packed.lengths), x.shape[1]).index_copy_(0, packed.padded_N, x)
+            return self.lstm(rows.view(len(packed.sizes), len(packed.lengths), -1))[0].flatten(0, 1).index_select(0, packed.padded_N)
         for layer in self.layers:
             x = layer(x, packed)
         return x

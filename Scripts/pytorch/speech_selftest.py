@@ -19,7 +19,7 @@ from measure import free_port
 from model import Model, Shape, cross_entropy  # the reference's
 from normalization import Layout
 from speech import Utterance, pad
-from speech_data import LONGEST, SHORTEST, minibatch_lengths, read_minibatches, write_archives
+from speech_data import SPREADS, minibatch_lengths, read_minibatches, write_archives
 from speech_models import FORMS, SpeechSize, make_speech_model
 
 SIZE = SpeechSize(features=5, classes=11, hidden=6, layers=2, initial_range=0.4)
@@ -118,11 +118,12 @@ def check_two_processes(form: str) -> None:
 
 
 def check_minibatches(_form: str) -> None:
-    """Similar lengths within a minibatch, some 700 frames on average, and packing that PyTorch agrees with."""
-    groups = minibatch_lengths("mixed")
-    every = [length for group in groups for length in group]
-    assert all(len(group) == 24 and max(group) < 1.1 * min(group) for group in groups), "minibatches of unequal lengths"
-    assert SHORTEST <= min(every) and max(every) <= LONGEST and 650 < sum(every) / len(every) < 750, "unusual lengths"
+    """Similar lengths within a minibatch, of the promised mean, and packing that PyTorch agrees with."""
+    for kind, (shortest, longest, mean, _) in SPREADS.items():
+        groups = minibatch_lengths(kind)
+        every = [length for group in groups for length in group]
+        assert all(len(group) == 24 and max(group) < 1.1 * min(group) for group in groups), "minibatches of unequal lengths"
+        assert shortest <= min(every) and max(every) <= longest and abs(sum(every) / len(every) - mean) < 50, "unusual lengths"
     with tempfile.TemporaryDirectory() as folder:
         archives("packed", folder)
         (packed,), frames = read_minibatches(folder, batch=len(LENGTHS))

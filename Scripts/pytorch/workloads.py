@@ -118,8 +118,7 @@ class Speech(Workload):
         return ["--model", self.name, "--data", self.folder]
 
     def plain_forms(self) -> list[tuple[str, str]]:
-        packed = [("nn.LSTM, packed", "packed")]
-        return packed + [("nn.LSTM", "padded")] if self.lengths == "equal" else packed
+        return [("nn.LSTM, packed", "packed"), ("nn.LSTM" if self.lengths == "equal" else "nn.LSTM over padding", "padded")]
 
 
 NAMES = (*SIZES, *(f"speech-{kind}" for kind in LENGTHS))
