@@ -63,8 +63,18 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
   @unsafe static func packedSize(_ N: Int, _ K: Int) -> Int
   @unsafe static func pack(_ N: Int, _ K: Int, _ W: UnsafePointer<Self>, _ strideN: Int, _ strideK: Int,
     _ packed: UnsafeMutablePointer<Self>)
-  @unsafe static func packedProduct(_ B: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Self>, _ lda: Int,
-    _ packed: UnsafePointer<Self>, _ C: UnsafeMutablePointer<Self>, _ ldc: Int, _ accumulate: Int32)
+  @unsafe static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Self>, _ aRow: Int, _ aColumn: Int,
+    _ B: UnsafePointer<Self>, _ bRow: Int, _ C: UnsafeMutablePointer<Self>, _ cRow: Int, _ accumulate: Int32)
+  /// Whether `product` is faster than BLAS on this processor.
+  static var isProductTuned: Bool { get }
+  @unsafe static func softmaxBlock(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Self>, _ bias: UnsafePointer<Self>, _ first: Int,
+    _ targets: UnsafePointer<Int32>, _ maximum: UnsafeMutablePointer<Self>, _ sum: UnsafeMutablePointer<Self>,
+    _ blockMaximum: UnsafeMutablePointer<Self>, _ targetLogit: UnsafeMutablePointer<Self>, _ wrong: UnsafeMutablePointer<Int32>)
+  @unsafe static func softmaxFactors(_ B: Int, _ targets: UnsafePointer<Int32>, _ blockMaximum: UnsafePointer<Self>,
+    _ maximum: UnsafePointer<Self>, _ sum: UnsafePointer<Self>, _ gradientScale: Self, _ factors: UnsafeMutablePointer<Self>)
+  @unsafe static func softmaxGradient(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Self>, _ factors: UnsafePointer<Self>,
+    _ first: Int, _ targets: UnsafePointer<Int32>, _ gradientScale: Self, _ rowSums: UnsafeMutablePointer<Self>,
+    _ accumulate: Int32)
   /// C ← α op(A) op(B) + β C, row-major, M × N × K; `lda`, `ldb`, `ldc` are row strides.
   @unsafe static func gemm(
     _ transposeA: Bool, _ transposeB: Bool, _ m: Int, _ n: Int, _ k: Int, _ alpha: Self, _ a: UnsafePointer<Self>, _ lda: Int,
