@@ -297,57 +297,23 @@ INLINE R KERNEL(biased_maximum)(size_t V, R *x, const R *bias) {
   return maximum;
 }
 
-// Replaces x by e^(x − maximum) where `store`, and returns the sum of it.
-INLINE R KERNEL(exponential_sum)(size_t V, R *x, R maximum, int store) {
-  R lanes[LANES] = {0};
+// The sum of e^(x − maximum).
+INLINE R KERNEL(exponential_sum)(size_t V, const R *x, R maximum) {
+  R lanes[LANES] = {0}, sum = 0;
   size_t v = 0;
   for (; v + LANES <= V; v += LANES)
-    for (int l = 0; l < LANES; l++) {
-      R e = exponential(x[v + l] - maximum);
-      if (store) x[v + l] = e;
-      lanes[l] += e;
-    }
-  for (int l = 0; v < V; v++, l++) {
-    R e = exponential(x[v] - maximum);
-    if (store) x[v] = e;
-    lanes[l] += e;
-  }
-  R sum = 0;
+    for (int l = 0; l < LANES; l++) lanes[l] += exponential(x[v + l] - maximum);
+  for (int l = 0; v < V; v++, l++) lanes[l] += exponential(x[v] - maximum);
   for (int l = 0; l < LANES; l++) sum += lanes[l];
   return sum;
 }
 
-CLONES double KERNEL(softmax_cross_entropy)(size_t B, size_t V, R *logits, const R *bias, const int32_t *targets,
-                                            R gradient_scale, int log_probabilities, int64_t *errors) {
-  double loss = 0;
+CLONES void KERNEL(log_softmax)(size_t B, size_t V, R *logits, const R *bias) {
   for (size_t b = 0; b < B; b++) {
-    R *x = logits + b * V;
-    int32_t target = targets ? targets[b] : -1;
-    if (target < 0 && !log_probabilities) {
-      if (gradient_scale != 0) memset(x, 0, V * sizeof(R));
-      continue;
-    }
-    R maximum = KERNEL(biased_maximum)(V, x, bias);
-    R target_logit = target < 0 ? 0 : x[target];
-    if (errors && target >= 0) {
-      // The first of the largest is the arg max.
-      int wrong = !(target_logit == maximum);
-      for (size_t v = 0; !wrong && v < (size_t)target; v++) wrong = x[v] == maximum;
-      *errors += wrong;
-    }
-    R sum = KERNEL(exponential_sum)(V, x, maximum, gradient_scale != 0);
-    double log_sum = log((double)sum) + (double)maximum;
-    if (target >= 0) loss += log_sum - (double)target_logit;
-    if (gradient_scale != 0) {
-      R factor = gradient_scale / sum;
-      ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] *= factor;
-      x[target] -= gradient_scale;
-    } else if (log_probabilities) {
-      R shift = (R)log_sum;
-      ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] -= shift;
-    }
+    R *x = logits + b * V, maximum = KERNEL(biased_maximum)(V, x, bias);
+    R shift = (R)(log((double)KERNEL(exponential_sum)(V, x, maximum)) + (double)maximum);
+    ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] -= shift;
   }
-  return loss;
 }
 
 // Frames in columns: vectors run along frames, so that nothing is summed across a vector. Columns go in strips.

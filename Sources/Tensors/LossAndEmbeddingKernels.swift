@@ -2,38 +2,10 @@ import Glibc
 
 // Softmax cross entropy, embedding rows and dropout. B rows, V classes, E width of a row.
 
-/// Softmax cross entropy of `logits` [B, V] with `bias` [V] added: the sum of `−log p[target]` in nats over rows whose target is ≥ 0, and the
-/// number of those rows whose arg max is not the target.
-///
-/// The logits become `gradientScale · (p − 1[target])`, zero where the target is negative.
-public func softmaxCrossEntropyWithGradient<S: Scalar>(
-  logits: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>, gradientScale: S
-) -> (loss: Double, errors: Int) {
-  precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows && gradientScale != 0,
-    "a loss of another shape")
-  checkTargets(targets, classes: logits.columns)
-  var errors: Int64 = 0
-  let loss = unsafe S.softmaxCrossEntropy(
-    logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, gradientScale, 0, &errors)
-  return (loss, Int(errors))
-}
-
-/// The loss alone, and the number of rows whose arg max is not the target. The logits have the bias added afterwards.
-public func softmaxCrossEntropy<S: Scalar>(
-  logits: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>
-) -> (loss: Double, errors: Int) {
-  precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows, "a loss of another shape")
-  checkTargets(targets, classes: logits.columns)
-  var errors: Int64 = 0
-  let loss = unsafe S.softmaxCrossEntropy(
-    logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, 0, 0, &errors)
-  return (loss, Int(errors))
-}
-
 /// Replaces `logits` [B, V], with `bias` [V] added, by the logarithm of their softmax in each row.
 public func logSoftmax<S: Scalar>(logits: MatrixView<S>, bias: VectorView<S>) {
   precondition(logits.isContiguous && bias.count == logits.columns, "logits of another shape")
-  _ = unsafe S.softmaxCrossEntropy(logits.rows, logits.columns, logits.pointer, bias.pointer, nil, 0, 1, nil)
+  unsafe S.logSoftmax(logits.rows, logits.columns, logits.pointer, bias.pointer)
 }
 
 /// Softmax cross entropy of some frames whose classes come block by block. B frames, V classes, v classes of a block, frames in columns.

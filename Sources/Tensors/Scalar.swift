@@ -40,9 +40,7 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
     _ x: UnsafePointer<Self>, _ mean: UnsafePointer<Self>, _ rstd: UnsafePointer<Self>, _ scale: UnsafePointer<Self>,
     _ sumDy: UnsafePointer<Self>, _ sumDyX: UnsafePointer<Self>, _ dx: UnsafeMutablePointer<Self>)
   @unsafe static func blend(_ n: Int, _ keep: Self, _ weight: Self, _ r: UnsafeMutablePointer<Self>, _ s: UnsafePointer<Self>)
-  @unsafe static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Self>,
-    _ bias: UnsafePointer<Self>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Self, _ logProbabilities: Int32,
-    _ errors: UnsafeMutablePointer<Int64>?) -> Double
+  @unsafe static func logSoftmax(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Self>, _ bias: UnsafePointer<Self>)
   @unsafe static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Self>, _ tableStride: Int,
     _ ids: UnsafePointer<Int32>, _ out: UnsafeMutablePointer<Self>, _ outStride: Int)
   @unsafe static func addGatheredRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Self>, _ ids: UnsafePointer<Int32>,

@@ -86,10 +86,8 @@ extension Double: Scalar {
     unsafe lockstep_blend_f64(n, keep, weight, r, s)
   }
   @unsafe
-  public static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Double>,
-    _ bias: UnsafePointer<Double>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Double, _ logProbabilities: Int32,
-    _ errors: UnsafeMutablePointer<Int64>?) -> Double {
-    unsafe lockstep_softmax_cross_entropy_f64(B, V, logits, bias, targets, gradientScale, logProbabilities, errors)
+  public static func logSoftmax(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Double>, _ bias: UnsafePointer<Double>) {
+    unsafe lockstep_log_softmax_f64(B, V, logits, bias)
   }
   @unsafe
   public static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Double>, _ tableStride: Int,

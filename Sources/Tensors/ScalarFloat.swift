@@ -86,10 +86,8 @@ extension Float: Scalar {
     unsafe lockstep_blend_f32(n, keep, weight, r, s)
   }
   @unsafe
-  public static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Float>,
-    _ bias: UnsafePointer<Float>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Float, _ logProbabilities: Int32,
-    _ errors: UnsafeMutablePointer<Int64>?) -> Double {
-    unsafe lockstep_softmax_cross_entropy_f32(B, V, logits, bias, targets, gradientScale, logProbabilities, errors)
+  public static func logSoftmax(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Float>, _ bias: UnsafePointer<Float>) {
+    unsafe lockstep_log_softmax_f32(B, V, logits, bias)
   }
   @unsafe
   public static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Float>, _ tableStride: Int,

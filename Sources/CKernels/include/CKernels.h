@@ -51,13 +51,10 @@
   /* r ← (1 − m) r + m w s */                                                                                                   \
   void lockstep_blend_##S(size_t n, R keep, R weight, R *r, const R *s);                                                        \
                                                                                                                                 \
-  /* Softmax cross entropy of B rows of V logits (bias is added first). Returns Σ −log p[target] over rows with a target ≥ 0.   \
-     With `gradient_scale` ≠ 0 the logits become gradient_scale (p − 1[target]), and 0 in rows with target < 0; with 0 they     \
-     become log p if `log_probabilities`. `errors` counts rows whose arg max is not the target. nullable: targets (none), errors. */ \
-  double lockstep_softmax_cross_entropy_##S(size_t B, size_t V, R *logits, const R *bias, const int32_t *targets,               \
-                                            R gradient_scale, int log_probabilities, int64_t *errors);                          \
+  /* Replaces B rows of V logits, with the bias added, by the logarithm of their softmax. */                                     \
+  void lockstep_log_softmax_##S(size_t B, size_t V, R *logits, const R *bias);                                                  \
                                                                                                                                 \
-  /* The same for frames in columns, which take their classes in blocks, from first on: x [V, B] holds logits of V classes of B        \
+  /* Softmax cross entropy of frames in columns, which take their classes in blocks, from first on: x [V, B] holds logits of V of B     \
      frames. `softmax_block` adds the bias and replaces x by e^(x − block_maximum); it keeps the running maximum (−∞ at the start)    \
      and sum of e^(x − maximum) (0), and for frames with a target (≥ 0) its logit, and whether its arg max is another (0).          \
      `softmax_factors` then gives what a block's x is to be multiplied by: gradient_scale / sum and the change of maximum, or 0     \
