@@ -20,7 +20,7 @@ final class OutputLayer<S: Scalar> {
   /// Memory for `frames` frames of width D.
   /// - rows: the most frames of a chunk; nil for what suits the caches.
   init(classes V: Int, width D: Int, frames: Int, rows: Int?) {
-    let chunk = min(max(1, frames), rows ?? Self.rows(classes: V, frames: frames))
+    let chunk = max(1, min(frames, rows ?? Self.rows(classes: V, frames: frames)))
     classes = V
     self.rows = chunk
     logits = VectorView(zeros: V * chunk)
