@@ -205,3 +205,18 @@ int lockstep_product_is_tuned_f32(void) {
   return 0;
 #endif
 }
+
+int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
+                                  size_t b_row, float *C, size_t c_row, int accumulate) {
+#if defined(__x86_64__)
+  if (level == 4 && __builtin_cpu_supports("x86-64-v4")) {
+    product_512(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
+    return 1;
+  }
+  if (level == 3 && __builtin_cpu_supports("x86-64-v3")) {
+    product_256(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
+    return 1;
+  }
+#endif
+  return 0;
+}

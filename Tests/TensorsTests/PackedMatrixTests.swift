@@ -79,6 +79,15 @@ import Testing
       multiply()
       #expect(other.vector.array == first.vector.array, "\(name)")
     }
+    // And on every instruction set that the processor has.
+    for level in [Int32(3), 4] {
+      for (name, left) in [("A", a.asIs), ("A transposed", aTurned.transposed)] {
+        other.fill(7)
+        if other.setProduct(left, wTurned.asIs, accumulate: false, level: level) {
+          #expect(other.vector.array == first.vector.array, "\(name), x86-64-v\(level)")
+        }
+      }
+    }
     // Accumulating goes on with the sum where the first part ends.
     let part = K / 3
     other.setProduct(a.columns(0..<part).asIs, wTurned.rows(0..<part).asIs)

@@ -97,6 +97,10 @@
 LOCKSTEP_DECLARE_KERNELS(float, f32)
 LOCKSTEP_DECLARE_KERNELS(double, f64)
 
+/* The product by the kernels of an instruction set, 3 or 4 for x86-64-v3 or v4, to compare their bits; 0 where the processor has it not. */
+int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
+                                  size_t b_row, float *C, size_t c_row, int accumulate);
+
 /* n doubles uniform in [0, 1), 53 bits each: values first ..< first + n of the sequence that (seed, stream) names.
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);
