@@ -44,7 +44,8 @@ func gradients(_ world: Communicator) throws {
   }
 }
 
-/// Several buckets in flight, started, polled and waited for in another order on every rank, with delays, one reduction right after another.
+/// Several buckets in flight, started, polled and waited for in another order on every rank, with delays, one reduction right after
+/// another.
 private func checkSums(_ world: Communicator, _ layout: ShardLayout, _ sharing: MemorySharing, _ examples: [Example]) throws {
   let reducer = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
   try expect(reducer.nodes == expectedNodes(sharing, world.size), "\(reducer.nodes ?? 0) nodes for \(sharing) on \(world.size) ranks")
