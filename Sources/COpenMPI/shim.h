@@ -61,8 +61,8 @@ static inline uint64_t lockstep_shared_memory_room(void) {
   return (uint64_t)system.f_bavail * system.f_frsize;
 }
 
-// Takes the pages of [base, base + bytes) from the system now: false where there are not enough, which would else end the process with a signal when it
-// first writes there. Systems that cannot tell say true.
+// Takes the pages of [base, base + bytes) from the system now: false where there are not enough, which would else end the process with a
+// signal when it first writes there. Systems that cannot tell say true.
 static inline int lockstep_populate(void *base, size_t bytes) {
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

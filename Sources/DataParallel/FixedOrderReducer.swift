@@ -7,8 +7,8 @@ public typealias CommunicableScalar = Scalar & MPIDatatype
 /// Sums one vector over all shards of all ranks, without blocking, along the fixed `ReductionTree`: the result has the same bits on every
 /// number of ranks. n is the vector's length, P the number of ranks.
 ///
-/// Every rank gets chunk `rank` of all partial sums, adds them in the order of the tree, and the chunks are gathered again: the traffic of a ring
-/// with one order of addition. A reducer has a communicator of its own, because ranks advance theirs at different times.
+/// Every rank gets chunk `rank` of all partial sums, adds them in the order of the tree, and the chunks are gathered again: the traffic
+/// of a ring with one order of addition. A reducer has a communicator of its own, because ranks advance theirs at different times.
 public final class FixedOrderReducer<S: CommunicableScalar> {
   private enum Phase { case idle, scattering, gathering }
 
@@ -30,8 +30,8 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
   public private(set) var secondsWaited = 0.0
 
   /// Allocates all memory for vectors as long as `partials`. All ranks call it together.
-  /// - partials: this rank's maximal subtrees (`AccumulationPlan.subtrees`), in order, equally long. While a reduction is under way they are scratch
-  ///   memory, and hold nothing of use afterwards.
+  /// - partials: this rank's maximal subtrees (`AccumulationPlan.subtrees`), in order, equally long. While a reduction is under way they
+  ///   are scratch memory, and hold nothing of use afterwards.
   /// - reproducible: false leaves the order of addition over ranks to the MPI library.
   /// - Throws: `MPIError`.
   public convenience init(

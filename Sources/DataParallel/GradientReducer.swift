@@ -3,16 +3,17 @@ import Tensors
 
 /// Sums gradients over all shards, bucket by bucket, while the backward pass of the layers below goes on.
 ///
-/// A bucket is a range of the flat vector of parameters. Any number of buckets can be in flight, and they finish in any order, on each rank in
-/// another. Nothing moves by itself: `poll()` about once a time step. Ranks of a node add through memory that they share (`NodeReducer`), others
-/// by messages (`FixedOrderReducer`); the bits are the same.
+/// A bucket is a range of the flat vector of parameters. Any number of buckets can be in flight, and they finish in any order, on each
+/// rank in another. Nothing moves by itself: `poll()` about once a time step. Ranks of a node add through memory that they share
+/// (`NodeReducer`), others by messages (`FixedOrderReducer`); the bits are the same.
 public final class GradientReducer<S: CommunicableScalar> {
   /// The ranges of the flat vector.
   public let buckets: [Range<Int>]
   /// Where the gradients go: for each of this rank's maximal subtrees (`AccumulationPlan.subtrees`) the whole flat vector. A bucket's range
   /// must not be touched from its start until it is done; then it holds nothing of use.
   public let partials: [VectorView<S>]
-  /// The sum over all shards, to be read only: a bucket's range from when it is done until this rank starts it again or writes to its partial sums.
+  /// The sum over all shards, to be read only: a bucket's range from when it is done until this rank starts it again or writes to its
+  /// partial sums.
   public let result: VectorView<S>
   /// Number of nodes whose ranks add through shared memory; nil where there are none and messages carry everything.
   public let nodes: Int?
@@ -30,8 +31,8 @@ public final class GradientReducer<S: CommunicableScalar> {
 
   /// Allocates all memory, for a flat vector that ends with the last of `buckets`. All ranks call it together.
   /// - reproducible: false leaves the order of addition over ranks to the MPI library.
-  /// - sharing: which ranks are to add through shared memory. Messages are used where they cannot: where ranks are not numbered node by node,
-  ///   equally many on each, or a node has too little shared memory.
+  /// - sharing: which ranks are to add through shared memory. Messages are used where they cannot: where ranks are not numbered node by
+  ///   node, equally many on each, or a node has too little shared memory.
   /// - Throws: `MPIError`.
   public init(
     communicator: Communicator, layout: ShardLayout, buckets: [Range<Int>], reproducible: Bool = true, sharing: MemorySharing = .node

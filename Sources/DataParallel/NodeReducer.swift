@@ -3,13 +3,13 @@ import Tensors
 
 /// Sums gradients over all shards, bucket by bucket, through memory that the ranks of a node share.
 ///
-/// Every rank sums one chunk of a bucket, straight from the partial sums of all ranks of the node and in the order of the tree. On one node
-/// that is the result; with more nodes it is the node's partial sums, and the ranks that have the same chunk on other nodes exchange it with
-/// messages. The result is one vector for all ranks of the node.
+/// Every rank sums one chunk of a bucket, straight from the partial sums of all ranks of the node and in the order of the tree. On one
+/// node that is the result; with more nodes it is the node's partial sums, and the ranks that have the same chunk on other nodes exchange
+/// it with messages. The result is one vector for all ranks of the node.
 ///
-/// Two flags of each rank and bucket hold the number of the last reduction whose partial sums are `ready` and whose chunk is `done`. A rank that has seen
-/// all done flags may overwrite its partial sums, since nobody reads them any more, and read the result, which stays until this rank
-/// itself starts the bucket again: a chunk is only written when all ranks are ready.
+/// Two flags of each rank and bucket hold the number of the last reduction whose partial sums are `ready` and whose chunk is `done`. A
+/// rank that has seen all done flags may overwrite its partial sums, since nobody reads them any more, and read the result, which stays
+/// until this rank itself starts the bucket again: a chunk is only written when all ranks are ready.
 final class NodeReducer<S: CommunicableScalar> {
   /// This rank's partial sums.
   let partials: [VectorView<S>]

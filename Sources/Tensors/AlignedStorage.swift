@@ -2,8 +2,8 @@ import Glibc
 
 /// Owner of one block of memory, aligned to a cache line and zero at the start.
 ///
-/// Views (`VectorView`, `MatrixView`) hold a reference to their storage, so memory never goes away under a view, and under a
-/// pending collective neither. All buffers of a run are allocated once, before the first step; a large one takes up memory only as far as it is
+/// Views (`VectorView`, `MatrixView`) hold a reference to their storage, so memory never goes away under a view, and under a pending
+/// collective neither. All buffers of a run are allocated once, before the first step; a large one takes up memory only as far as it is
 /// written to.
 @safe
 public final class AlignedStorage<Element: BitwiseCopyable> {
@@ -34,8 +34,8 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
     unsafe self.base = block.alignedUp(toMultipleOf: Self.alignment).assumingMemoryBound(to: Element.self)
   }
 
-  /// Memory of another kind, such as that which ranks share: `count` initialised elements from `base` on, aligned as all storage is. They must
-  /// last as long as `owner`, which the storage keeps alive.
+  /// Memory of another kind, such as that which ranks share: `count` initialised elements from `base` on, aligned as all storage is. They
+  /// must last as long as `owner`, which the storage keeps alive.
   @unsafe
   init(base: UnsafeMutablePointer<Element>, count: Int, owner: AnyObject) {
     precondition(count >= 0, "a storage needs a count of at least 0")

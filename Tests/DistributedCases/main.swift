@@ -17,6 +17,7 @@ func distributedCase(_ name: String) -> ((Communicator) throws -> Void)? {
     "gradients": gradients,
     "many-steps": manySteps,
     "abandoned": abandonedReducer,
+    "exchange-rates": exchangeRates,
     "splits": splits,
     "window": sharedWindow,
     "window-in-use": windowInUse,

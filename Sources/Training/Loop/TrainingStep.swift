@@ -60,6 +60,9 @@ final class TrainingStep {
       isReproducible: configuration.communication.reproducible, timer: timer)
   }
 
+  /// How gradients get from rank to rank, in words.
+  var gradientExchange: String { gradients.exchange }
+
   private func pass(_ mode: Mode, _ counts: FrameCounts) -> PassContext<Float> {
     PassContext(
       mode: mode, steps: counts.steps, counts: counts, groups: context.groups, reducer: context.statistics, timer: timer)

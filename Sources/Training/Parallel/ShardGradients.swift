@@ -66,6 +66,12 @@ final class ShardGradients: GradientSink {
       placement.partials.firstIndex(of: slot).map { reducer.partials[$0] } ?? VectorView(zeros: width)
     }
     self.reducer = reducer
+    exchange =
+      switch reducer.nodes {
+      case 1: "shared memory"
+      case .some: "shared memory and messages"
+      case nil: context.world.size == 1 ? "none" : isReproducible ? "messages" : "all-reduce"
+      }
   }
 
   /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of
@@ -83,6 +89,9 @@ final class ShardGradients: GradientSink {
     }
     return (Array(plan.steps.indices), merges, plan.subtreeSlots.map { owner[$0] })
   }
+
+  /// How gradients get from rank to rank, in words.
+  let exchange: String
 
   /// The reduced gradient after `finish`: [dense part | rows of the embedding].
   var reduced: VectorView<Float> { reducer.result }
