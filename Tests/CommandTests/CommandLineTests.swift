@@ -132,6 +132,23 @@ extension CommandTests {
       #expect(object["steps"] as? Int == 3 && object["ranks"] as? Int == 2 && object["tokens_per_step"] as? Int == 120)
       #expect((object["tokens_per_second"] as? Double ?? 0) > 0)
       #expect(!(object["phase_seconds"] as? [String: Any] ?? [:]).isEmpty)
+      for words in ["limit ", "reached ", "most over its limit: ", "multiply-adds in registers ", "reduction of a step's gradient"] {
+        #expect(outcome.output.contains(words), "no \(words)in: \(outcome)")
+      }
+      let limit = try #require(object["limit"] as? [String: Any]), rates = try #require(object["rates"] as? [String: Any])
+      // 2 layers, 24 sequences of 5 steps, G = 32 and H = 8: 2 · 2 · (120 + 96) · 32 · 8.
+      let phases = try #require(limit["phases"] as? [String: [String: Double]])
+      #expect(phases["recurrence"]?["floating_point_operations"] == 221_184.0)
+      #expect(phases["gradient_exchange"]?["limit_seconds"] ?? 0 > 0)
+      #expect((limit["most_over_limit"] as? [String: Any])?["phase"] is String)
+      // What a step reaches of the limit is the ratio of the two rates.
+      let atLimit = try #require(limit["frames_per_second"] as? Double), share = try #require(object["share_of_limit"] as? Double)
+      let reached = try #require(object["frames_per_second"] as? Double)
+      #expect(abs(share - reached / atLimit) <= 1e-12 * share)
+      for rate in ["multiply_add_peak", "memory_bandwidth", "update_bandwidth"] { #expect(rates[rate] as? Double ?? 0 > 0, "\(rate)") }
+      #expect((rates["blas_products"] as? [[String: Any]])?.count == 5 && rates["reduction"] is [String: Any])
+      let hosts = (object["machine"] as? [String: Any])?["hosts"] as? [[String: Any]] ?? []
+      #expect(hosts.reduce(0) { $0 + ($1["ranks"] as? Int ?? 0) } == 2)
       #expect(!sandbox.exists("Runs"))
       try sandbox.expectFailure(64, ["--steps"], ranks: [1, 2], ["benchmark", "tiny.yaml", "--steps", "0"])
     }

@@ -90,6 +90,10 @@ LOCKSTEP_DECLARE_KERNELS(double, f64)
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);
 
+/* `rounds` of multiply-adds x ← factor x + addend in registers, in enough independent chains to fill the processor's arithmetic; their sum goes
+   to *out. Returns the number of floating-point operations. */
+double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float addend, float *out);
+
 /* The instruction set whose clone of the kernels runs here: "x86-64-v4", "x86-64-v3", "x86-64" or "generic". */
 const char *lockstep_kernel_instruction_set(void);
 

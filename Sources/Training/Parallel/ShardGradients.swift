@@ -43,14 +43,28 @@ final class ShardGradients: GradientSink {
     slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { _ in VectorView(zeros: width) }
     self.timer = timer
 
-    var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
-    for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
-    groupRanges[.embedding] = layout.embedding.lowerBound..<width
+    let (groupRanges, ranges, buckets) = Self.buckets(layout, width: width, bucketBytes: bucketBytes)
+    self.groupRanges = groupRanges
+    self.ranges = ranges
+    self.buckets = buckets
+    reducer = try GradientReducer(
+      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
+  }
+
+  /// The messages in which gradients are reduced, in the order in which backward finishes them.
+  /// - width: elements of the gradient, with the rows of the embedding that it has room for.
+  /// - Returns: the range of each group of tensors, the range of each message, and the messages of each group.
+  static func buckets(
+    _ layout: ParameterLayout, width: Int, bucketBytes: Int
+  ) -> (groups: [ParameterGroup: Range<Int>], ranges: [Range<Int>], buckets: [ParameterGroup: [Int]]) {
+    var groups: [ParameterGroup: Range<Int>] = [.output: layout.output]
+    for (index, range) in layout.layers.enumerated() { groups[.layer(index)] = range }
+    groups[.embedding] = layout.embedding.lowerBound..<width
     var ranges: [Range<Int>] = [], buckets: [ParameterGroup: [Int]] = [:]
     let order: [ParameterGroup] = [.output] + layout.layers.indices.reversed().map { .layer($0) } + [.embedding]
     let largest = max(1024, bucketBytes / MemoryLayout<Float>.size)
     for group in order {
-      guard let whole = groupRanges[group] else { preconditionFailure("a group without a range") }
+      guard let whole = groups[group] else { preconditionFailure("a group without a range") }
       // The rows of the embedding vary in number from update to update, so they stay one message.
       let size = group == .embedding ? max(whole.count, 1) : largest
       for start in stride(from: whole.lowerBound, to: whole.upperBound, by: size) {
@@ -58,11 +72,7 @@ final class ShardGradients: GradientSink {
         ranges.append(start..<min(whole.upperBound, start + size))
       }
     }
-    self.groupRanges = groupRanges
-    self.ranges = ranges
-    self.buckets = buckets
-    reducer = try GradientReducer(
-      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
+    return (groups, ranges, buckets)
   }
 
   /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of
