@@ -73,8 +73,8 @@ struct BenchmarkReport {
     let rates = machine.rates, best = rates.bestProduct
     var lines = [
       "products: \(giga(productsPerSecond)) GFLOP/s over the whole step, \(percent(shareOfProductRate)) of \(giga(best.rate)), the best "
-        + "measured (\(best.name)); BLAS at best \(giga(rates.bestBLAS.rate)) (\(rates.bestBLAS.name)), packed "
-        + "\(giga(rates.bestPacked.rate)) (\(rates.bestPacked.name)), multiply-adds in registers \(giga(rates.arithmeticPeak))",
+        + "measured (\(best.name)); BLAS at best \(giga(rates.bestBLAS.rate)) (\(rates.bestBLAS.name)), own kernels "
+        + "\(giga(rates.bestOwn.rate)) (\(rates.bestOwn.name)), multiply-adds in registers \(giga(rates.arithmeticPeak))",
       "memory: \(fixed(rates.memoryBandwidth / 1e9, 1)) GB/s; vectors as long as the parameters \(fixed(rates.updateBandwidth / 1e9, 1)) GB/s",
     ]
     if let reduction = machine.reduction {
@@ -84,8 +84,8 @@ struct BenchmarkReport {
     }
     if let core = machine.description.forcedCoreType {
       lines.append(
-        "OPENBLAS_CORETYPE=\(core) forces the kernels of BLAS: its best product has \(fixed(rates.bestBLAS.rate / rates.bestPacked.rate, 2)) of the "
-          + "rate of packed products and \(fixed(rates.bestBLAS.rate / rates.arithmeticPeak, 2)) of the peak; unset, BLAS chooses by the processor")
+        "OPENBLAS_CORETYPE=\(core) forces the kernels of BLAS: its best product has \(fixed(rates.bestBLAS.rate / rates.bestOwn.rate, 2)) of the "
+          + "rate of the program's own kernels and \(fixed(rates.bestBLAS.rate / rates.arithmeticPeak, 2)) of the peak; unset, BLAS chooses by the processor")
     }
     return lines
   }
@@ -138,7 +138,7 @@ struct BenchmarkReport {
       .array(cases.map { .object([JSONField("name", .string($0.name)), JSONField("rate", .double($0.rate))]) })
     }
     return .object([
-      JSONField("blas_products", cases(rates.blas)), JSONField("packed_products", cases(rates.packed)),
+      JSONField("blas_products", cases(rates.blas)), JSONField("own_products", cases(rates.own)),
       JSONField("multiply_add_peak", .double(rates.arithmeticPeak)), JSONField("memory_bandwidth", .double(rates.memoryBandwidth)),
       JSONField("update_bandwidth", .double(rates.updateBandwidth)),
       JSONField("reduction", machine.reduction.map { reduction in

@@ -5,24 +5,19 @@ import Tensors
 /// Reductions of gradients by the program's own reducer, outside a step.
 struct GradientReduction {
   private let reducer: GradientReducer<Float>
-  private let partials: [VectorView<Float>]
   private let world: Communicator
   /// Elements of the gradient.
   let count: Int
+  /// Whether ranks of a node add through memory that they share.
+  var sharesMemory: Bool { reducer.nodes != nil }
 
   /// - ranges: the messages, which cover the gradient from 0 on.
   init(_ context: RankContext, ranges: [Range<Int>], isReproducible: Bool) throws {
-    let count = ranges.map(\.upperBound).max() ?? 0
-    self.count = count
+    count = ranges.map(\.upperBound).max() ?? 0
     world = context.world
     reducer = try GradientReducer(communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
-    let plan = context.layout.accumulationPlan(of: context.world.rank)
-    partials = plan.subtreeSlots.map { _ in
-      let partial = VectorView<Float>(zeros: count)
-      // Sums of zeros stay zero however often they are summed; memory counts only once it has been written to.
-      partial.fill(0)
-      return partial
-    }
+    // Sums of zeros stay zero however often they are summed; memory counts only once it has been written to.
+    for partial in reducer.partials { partial.fill(0) }
   }
 
   var bytes: Int { count * MemoryLayout<Float>.size }
@@ -30,7 +25,7 @@ struct GradientReduction {
   /// The seconds of one reduction.
   func seconds() throws -> Double {
     try secondsOfAllRanks(world) {
-      for bucket in reducer.buckets.indices { try reducer.start(bucket, flatPartials: partials, flatResult: partials[0]) }
+      for bucket in reducer.buckets.indices { try reducer.start(bucket) }
       try reducer.waitAll()
     }
   }

@@ -10,8 +10,8 @@ struct MachineRates {
     let rate: Double
   }
 
-  /// Matrix products by BLAS, and by the kernel for packed matrices.
-  let blas, packed: [Case]
+  /// Matrix products by BLAS, and by the program's own kernels.
+  let blas, own: [Case]
   /// Multiplications and additions in registers.
   let arithmeticPeak: Double
   /// Bytes read and written by a copy or an addition of vectors larger than the cache.
@@ -20,9 +20,9 @@ struct MachineRates {
   let updateBandwidth: Double
 
   var bestBLAS: Case { best(blas) }
-  var bestPacked: Case { best(packed) }
+  var bestOwn: Case { best(own) }
   /// The fastest product of all.
-  var bestProduct: Case { best(blas + packed) }
+  var bestProduct: Case { best(blas + own) }
 
   private func best(_ cases: [Case]) -> Case { cases.max { $0.rate < $1.rate }! }
 
@@ -31,11 +31,11 @@ struct MachineRates {
   /// - parameters: elements of one replica.
   init(_ network: NetworkConfiguration, framesOfRank: Int, sequencesOfRank: Int, parameters: Int, world: Communicator) throws {
     let blasProducts = Self.blasProducts(network, frames: framesOfRank)
-    let packedProducts = Self.packedProducts(network, rows: sequencesOfRank)
+    let ownProducts = Self.ownProducts(network, frames: framesOfRank, sequences: sequencesOfRank)
     // Two rounds, some time apart: what else the machine does for a moment does not become the limit.
-    var best = Array(repeating: 0.0, count: blasProducts.count + packedProducts.count), peak = 0.0
+    var best = Array(repeating: 0.0, count: blasProducts.count + ownProducts.count), peak = 0.0
     for _ in 0..<2 {
-      for (i, product) in (blasProducts + packedProducts).enumerated() {
+      for (i, product) in (blasProducts + ownProducts).enumerated() {
         best[i] = max(best[i], try rateOfAllRanks(world) {
           product.run()
           return product.operations
@@ -44,7 +44,7 @@ struct MachineRates {
       peak = max(peak, try rateOfAllRanks(world) { ArithmeticPeak.multiplyAdds(rounds: 100_000).operations })
     }
     blas = zip(blasProducts, best).map { Case(name: $0.name, rate: $1) }
-    packed = zip(packedProducts, best[blasProducts.count...]).map { Case(name: $0.name, rate: $1) }
+    own = zip(ownProducts, best[blasProducts.count...]).map { Case(name: $0.name, rate: $1) }
     arithmeticPeak = peak
     let large = Self.elementsBeyondCache
     memoryBandwidth = try Self.bandwidth(elements: large, world)
@@ -59,45 +59,56 @@ struct MachineRates {
     let run: () -> Void
   }
 
-  /// Square and oblong products in the forms that a step has, and the largest of the model itself.
+  /// Square and oblong products, and the largest of the model itself.
   private static func blasProducts(_ network: NetworkConfiguration, frames: Int) -> [Product] {
-    let (G, H, V) = (network.gateSize, network.hiddenSize, network.classes), rows = max(1, min(frames, 2048))
+    let rows = max(1, min(frames, 2048))
     return [
-      blasProduct(1024, 1024, 1024), blasProduct(512, 2048, 1024), blasProduct(2048, 1024, 512, leftIsTransposed: true),
-      blasProduct(rows, G, H), blasProduct(max(1, min(rows, 256)), V, network.outputSize),
+      blas(1024, 1024, 1024), blas(512, 2048, 1024), blas(2048, 512, 512), blas(rows, network.gateSize, network.hiddenSize),
+      blas(min(rows, 256), network.classes, network.outputSize),
     ]
   }
 
-  /// `[M, K] · [N, K]ᵀ`, or `[K, M]ᵀ · [K, N]` as in gradients of weights.
-  private static func blasProduct(_ M: Int, _ N: Int, _ K: Int, leftIsTransposed: Bool = false) -> Product {
-    let a = leftIsTransposed ? MatrixView<Float>(zeros: K, M) : MatrixView<Float>(zeros: M, K)
-    let b = leftIsTransposed ? MatrixView<Float>(zeros: K, N) : MatrixView<Float>(zeros: N, K)
-    let c = MatrixView<Float>(zeros: M, N)
-    a.fill(1)
-    b.fill(0.5)
-    return Product(name: "BLAS \(M) × \(N) × \(K)", operations: 2 * Double(M) * Double(N) * Double(K)) {
-      if leftIsTransposed { c.setProduct(a.transposed, b.asIs) } else { c.setProduct(a.asIs, b.transposed) }
-    }
-  }
-
-  /// Few rows times a packed matrix that the cache holds, and the model's own recurrent product.
-  private static func packedProducts(_ network: NetworkConfiguration, rows: Int) -> [Product] {
-    var products = [16, 32, 64].flatMap { rows in [packedProduct(rows, 1024, 256), packedProduct(rows, 2048, 512)] }
-    if rows <= PackedMatrix<Float>.mostRows {
-      products.append(packedProduct(max(1, rows), network.gateSize, network.hiddenSize))
+  /// Few and many rows times a packed matrix, products without packing, and the model's recurrent product and its weights' gradient.
+  private static func ownProducts(_ network: NetworkConfiguration, frames: Int, sequences: Int) -> [Product] {
+    var products = [16, 32, 64].flatMap { [packed($0, 1024, 256), packed($0, 2048, 512)] }
+    products.append(packed(max(1, min(sequences, 64)), network.gateSize, network.hiddenSize))
+    // Elsewhere BLAS does these.
+    if Float.isProductTuned {
+      let rows = max(1, min(frames, 2048))
+      products += [packed(512, 1024, 512), packed(network.gateSize, network.hiddenSize, rows), direct(512, 1024, 512), direct(rows, 240, 512)]
     }
     return products
   }
 
-  private static func packedProduct(_ B: Int, _ N: Int, _ K: Int) -> Product {
-    let weights = MatrixView<Float>(zeros: N, K), a = MatrixView<Float>(zeros: B, K), c = MatrixView<Float>(zeros: B, N)
-    let packed = PackedMatrix<Float>(outputs: N, inputs: K)
-    weights.fill(0.5)
-    a.fill(1)
-    packed.pack(weights.asIs)
-    return Product(name: "packed \(B) × \(N) × \(K)", operations: 2 * Double(B) * Double(N) * Double(K)) {
-      c.setProduct(a, packed: packed)
-    }
+  /// `[M, K] · [N, K]ᵀ`, the form that the program leaves to BLAS.
+  private static func blas(_ M: Int, _ N: Int, _ K: Int) -> Product {
+    let (a, b, c) = matrices((M, K), (N, K), (M, N))
+    return Product(name: "BLAS \(M) × \(N) × \(K)", operations: operations(M, N, K)) { c.setProduct(a.asIs, b.transposed) }
+  }
+
+  /// The same with the right factor packed beforehand.
+  private static func packed(_ M: Int, _ N: Int, _ K: Int) -> Product {
+    let (a, b, c) = matrices((M, K), (N, K), (M, N)), packed = PackedMatrix<Float>(outputs: N, inputs: K)
+    packed.pack(b.asIs)
+    return Product(name: "packed \(M) × \(N) × \(K)", operations: operations(M, N, K)) { c.setProduct(a.asIs, packed: packed) }
+  }
+
+  /// `[M, K] · [K, N]`, which needs no packing.
+  private static func direct(_ M: Int, _ N: Int, _ K: Int) -> Product {
+    let (a, b, c) = matrices((M, K), (K, N), (M, N))
+    return Product(name: "direct \(M) × \(N) × \(K)", operations: operations(M, N, K)) { c.setProduct(a.asIs, b.asIs) }
+  }
+
+  private static func operations(_ M: Int, _ N: Int, _ K: Int) -> Double { 2 * Double(M) * Double(N) * Double(K) }
+
+  /// Two factors and the product of these rows and columns.
+  private static func matrices(
+    _ a: (Int, Int), _ b: (Int, Int), _ c: (Int, Int)
+  ) -> (MatrixView<Float>, MatrixView<Float>, MatrixView<Float>) {
+    let factors = (MatrixView<Float>(zeros: a.0, a.1), MatrixView<Float>(zeros: b.0, b.1))
+    factors.0.fill(1)
+    factors.1.fill(0.5)
+    return (factors.0, factors.1, MatrixView(zeros: c.0, c.1))
   }
 
   // MARK: Memory

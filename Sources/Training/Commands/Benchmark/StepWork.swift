@@ -18,7 +18,8 @@ package struct StepWork: Sendable {
   package let products: [Phase: Double]
   /// Bytes that the update of one replica's parameters reads and writes at least: gradient, parameters, and what the rule remembers.
   package let optimizerBytes: Double
-  /// Bytes that the reduction reads and writes at least on each rank: the rank's own gradient once, and the sum once. 0 on a single rank.
+  /// Bytes that the reduction reads and writes at least on each rank: every rank's gradient once, and the sum, which ranks may share, once for all of them.
+  /// 0 on a single rank.
   package let reductionBytes: Double
   /// Bytes of one replica's gradient: the dense tensors, and the rows of the embedding that occur.
   package let gradientBytes: Double
@@ -45,7 +46,7 @@ package struct StepWork: Sendable {
     let moved = remembered > 0 ? all : gradient
     gradientBytes = bytes * Double(gradient)
     optimizerBytes = gradientBytes + bytes * Double(moved * (2 + 2 * remembered))
-    reductionBytes = ranks > 1 ? 2 * gradientBytes : 0
+    reductionBytes = ranks > 1 ? gradientBytes * (1 + 1 / Double(ranks)) : 0
   }
 
   private static func products(_ c: NetworkConfiguration, _ size: StepSize, carriesState: Bool) -> [Phase: Double] {
