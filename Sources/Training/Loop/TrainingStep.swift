@@ -54,9 +54,9 @@ final class TrainingStep {
   let optimizer: Optimizer<Float>
   let workspace: ModelWorkspace<Float>
   let timer: PhaseTimer
+  let gradients: ShardGradients
   private let context: RankContext
   private let data: any TrainingData
-  private let gradients: ShardGradients
   private let seed: UInt64
 
   /// Allocates everything that an update needs.

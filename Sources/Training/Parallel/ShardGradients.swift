@@ -41,7 +41,21 @@ final class ShardGradients: GradientSink {
     let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
     self.timer = timer
 
-    let (groupRanges, ranges, buckets) = Self.buckets(layout, width: width, bucketBytes: bucketBytes)
+    var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
+    for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
+    groupRanges[.embedding] = layout.embedding.lowerBound..<width
+    var ranges: [Range<Int>] = [], buckets: [ParameterGroup: [Int]] = [:]
+    let order: [ParameterGroup] = [.output] + layout.layers.indices.reversed().map { .layer($0) } + [.embedding]
+    let largest = max(1024, bucketBytes / MemoryLayout<Float>.size)
+    for group in order {
+      guard let whole = groupRanges[group] else { preconditionFailure("a group without a range") }
+      // The rows of the embedding vary in number from update to update, so they stay one message.
+      let size = group == .embedding ? max(whole.count, 1) : largest
+      for start in stride(from: whole.lowerBound, to: whole.upperBound, by: size) {
+        buckets[group, default: []].append(ranges.count)
+        ranges.append(start..<min(whole.upperBound, start + size))
+      }
+    }
     self.groupRanges = groupRanges
     self.ranges = ranges
     self.buckets = buckets
@@ -52,30 +66,6 @@ final class ShardGradients: GradientSink {
       placement.partials.firstIndex(of: slot).map { reducer.partials[$0] } ?? VectorView(zeros: width)
     }
     self.reducer = reducer
-  }
-
-  /// The messages in which gradients are reduced, in the order in which backward finishes them.
-  /// - width: elements of the gradient, with the rows of the embedding that it has room for.
-  /// - Returns: the range of each group of tensors, the range of each message, and the messages of each group.
-  static func buckets(
-    _ layout: ParameterLayout, width: Int, bucketBytes: Int
-  ) -> (groups: [ParameterGroup: Range<Int>], ranges: [Range<Int>], buckets: [ParameterGroup: [Int]]) {
-    var groups: [ParameterGroup: Range<Int>] = [.output: layout.output]
-    for (index, range) in layout.layers.enumerated() { groups[.layer(index)] = range }
-    groups[.embedding] = layout.embedding.lowerBound..<width
-    var ranges: [Range<Int>] = [], buckets: [ParameterGroup: [Int]] = [:]
-    let order: [ParameterGroup] = [.output] + layout.layers.indices.reversed().map { .layer($0) } + [.embedding]
-    let largest = max(1024, bucketBytes / MemoryLayout<Float>.size)
-    for group in order {
-      guard let whole = groups[group] else { preconditionFailure("a group without a range") }
-      // The rows of the embedding vary in number from update to update, so they stay one message.
-      let size = group == .embedding ? max(whole.count, 1) : largest
-      for start in stride(from: whole.lowerBound, to: whole.upperBound, by: size) {
-        buckets[group, default: []].append(ranges.count)
-        ranges.append(start..<min(whole.upperBound, start + size))
-      }
-    }
-    return (groups, ranges, buckets)
   }
 
   /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of
@@ -106,12 +96,12 @@ final class ShardGradients: GradientSink {
 
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Float> {
     let slot = slots[shardSlots[shard]]
-    return group == .embedding ? slot[0..<groupRanges[.embedding]!.lowerBound + embeddingRows * embeddingSize] : slot
+    return group == .embedding ? slot[0..<embedding(rows: embeddingRows).upperBound] : slot
   }
 
   func end(_ group: ParameterGroup, shard: Int) throws {
     guard isLastMicroBatch, let range = groupRanges[group] else { return }
-    let used = group == .embedding ? range.lowerBound..<range.lowerBound + embeddingRows * embeddingSize : range
+    let used = group == .embedding ? embedding(rows: embeddingRows) : range
     for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used]) }
     guard shard == merges.count - 1 else { return }
     for bucket in buckets[group] ?? [] { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
@@ -124,5 +114,46 @@ final class ShardGradients: GradientSink {
     timer.enter(.gradientExchange)
     try reducer.waitAll()
     timer.enter(.other)
+  }
+
+  // MARK: Outside an update
+
+  /// Clears the gradients, for reductions that are only timed.
+  func clear() { for partial in reducer.partials { partial.fill(0) } }
+
+  /// Reduces what the buffers hold, as an update with `embeddingRows` rows of the embedding does at its end. Nothing of use is left.
+  func reduce(embeddingRows: Int) throws {
+    let used = 0..<embedding(rows: embeddingRows).upperBound
+    for bucket in ranges.indices { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
+    try reducer.waitAll()
+  }
+
+  /// Reduces the first `count` elements of the longest message.
+  func reduceLongest(count: Int) throws {
+    guard let bucket = longestBucket else { return }
+    try reducer.start(bucket, count: count)
+    try reducer.wait(bucket)
+  }
+
+  /// Elements of the longest message.
+  var longestCount: Int { longestBucket.map { ranges[$0].count } ?? 0 }
+
+  /// Messages of an update whose gradient has rows of the embedding or not.
+  func messages(embeddingRows: Int) -> Int {
+    let used = 0..<embedding(rows: embeddingRows).upperBound
+    return ranges.count { !$0.clamped(to: used).isEmpty }
+  }
+
+  /// Bytes of an update's gradient.
+  func bytes(embeddingRows: Int) -> Int { embedding(rows: embeddingRows).upperBound * MemoryLayout<Float>.size }
+
+  /// Whether ranks of a node add through memory that they share.
+  var sharesMemory: Bool { reducer.nodes != nil }
+
+  private var longestBucket: Int? { ranges.indices.max { ranges[$0].count < ranges[$1].count } }
+
+  private func embedding(rows: Int) -> Range<Int> {
+    let first = groupRanges[.embedding]!.lowerBound
+    return first..<first + rows * embeddingSize
   }
 }

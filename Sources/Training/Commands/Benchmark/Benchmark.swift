@@ -12,20 +12,24 @@ public struct BenchmarkRequest: Sendable {
   public var steps: Int
   /// Whether the last line is a JSON object.
   public var json: Bool
+  /// What is asked about communication, if anything.
+  public var communication: CommunicationRequest?
 
   /// The arguments as the command line gives them.
-  public init(configuration: String, overrides: [String], steps: Int, json: Bool) {
+  public init(configuration: String, overrides: [String], steps: Int, json: Bool, communication: CommunicationRequest? = nil) {
     self.configuration = configuration
     self.overrides = overrides
     self.steps = steps
     self.json = json
+    self.communication = communication
   }
 }
 
-/// `lockstep benchmark`: training throughput, the time of each phase of a step, the machine's limit for that step, and the share of it reached.
+/// `lockstep benchmark`: training throughput, the time of each phase of a step, the machine's limit for that step, and the share reached.
 public func benchmark(_ request: BenchmarkRequest, world: Communicator, console: Console) throws -> ExitCode {
   BLAS.setThreads(1)
   guard request.steps >= 1 else { throw UsageError(description: "--steps must be 1 or more") }
+  let network = try request.communication.map { try $0.checked(ranks: world.size) }
   let train = TrainRequest(configuration: request.configuration, overrides: request.overrides)
   let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size)
   try configuration.checkSupported()
@@ -34,15 +38,24 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let model = SequenceModel<Float>(data.network)
   model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
   try broadcast(model, world: world)
-  let steps = try timeSteps(request.steps, configuration, model, context, data)
+  let step = try TrainingStep(configuration, model: model, context: context, data: data)
+  let steps = try timeSteps(request.steps, step, context, data)
   // Before measuring takes memory of its own.
   let memory = try peakMemory(world)
-  let machine = try measureMachine(configuration, model, context, steps)
+  let machine = try measureMachine(step, context, steps)
   let work = steps.sizes.map { StepWork($0, configuration, model.configuration, carriesState: data.carriesState, ranks: world.size) }
   let report = BenchmarkReport(
     request: request, configuration: configuration, steps: steps, machine: machine, work: work, peakMemory: memory)
   for line in report.lines { console.print(line) }
-  if request.json { console.print(report.json.text) }
+  var fields = report.fields
+  if let network {
+    let costs = try CommunicationCosts(step, context)
+    let prediction = CommunicationReport(
+      network, costs: costs, step: ScalingModel.Step(step, context, steps, costs), steps: steps, machine: machine.description)
+    for line in prediction.lines { console.print(line) }
+    fields.append(JSONField("communication", prediction.json))
+  }
+  if request.json { console.print(JSONValue.object(fields).text) }
   return .success
 }
 
@@ -59,13 +72,16 @@ struct TimedSteps {
   var framesPerSecond: Double { median(zip(sizes, seconds).map { Double($0.frames) / $1 }) }
   /// Seconds of a step, the mean.
   var meanSeconds: Double { seconds.reduce(0, +) / Double(seconds.count) }
+  /// Seconds of a step in exchanges of statistics and of gradients, the mean over steps and ranks.
+  var exchanges: Double { phases[Phase.statisticsExchange.rawValue] + phases[Phase.gradientExchange.rawValue] }
+  /// Rows of the embedding that a step touches.
+  var embeddingRows: Int { Int(median(sizes.map { Double($0.embeddingRows) })) }
 }
 
 private func timeSteps(
-  _ count: Int, _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext,
-  _ data: any TrainingData
+  _ count: Int, _ step: TrainingStep, _ context: RankContext, _ data: any TrainingData
 ) throws -> TimedSteps {
-  let step = try TrainingStep(configuration, model: model, context: context, data: data)
+  let configuration = step.configuration
   let warmUp = 2, clock = ContinuousClock(), span = configuration.training.accumulateSteps
   var steps = TimedSteps()
   for number in 0..<warmUp + count {
@@ -97,23 +113,18 @@ struct MachineMeasurement {
   var reduction: (bytes: Int, seconds: Double)?
 }
 
-private func measureMachine(
-  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ steps: TimedSteps
-) throws -> MachineMeasurement {
-  let world = context.world, ranks = world.size
+private func measureMachine(_ step: TrainingStep, _ context: RankContext, _ steps: TimedSteps) throws -> MachineMeasurement {
+  let world = context.world, ranks = world.size, model = step.model
   let minibatches = max(1, steps.sizes.reduce(0) { $0 + $1.minibatches })
   let rates = try MachineRates(
     model.configuration, framesOfRank: steps.sizes.reduce(0) { $0 + $1.frames } / minibatches / ranks,
     sequencesOfRank: steps.sizes.reduce(0) { $0 + $1.sequences } / minibatches / ranks, parameters: model.layout.count, world: world)
   var measurement = MachineMeasurement(description: try MachineDescription(world), ranks: ranks, rates: rates)
   if ranks > 1 {
-    let rows = Int(median(steps.sizes.map { Double($0.embeddingRows) }))
-    let buckets = ShardGradients.buckets(
-      model.layout, width: model.layout.embedding.lowerBound + rows * model.configuration.embeddingSize,
-      bucketBytes: Int(configuration.communication.bucketMegabytes * 1_048_576))
-    let reduction = try GradientReduction(
-      context, ranges: buckets.ranges, isReproducible: configuration.communication.reproducible)
-    measurement.reduction = (reduction.bytes, try reduction.seconds())
+    let rows = steps.embeddingRows
+    step.gradients.clear()
+    let seconds = try secondsOfAllRanks(world) { try step.gradients.reduce(embeddingRows: rows) }
+    measurement.reduction = (step.gradients.bytes(embeddingRows: rows), seconds)
   }
   return measurement
 }

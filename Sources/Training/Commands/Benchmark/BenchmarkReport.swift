@@ -66,7 +66,9 @@ struct BenchmarkReport {
       lines.append(line)
     }
     let largest = limit.largestExcess(steps.phases)
-    return lines + ["most over its limit: \(largest.phase.name), by \(ms(largest.seconds)) ms (times of phases are means over steps and ranks)"]
+    lines.append(
+      "most over its limit: \(largest.phase.name), by \(ms(largest.seconds)) ms (times of phases are means over steps and ranks)")
+    return lines
   }
 
   private var rateLines: [String] {
@@ -75,7 +77,7 @@ struct BenchmarkReport {
       "products: \(giga(productsPerSecond)) GFLOP/s over the whole step, \(percent(shareOfProductRate)) of \(giga(best.rate)), the best "
         + "measured (\(best.name)); BLAS at best \(giga(rates.bestBLAS.rate)) (\(rates.bestBLAS.name)), own kernels "
         + "\(giga(rates.bestOwn.rate)) (\(rates.bestOwn.name)), multiply-adds in registers \(giga(rates.arithmeticPeak))",
-      "memory: \(fixed(rates.memoryBandwidth / 1e9, 1)) GB/s; vectors as long as the parameters \(fixed(rates.updateBandwidth / 1e9, 1)) GB/s",
+      "memory: \(giga(rates.memoryBandwidth)) GB/s; vectors as long as the parameters \(giga(rates.updateBandwidth)) GB/s",
     ]
     if let reduction = machine.reduction {
       lines.append(
@@ -84,27 +86,29 @@ struct BenchmarkReport {
     }
     if let core = machine.description.forcedCoreType {
       lines.append(
-        "OPENBLAS_CORETYPE=\(core) forces the kernels of BLAS: its best product has \(fixed(rates.bestBLAS.rate / rates.bestOwn.rate, 2)) of the "
-          + "rate of the program's own kernels and \(fixed(rates.bestBLAS.rate / rates.arithmeticPeak, 2)) of the peak; unset, BLAS chooses by the processor")
+        "OPENBLAS_CORETYPE=\(core) forces the kernels of BLAS: its best product has "
+          + "\(fixed(rates.bestBLAS.rate / rates.bestOwn.rate, 2)) of the rate of the program's own kernels and "
+          + "\(fixed(rates.bestBLAS.rate / rates.arithmeticPeak, 2)) of the peak; unset, BLAS chooses by the processor")
     }
     return lines
   }
 
   // MARK: JSON
 
-  var json: JSONValue {
-    let memory = [JSONField("peak_memory_bytes", .double(peakMemory))]
-    return .object(throughputFields + memory + [
+  var fields: [JSONField] {
+    throughputFields + [
+      JSONField("peak_memory_bytes", .double(peakMemory)),
       JSONField("phase_seconds", .object(Phase.allCases.map { JSONField($0.name, .double(steps.phases[$0.rawValue])) })),
       JSONField("blas_core", .string(BLAS.coreType)), JSONField("kernels", .string(VectorKernels.instructionSet)),
       JSONField("limit", limitJSON), JSONField("rates", ratesJSON), JSONField("machine", machine.description.json),
-    ])
+    ]
   }
 
   private var throughputFields: [JSONField] {
     [
       JSONField("frames_per_second", .double(steps.framesPerSecond)), JSONField("tokens_per_second", .double(steps.framesPerSecond)),
-      JSONField("step_seconds_median", .double(median(steps.seconds))), JSONField("step_seconds_minimum", .double(steps.seconds.min() ?? 0)),
+      JSONField("step_seconds_median", .double(median(steps.seconds))),
+      JSONField("step_seconds_minimum", .double(steps.seconds.min() ?? 0)),
       JSONField("step_seconds_maximum", .double(steps.seconds.max() ?? 0)), JSONField("steps", .integer(steps.seconds.count)),
       JSONField("frames_per_step", .double(steps.framesPerStep)), JSONField("tokens_per_step", .double(steps.framesPerStep)),
       JSONField("ranks", .integer(machine.ranks)), JSONField("product_rate", .double(machine.rates.bestProduct.rate)),

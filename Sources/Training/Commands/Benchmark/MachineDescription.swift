@@ -47,7 +47,9 @@ struct MachineDescription {
 
   /// One line for each kind of host.
   var lines: [String] {
-    hosts.map { "\($0.name): \($0.ranks) of the ranks, \($0.cores) cores, \($0.processor); BLAS kernels \($0.blasCore), vector kernels \($0.kernels)" }
+    hosts.map {
+      "\($0.name): \($0.ranks) of the ranks, \($0.cores) cores, \($0.processor); BLAS kernels \($0.blasCore), vector kernels \($0.kernels)"
+    }
   }
 
   var json: JSONValue {
@@ -55,7 +57,8 @@ struct MachineDescription {
       JSONField("hosts", .array(hosts.map { host in
         .object([
           JSONField("name", .string(host.name)), JSONField("processor", .string(host.processor)), JSONField("cores", .integer(host.cores)),
-          JSONField("ranks", .integer(host.ranks)), JSONField("blas_core", .string(host.blasCore)), JSONField("kernels", .string(host.kernels)),
+          JSONField("ranks", .integer(host.ranks)), JSONField("blas_core", .string(host.blasCore)),
+          JSONField("kernels", .string(host.kernels)),
         ])
       })),
       JSONField("blas", .string(blasVersion)), JSONField("forced_blas_core", forcedCoreType.map { .string($0) } ?? .null),
@@ -67,7 +70,9 @@ struct MachineDescription {
   private static var processor: String {
     // The first processor's entry; files of the kernel have no size.
     var bytes = [UInt8](repeating: 0, count: 4096)
-    guard let file = try? PosixFile("/proc/cpuinfo", .read), let count = try? file.read(into: &bytes, at: 0) else { return "unknown processor" }
+    guard let file = try? PosixFile("/proc/cpuinfo", .read), let count = try? file.read(into: &bytes, at: 0) else {
+      return "unknown processor"
+    }
     let text = String(decoding: bytes[..<count], as: UTF8.self)
     for line in text.split(separator: "\n") where line.hasPrefix("model name") {
       guard let colon = line.firstIndex(of: ":") else { continue }

@@ -75,7 +75,8 @@ struct MachineRates {
     // Elsewhere BLAS does these.
     if Float.isProductTuned {
       let rows = max(1, min(frames, 2048))
-      products += [packed(512, 1024, 512), packed(network.gateSize, network.hiddenSize, rows), direct(512, 1024, 512), direct(rows, 240, 512)]
+      products += [packed(512, 1024, 512), packed(network.gateSize, network.hiddenSize, rows)]
+      products += [direct(512, 1024, 512), direct(rows, 240, 512)]
     }
     return products
   }
@@ -156,4 +157,13 @@ func rateOfAllRanks(_ world: Communicator, _ body: () throws -> Double) throws -
     samples.append(try seconds(repetitions))
   }
   return try world.allGather(1 / median(samples)).reduce(0, +)
+}
+
+/// The seconds that `body` takes when all ranks do it, time after time.
+func secondsOfAllRanks(_ world: Communicator, _ body: () throws -> Void) throws -> Double {
+  let rate = try rateOfAllRanks(world) {
+    try body()
+    return 1
+  }
+  return Double(world.size) / rate
 }

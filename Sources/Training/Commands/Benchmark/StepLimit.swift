@@ -1,8 +1,8 @@
 import NeuralNetwork
 
-/// The least time that one update can take on this machine: all products at the best product rate that was measured on all ranks at once, then the bytes of
-/// the optimiser and of the reduction once each at the measured bandwidth, and nothing else. Activations are left out, so no program that computes these products
-/// at that rate is faster.
+/// The least time that one update can take on this machine: all products at the best product rate that was measured on all ranks at once, then
+/// the bytes of the optimiser and of the reduction once each at the measured bandwidth, and nothing else. Activations are left out, so no
+/// program that computes these products at that rate is faster.
 package struct StepLimit: Sendable {
   /// Seconds of each phase that has products, or that moves bytes which must move.
   package let phases: [Phase: Double]
