@@ -48,8 +48,8 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
     request: request, configuration: configuration, steps: steps, machine: machine, work: work, peakMemory: memory)
   for line in report.lines { console.print(line) }
   var fields = report.fields
-  if let network {
-    let costs = try CommunicationCosts(step, context)
+  if let network, let gradient = machine.reduction {
+    let costs = try CommunicationCosts(step, context, gradient: gradient)
     let prediction = CommunicationReport(
       network, costs: costs, step: ScalingModel.Step(step, context, steps, costs), steps: steps, machine: machine.description)
     for line in prediction.lines { console.print(line) }
@@ -109,8 +109,8 @@ struct MachineMeasurement {
   var description: MachineDescription
   var ranks: Int
   var rates: MachineRates
-  /// A reduction of as many gradients as a step's by itself: its bytes, and its seconds; nil for a single rank.
-  var reduction: (bytes: Int, seconds: Double)?
+  /// A reduction of as many gradients as a step's by itself; nil for a single rank.
+  var reduction: (bytes: Int, messages: Int, seconds: Double)?
 }
 
 private func measureMachine(_ step: TrainingStep, _ context: RankContext, _ steps: TimedSteps) throws -> MachineMeasurement {
@@ -124,7 +124,7 @@ private func measureMachine(_ step: TrainingStep, _ context: RankContext, _ step
     let rows = steps.embeddingRows
     step.gradients.clear()
     let seconds = try secondsOfAllRanks(world) { try step.gradients.reduce(embeddingRows: rows) }
-    measurement.reduction = (step.gradients.bytes(embeddingRows: rows), seconds)
+    measurement.reduction = (step.gradients.bytes(embeddingRows: rows), step.gradients.messages(embeddingRows: rows), seconds)
   }
   return measurement
 }

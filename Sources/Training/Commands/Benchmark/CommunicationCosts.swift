@@ -21,12 +21,16 @@ struct CommunicationCosts {
 
   /// In the order of `Collective`s that `ScalingModel.Costs` has.
   let reduction, wholeStatistics, chunkedStatistics, values: Collective
+  /// The reduction of a step's whole gradient.
+  let gradient: (bytes: Int, messages: Int, seconds: Double)
   let model: ScalingModel.Costs
 
   var all: [Collective] { [reduction, wholeStatistics, chunkedStatistics, values] }
 
   /// Measures all of them; all ranks, two or more, call it together. The gradients of `step` are lost.
-  init(_ step: TrainingStep, _ context: RankContext) throws {
+  /// - gradient: the reduction of a step's whole gradient.
+  init(_ step: TrainingStep, _ context: RankContext, gradient: (bytes: Int, messages: Int, seconds: Double)) throws {
+    self.gradient = gradient
     reduction = try Self.reduction(step.gradients, context.world)
     let limit = Double(StatisticsExchange<Float>.smallMessage), records = Self.records(context.layout)
     // Bytes of a rank's record up to which all records together travel whole.
@@ -34,8 +38,11 @@ struct CommunicationCosts {
     wholeStatistics = try Self.statistics("statistics, one message", context, bytes: [1 / 64, 1 / 16, 1 / 4, 1].map { $0 * longest })
     chunkedStatistics = try Self.statistics("statistics, in chunks", context, bytes: [2, 8, 32].map { $0 * longest })
     values = try Self.values(context)
+    // All messages of a step are more than the cache holds where single ones are not: the gradient itself says what a byte costs.
+    let latency = reduction.cost.latency
+    let perByte = max(0, gradient.seconds - Double(gradient.messages) * latency) / Double(gradient.bytes)
     model = ScalingModel.Costs(
-      ranks: context.world.size, reduction: reduction.cost, sharesMemory: step.gradients.sharesMemory,
+      ranks: context.world.size, reduction: LinearCost(latency: latency, secondsPerByte: perByte), sharesMemory: step.gradients.sharesMemory,
       wholeStatistics: wholeStatistics.cost, chunkedStatistics: chunkedStatistics.cost, smallMessage: limit, values: values.cost)
   }
 

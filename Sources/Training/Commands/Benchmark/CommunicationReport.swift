@@ -53,14 +53,17 @@ struct CommunicationReport {
     var lines = ["communication between \(costs.model.ranks) ranks, measured and as latency + bytes / bandwidth:"]
     for collective in costs.all {
       let cost = collective.cost
-      let bandwidth = cost.secondsPerByte > 0 ? "\(fixed(1e-9 / cost.secondsPerByte, 2)) GB/s" : "no time for bytes"
-      lines.append("  \(collective.name): \(fixed(cost.latency * 1e6, 1)) µs, \(bandwidth)")
+      lines.append("  \(collective.name): \(fixed(cost.latency * 1e6, 1)) µs, \(perByte(cost))")
       for sample in collective.samples {
         lines.append(
           "    " + "\(Int(sample.bytes)) bytes".leading(20) + "\(fixed(sample.seconds * 1e6, 1)) µs".leading(16)
             + "\(fixed(cost.seconds(sample.bytes) * 1e6, 1)) µs".leading(16))
       }
     }
+    let g = costs.gradient, fitted = Double(g.messages) * costs.reduction.cost.latency + Double(g.bytes) * costs.reduction.cost.secondsPerByte
+    lines.append(
+      "  a step's gradient, \(g.bytes) bytes in \(g.messages) message\(g.messages == 1 ? "" : "s"): \(fixed(g.seconds * 1e6, 1)) µs, "
+        + "\(fixed(fitted * 1e6, 1)) µs by the line of single messages; predictions use \(perByte(costs.model.reduction)) as measured")
     if hosts > 1 {
       lines.append("  this run has \(hosts) hosts: what predictions take for communication within a node has their network in it")
     }
@@ -74,6 +77,10 @@ struct CommunicationReport {
     lines += table("weak scaling, every rank with the sequences that it has here", weak)
     lines += table("strong scaling, the minibatch of this configuration cut into smaller parts (products as efficient as now)", strong)
     return lines
+  }
+
+  private func perByte(_ cost: LinearCost) -> String {
+    cost.secondsPerByte > 0 ? "\(fixed(1e-9 / cost.secondsPerByte, 2)) GB/s" : "no time for bytes"
   }
 
   private var reductionWay: String {
@@ -116,6 +123,10 @@ struct CommunicationReport {
           })),
         ])
       })),
+      JSONField("gradient", .object([
+        JSONField("bytes", .integer(costs.gradient.bytes)), JSONField("messages", .integer(costs.gradient.messages)),
+        JSONField("seconds", .double(costs.gradient.seconds)),
+      ])),
       JSONField("check", .object([
         JSONField("measured_seconds", .double(measured)), JSONField("predicted_seconds", .double(check.serial)),
         JSONField("predicted_seconds_overlapped", .double(check.overlapped)), JSONField("measured_exchange_seconds", .double(exchanges)),

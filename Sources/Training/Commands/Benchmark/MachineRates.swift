@@ -2,7 +2,7 @@ import MPI
 import NeuralNetwork
 import Tensors
 
-/// What the machine reaches with all ranks at work at once: rates are sums over ranks.
+/// What the machine reaches with all ranks at work at once: rates are those of all ranks together.
 struct MachineRates {
   /// A kind of product or of memory access and its rate, in operations or bytes a second.
   struct Case {
@@ -41,7 +41,7 @@ struct MachineRates {
           return product.operations
         })
       }
-      peak = max(peak, try rateOfAllRanks(world) { ArithmeticPeak.multiplyAdds(rounds: 100_000).operations })
+      for _ in 0..<3 { peak = max(peak, try rateOfAllRanks(world) { ArithmeticPeak.multiplyAdds(rounds: 100_000).operations }) }
     }
     blas = zip(blasProducts, best).map { Case(name: $0.name, rate: $1) }
     own = zip(ownProducts, best[blasProducts.count...]).map { Case(name: $0.name, rate: $1) }
@@ -137,26 +137,30 @@ struct MachineRates {
   }
 }
 
-/// The sum over ranks of the rate at which each does `body`, all at once: the median of several samples of about 15 ms.
+/// The rate of all ranks together when each does `body`, all at once and equally often: what they have done from the time that the first begins to
+/// the time that the last is ready; the median of several samples of about 15 ms. So it is right for more ranks than cores too, which take turns.
 /// - body: returns how much it has done, in operations or bytes.
 func rateOfAllRanks(_ world: Communicator, _ body: () throws -> Double) throws -> Double {
   let clock = ContinuousClock()
-  func seconds(_ repetitions: Int) throws -> Double {
-    var done = 0.0
+  func time(_ repetitions: Int) throws -> (amount: Double, seconds: Double) {
+    var amount = 0.0
     let start = clock.now
-    for _ in 0..<repetitions { done += try body() }
-    return (clock.now - start) / .seconds(1) / max(done, 1)
+    for _ in 0..<repetitions { amount += try body() }
+    return (amount, (clock.now - start) / .seconds(1))
   }
-  let amount = try body()
-  let slowest = try world.allGather(try seconds(1) * amount).max() ?? 1
-  // The same number on all ranks, so that all work to the end.
+  _ = try time(1)
+  let slowest = try world.allGather(try time(1).seconds).max() ?? 0
   let repetitions = max(1, min(100_000, Int(0.015 / max(slowest, 1e-9))))
-  var samples: [Double] = []
+  var rates: [Double] = []
   for _ in 0..<5 {
     try world.barrier()
-    samples.append(try seconds(repetitions))
+    let start = clock.now
+    let amounts = try world.allGather(try time(repetitions).amount)
+    // No rank comes here before all are ready, and the first to begin counts longest.
+    let seconds = try world.allGather((clock.now - start) / .seconds(1)).max() ?? 0
+    rates.append(amounts.reduce(0, +) / max(seconds, 1e-9))
   }
-  return try world.allGather(1 / median(samples)).reduce(0, +)
+  return median(rates)
 }
 
 /// The seconds that `body` takes when all ranks do it, time after time.

@@ -4,10 +4,11 @@ import NeuralNetwork
 /// the bytes of the optimiser and of the reduction once each at the measured bandwidth, and nothing else. Activations are left out, so no
 /// program that computes these products at that rate is faster.
 package struct StepLimit: Sendable {
-  /// Seconds of each phase that has products, or that moves bytes which must move.
+  /// Seconds of each phase that has products, and of the optimiser. The reduction has none: it runs under the others, and `gradientExchange` is
+  /// the wait for the rest of it.
   package let phases: [Phase: Double]
-  /// Seconds of all matrix products.
-  package let products: Double
+  /// Seconds of all matrix products, and of the reduction.
+  package let products, reduction: Double
 
   /// - productRate: floating-point operations a second of all ranks together.
   /// - bandwidth: bytes a second of all ranks together.
@@ -15,7 +16,7 @@ package struct StepLimit: Sendable {
     var phases = work.products.mapValues { $0 / productRate }
     products = work.operations / productRate
     phases[.optimizer] = work.optimizerBytes * Double(ranks) / bandwidth
-    if work.reductionBytes > 0 { phases[.gradientExchange] = work.reductionBytes * Double(ranks) / bandwidth }
+    reduction = work.reductionBytes * Double(ranks) / bandwidth
     self.phases = phases
   }
 
@@ -23,13 +24,13 @@ package struct StepLimit: Sendable {
   package init(meanOf limits: [StepLimit]) {
     let n = Double(limits.count)
     products = limits.reduce(0) { $0 + $1.products } / n
+    reduction = limits.reduce(0) { $0 + $1.reduction } / n
     phases = limits.reduce(into: [:]) { sums, limit in sums.merge(limit.phases.mapValues { $0 / n }, uniquingKeysWith: +) }
   }
 
   /// Seconds of the whole update.
   package var seconds: Double { products + optimizer + reduction }
   package var optimizer: Double { phases[.optimizer] ?? 0 }
-  package var reduction: Double { phases[.gradientExchange] ?? 0 }
 
   /// The phase that takes the most time over its limit, and how much.
   /// - measured: seconds of each phase, by its number.
