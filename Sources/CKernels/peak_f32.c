@@ -4,8 +4,8 @@
 #include "clones.h"
 #include "include/CKernels.h"
 
-// Independent chains: as many as hide the latency of a fused multiply-add on any processor of the last ten years (5 cycles, 2 a cycle), and as
-// leave room for the two operands in 16 registers.
+// Independent chains: as many as hide the latency of a fused multiply-add on any processor of the last ten years (5 cycles, 2 a cycle), and
+// as leave room for the two operands in 16 registers.
 enum { CHAINS = 12 };
 
 #define UNROLL _Pragma("clang loop unroll(full)")

@@ -2,7 +2,8 @@ import Tensors
 import Testing
 
 @Suite struct ArithmeticPeakTests {
-  /// Every chain runs towards 0.001 / (1 − 0.999) = 1, so the sum of all is their number: none of the operations that are counted was left out.
+  /// Every chain runs towards 0.001 / (1 − 0.999) = 1, so the sum of all is their number: none of the operations that are counted was left
+  /// out.
   @Test func allOperationsAreDone() {
     let rounds = 20_000, (operations, result) = ArithmeticPeak.multiplyAdds(rounds: rounds)
     let chains = operations / Double(2 * rounds)

@@ -34,8 +34,8 @@ import Training
 
   @Test func weakScaling() {
     let p = model().predict(ranks: 8, Self.link, .weak)
-    // 16 tokens are more than the 12 of the vocabulary: all rows, 54 bytes, and no exchange of tokens. A node sends 27 · 3/4 bytes to 3 others,
-    // twice.
+    // 16 tokens are more than the 12 of the vocabulary: all rows, 54 bytes, and no exchange of tokens. A node sends 27 · 3/4 bytes to 3
+    // others, twice.
     #expect(p.nodes == 4 && p.computation == 100 && p.reduction == 2 * (10 + 27 + 2 * (3 + 5.0625)))
     // 7 records where there was 1, 60 bytes over the link.
     #expect(p.statistics == 3 * (4 + 7 * 20 + 3 + 15) && p.values == 1 + 7 * 4 + 3 + 12)

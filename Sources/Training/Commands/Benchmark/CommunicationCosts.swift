@@ -42,8 +42,8 @@ struct CommunicationCosts {
     let latency = reduction.cost.latency
     let perByte = max(0, gradient.seconds - Double(gradient.messages) * latency) / Double(gradient.bytes)
     model = ScalingModel.Costs(
-      ranks: context.world.size, reduction: LinearCost(latency: latency, secondsPerByte: perByte), sharesMemory: step.gradients.sharesMemory,
-      wholeStatistics: wholeStatistics.cost, chunkedStatistics: chunkedStatistics.cost, smallMessage: limit, values: values.cost)
+      ranks: context.world.size, reduction: LinearCost(latency: latency, secondsPerByte: perByte),
+      sharesMemory: step.gradients.sharesMemory, wholeStatistics: wholeStatistics.cost, chunkedStatistics: chunkedStatistics.cost, smallMessage: limit, values: values.cost)
   }
 
   /// Records of all ranks in one exchange: their maximal subtrees of shards.

@@ -60,7 +60,8 @@ struct CommunicationReport {
             + "\(fixed(cost.seconds(sample.bytes) * 1e6, 1)) µs".leading(16))
       }
     }
-    let g = costs.gradient, fitted = Double(g.messages) * costs.reduction.cost.latency + Double(g.bytes) * costs.reduction.cost.secondsPerByte
+    let g = costs.gradient, line = costs.reduction.cost
+    let fitted = Double(g.messages) * line.latency + Double(g.bytes) * line.secondsPerByte
     lines.append(
       "  a step's gradient, \(g.bytes) bytes in \(g.messages) message\(g.messages == 1 ? "" : "s"): \(fixed(g.seconds * 1e6, 1)) µs, "
         + "\(fixed(fitted * 1e6, 1)) µs by the line of single messages; predictions use \(perByte(costs.model.reduction)) as measured")
@@ -68,12 +69,12 @@ struct CommunicationReport {
       lines.append("  this run has \(hosts) hosts: what predictions take for communication within a node has their network in it")
     }
     lines.append(
-      "check: predicted for these \(costs.model.ranks) ranks \(ms(check.overlapped)) to \(ms(check.serial)) ms a step (all of the reduction "
-        + "overlapped with computation, or nothing), measured \(ms(measured)) ms; exchanges by themselves take "
+      "check: predicted for these \(costs.model.ranks) ranks \(ms(check.overlapped)) to \(ms(check.serial)) ms a step (all of the "
+        + "reduction overlapped with computation, or nothing), measured \(ms(measured)) ms; exchanges by themselves take "
         + "\(ms(check.serial - check.computation)) ms, and in the step, waiting for slower ranks included, \(ms(exchanges)) ms")
     lines.append(
-      "assumed: \(ranksPerNode) rank\(ranksPerNode == 1 ? "" : "s") a node, \(fixed(networks.latency * 1e6, 1)) µs between nodes; the reduction "
-        + reductionWay)
+      "assumed: \(ranksPerNode) rank\(ranksPerNode == 1 ? "" : "s") a node, \(fixed(networks.latency * 1e6, 1)) µs between nodes; the "
+        + "reduction \(reductionWay)")
     lines += table("weak scaling, every rank with the sequences that it has here", weak)
     lines += table("strong scaling, the minibatch of this configuration cut into smaller parts (products as efficient as now)", strong)
     return lines

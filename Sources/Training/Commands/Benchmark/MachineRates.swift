@@ -137,8 +137,9 @@ struct MachineRates {
   }
 }
 
-/// The rate of all ranks together when each does `body`, all at once and equally often: what they have done from the time that the first begins to
-/// the time that the last is ready; the median of several samples of about 15 ms. So it is right for more ranks than cores too, which take turns.
+/// The rate of all ranks together when each does `body`, all at once and equally often: what they have done from the time that the first
+/// begins to the time that the last is ready; the median of several samples of about 15 ms. So it is right for more ranks than cores too,
+/// which take turns.
 /// - body: returns how much it has done, in operations or bytes.
 func rateOfAllRanks(_ world: Communicator, _ body: () throws -> Double) throws -> Double {
   let clock = ContinuousClock()

@@ -1,15 +1,15 @@
 // How long a step takes on more ranks, from what communication costs on the ranks of one measurement.
 //
-// P ranks were measured, on one node; N are asked about, q = min(N, ranks a node) of them on a node, on M nodes. B bytes a second and α seconds
-// are the link of a node. f(q) = (1 − 1/q) / (1 − 1/P) is the share of a vector that comes from other ranks, g(q) = (q − 1) / (P − 1) the
-// number of other ranks, both relative to the measurement. A collective of x bytes a rank, measured to take a + b x:
+// P ranks were measured, on one node; N are asked about, q = min(N, ranks a node) of them on a node, on M nodes. B bytes a second and α
+// seconds are the link of a node. f(q) = (1 − 1/q) / (1 − 1/P) is the share of a vector that comes from other ranks, g(q) =
+// (q − 1) / (P − 1) the number of other ranks, both relative to the measurement. A collective of x bytes a rank, measured to take a + b x:
 //
 //   reduction, in memory that a node shares   g(q) a + f(q) b x  +  2 (M − 1) α + 2 x (1 − 1/M) / B
 //   reduction by messages alone               g(q) a + f(N) b x  +  2 (M − 1) α + 2 q x (1 − 1/M) / B      (so too statistics in chunks)
 //   gathering whole records                   g(q) a + g(N) b x  +    (M − 1) α + (N − q) x / B
 //
-// Both exchanges of a reduction send to one node after the other. Ranks of a node that add in memory send one vector, those that do not send
-// one each.
+// Both exchanges of a reduction send to one node after the other. Ranks of a node that add in memory send one vector, those that do not
+// send one each.
 
 /// Predicts steps on any number of ranks.
 package struct ScalingModel: Sendable {

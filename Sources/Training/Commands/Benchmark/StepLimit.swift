@@ -1,11 +1,11 @@
 import NeuralNetwork
 
-/// The least time that one update can take on this machine: all products at the best product rate that was measured on all ranks at once, then
-/// the bytes of the optimiser and of the reduction once each at the measured bandwidth, and nothing else. Activations are left out, so no
-/// program that computes these products at that rate is faster.
+/// The least time that one update can take on this machine: all products at the best product rate that was measured on all ranks at once,
+/// then the bytes of the optimiser and of the reduction once each at the measured bandwidth, and nothing else. Activations are left out, so
+/// no program that computes these products at that rate is faster.
 package struct StepLimit: Sendable {
-  /// Seconds of each phase that has products, and of the optimiser. The reduction has none: it runs under the others, and `gradientExchange` is
-  /// the wait for the rest of it.
+  /// Seconds of each phase that has products, and of the optimiser. The reduction has none: it runs under the others, and
+  /// `gradientExchange` is the wait for the rest of it.
   package let phases: [Phase: Double]
   /// Seconds of all matrix products, and of the reduction.
   package let products, reduction: Double

@@ -18,8 +18,8 @@ package struct StepWork: Sendable {
   package let products: [Phase: Double]
   /// Bytes that the update of one replica's parameters reads and writes at least: gradient, parameters, and what the rule remembers.
   package let optimizerBytes: Double
-  /// Bytes that the reduction reads and writes at least on each rank: every rank's gradient once, and the sum, which ranks may share, once for
-  /// all of them. 0 on a single rank.
+  /// Bytes that the reduction reads and writes at least on each rank: every rank's gradient once, and the sum, which ranks may share, once
+  /// for all of them. 0 on a single rank.
   package let reductionBytes: Double
   /// Bytes of one replica's gradient: the dense tensors, and the rows of the embedding that occur.
   package let gradientBytes: Double
