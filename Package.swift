@@ -43,7 +43,7 @@ let package = Package(
     .testTarget(name: "NeuralNetworkTests", dependencies: ["NeuralNetwork"], swiftSettings: strict),
     // The tests read the fixtures where they are in the repository.
     .testTarget(name: "SequenceDataTests", dependencies: ["SequenceData"], exclude: ["Fixtures"], swiftSettings: strict),
-    .testTarget(name: "TrainingTests", dependencies: ["Training"], swiftSettings: strict),
+    .testTarget(name: "TrainingTests", dependencies: ["Training", "NeuralNetwork"], swiftSettings: strict),
     // A process of several ranks is one mpirun of this helper, started by the tests of MPI and DataParallel.
     .executableTarget(
       name: "DistributedCases", dependencies: ["MPI", "DataParallel", "Tensors"],

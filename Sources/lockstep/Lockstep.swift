@@ -136,15 +136,27 @@ struct Inspect: ParsableCommand {
 
 struct Benchmark: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measure training throughput and the time of each phase of a step.")
+    abstract: "Measure training throughput, the time of each phase of a step, and the share that it reaches of the machine's limit.")
 
   @Argument(help: "The configuration file.") var config: String
   @Option(help: "How many steps to time.") var steps = 20
   @Flag(help: "Print the figures as a JSON object on the last line.") var json = false
+  @Flag(help: "Measure what messages between ranks cost, and predict steps on more ranks.") var communication = false
+  @Option(help: "Speeds of a node's link to predict for, in Gb/s. (default: 10,25,100,200)") var link: String?
+  @Option(help: "Microseconds from one node to another to predict for. (default: 5)") var latencyUs: Double?
+  @Option(help: "Ranks of a node to predict for. (default: as in this run)") var ranksPerNode: Int?
   @OptionGroup var overrides: Overrides
 
+  func validate() throws {
+    if !communication && (link != nil || latencyUs != nil || ranksPerNode != nil) {
+      throw ValidationError("--link, --latency-us and --ranks-per-node go with --communication")
+    }
+  }
+
   func run() throws {
-    let request = BenchmarkRequest(configuration: config, overrides: overrides.set, steps: steps, json: json)
+    let networks = CommunicationRequest(links: link ?? "10,25,100,200", latency: latencyUs ?? 5, ranksPerNode: ranksPerNode)
+    let request = BenchmarkRequest(
+      configuration: config, overrides: overrides.set, steps: steps, json: json, communication: communication ? networks : nil)
     try onAllRanks { world, console in try benchmark(request, world: world, console: console) }
   }
 }

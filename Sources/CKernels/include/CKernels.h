@@ -105,6 +105,10 @@ int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);
 
+/* `rounds` of multiply-adds x ← factor x + addend in registers, in enough independent chains to fill the processor's arithmetic; their sum goes
+   to *out. Returns the number of floating-point operations. */
+double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float addend, float *out);
+
 /* The instruction set whose clone of the kernels runs here: "x86-64-v4", "x86-64-v3", "x86-64" or "generic". */
 const char *lockstep_kernel_instruction_set(void);
 

@@ -2,14 +2,38 @@ import MPI
 import NeuralNetwork
 import Tensors
 
+/// How much one update works on, over all ranks and micro-batches.
+package struct StepSize: Equatable, Sendable {
+  /// Micro-batches.
+  package var minibatches = 0
+  /// Unpadded frames.
+  package var frames = 0
+  /// Sequences, those of each micro-batch anew.
+  package var sequences = 0
+  /// Time steps of the longest sequence of each micro-batch, added up.
+  package var steps = 0
+  /// Rows of the embedding that have a gradient.
+  package var embeddingRows = 0
+
+  package init(minibatches: Int = 0, frames: Int = 0, sequences: Int = 0, steps: Int = 0, embeddingRows: Int = 0) {
+    self.minibatches = minibatches
+    self.frames = frames
+    self.sequences = sequences
+    self.steps = steps
+    self.embeddingRows = embeddingRows
+  }
+}
+
 /// What one update reports.
 struct StepResult {
   /// Mean cross entropy before the update, nats a frame, over all frames of the global minibatch.
   var loss: Double
   /// ‖g‖₂ of the reduced gradient before clipping.
   var gradientNorm: Double
+  /// What the update worked on.
+  var size: StepSize
   /// Unpadded frames of all ranks.
-  var frames: Int
+  var frames: Int { size.frames }
   /// Frames whose arg max was wrong before the update.
   var errors: Int
   /// Whether any rank asked for attention (a checkpoint that is due, a signal), by the bits that `Request` names.
@@ -30,9 +54,9 @@ final class TrainingStep {
   let optimizer: Optimizer<Float>
   let workspace: ModelWorkspace<Float>
   let timer: PhaseTimer
+  let gradients: ShardGradients
   private let context: RankContext
   private let data: any TrainingData
-  private let gradients: ShardGradients
   private let seed: UInt64
 
   /// Allocates everything that an update needs.
@@ -83,13 +107,16 @@ final class TrainingStep {
   func update(minibatches: Range<Int>, epoch: Int, step: Int, learningRate: Double, request: Request) throws -> StepResult {
     timer.enter(.input)
     let tokens = try data.beginUpdate(minibatches, epoch: epoch)
-    var losses = Array(repeating: (loss: 0.0, errors: 0), count: context.localShards.count), frames = 0
+    var losses = Array(repeating: (loss: 0.0, errors: 0), count: context.localShards.count)
+    var size = StepSize(minibatches: minibatches.count, embeddingRows: tokens.count)
     for (index, minibatch) in minibatches.enumerated() {
       if index > 0 && data.carriesState { workspace.carryState() }
       gradients.beginMicroBatch(index, of: minibatches.count, embeddingRows: tokens.count)
       timer.enter(.input)
       let loaded = try load(minibatch, epoch: epoch)
-      frames += loaded.counts.total
+      size.frames += loaded.counts.total
+      size.sequences += loaded.sequences
+      size.steps += loaded.counts.steps
       let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatches + minibatch)
       let pass = pass(.training(step: number, seed: seed), loaded.counts)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
@@ -100,7 +127,7 @@ final class TrainingStep {
       }
     }
     try gradients.finish()
-    return try finish(losses, frames: frames, tokens: tokens, step: step, learningRate: learningRate, request: request)
+    return try finish(losses, size: size, tokens: tokens, step: step, learningRate: learningRate, request: request)
   }
 
   private func load(_ minibatch: Int, epoch: Int) throws -> LoadedMinibatch {
@@ -109,7 +136,7 @@ final class TrainingStep {
   }
 
   private func finish(
-    _ losses: [(loss: Double, errors: Int)], frames: Int, tokens: [Int32], step: Int, learningRate: Double, request: Request
+    _ losses: [(loss: Double, errors: Int)], size: StepSize, tokens: [Int32], step: Int, learningRate: Double, request: Request
   ) throws -> StepResult {
     timer.enter(.gradientExchange)
     let (loss, errors, requests) = try sumLosses(losses, asked: request)
@@ -119,7 +146,7 @@ final class TrainingStep {
     let E = model.configuration.embeddingSize
     let sparse = gradient[model.layout.embedding.lowerBound..<model.layout.embedding.lowerBound + tokens.count * E]
     let norm = (dense.sumOfSquares + sparse.sumOfSquares).squareRoot()
-    let mean = loss / Double(frames)
+    let mean = loss / Double(size.frames)
     guard mean.isFinite && norm.isFinite else {
       throw try divergence(step: step, loss: mean, norm: norm)
     }
@@ -130,7 +157,7 @@ final class TrainingStep {
       step: step)
     timer.enter(.other)
     if data.carriesState { workspace.carryState() }
-    return StepResult(loss: mean, gradientNorm: norm, frames: frames, errors: errors, requests: requests)
+    return StepResult(loss: mean, gradientNorm: norm, size: size, errors: errors, requests: requests)
   }
 
   /// The sum of all shards' losses along the fixed tree, and the union of all ranks' requests.

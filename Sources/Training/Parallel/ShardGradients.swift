@@ -105,12 +105,12 @@ final class ShardGradients: GradientSink {
 
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Float> {
     let slot = slots[shardSlots[shard]]
-    return group == .embedding ? slot[0..<groupRanges[.embedding]!.lowerBound + embeddingRows * embeddingSize] : slot
+    return group == .embedding ? slot[0..<embedding(rows: embeddingRows).upperBound] : slot
   }
 
   func end(_ group: ParameterGroup, shard: Int) throws {
     guard isLastMicroBatch, let range = groupRanges[group] else { return }
-    let used = group == .embedding ? range.lowerBound..<range.lowerBound + embeddingRows * embeddingSize : range
+    let used = group == .embedding ? embedding(rows: embeddingRows) : range
     for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used]) }
     guard shard == merges.count - 1 else { return }
     for bucket in buckets[group] ?? [] { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
@@ -123,5 +123,46 @@ final class ShardGradients: GradientSink {
     timer.enter(.gradientExchange)
     try reducer.waitAll()
     timer.enter(.other)
+  }
+
+  // MARK: Outside an update
+
+  /// Clears the gradients, for reductions that are only timed.
+  func clear() { for partial in reducer.partials { partial.fill(0) } }
+
+  /// Reduces what the buffers hold, as an update with `embeddingRows` rows of the embedding does at its end. Nothing of use is left.
+  func reduce(embeddingRows: Int) throws {
+    let used = 0..<embedding(rows: embeddingRows).upperBound
+    for bucket in ranges.indices { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
+    try reducer.waitAll()
+  }
+
+  /// Reduces the first `count` elements of the longest message.
+  func reduceLongest(count: Int) throws {
+    guard let bucket = longestBucket else { return }
+    try reducer.start(bucket, count: count)
+    try reducer.wait(bucket)
+  }
+
+  /// Elements of the longest message.
+  var longestCount: Int { longestBucket.map { ranges[$0].count } ?? 0 }
+
+  /// Messages of an update whose gradient has rows of the embedding or not.
+  func messages(embeddingRows: Int) -> Int {
+    let used = 0..<embedding(rows: embeddingRows).upperBound
+    return ranges.count { !$0.clamped(to: used).isEmpty }
+  }
+
+  /// Bytes of an update's gradient.
+  func bytes(embeddingRows: Int) -> Int { embedding(rows: embeddingRows).upperBound * MemoryLayout<Float>.size }
+
+  /// Whether ranks of a node add through memory that they share.
+  var sharesMemory: Bool { reducer.nodes != nil }
+
+  private var longestBucket: Int? { ranges.indices.max { ranges[$0].count < ranges[$1].count } }
+
+  private func embedding(rows: Int) -> Range<Int> {
+    let first = groupRanges[.embedding]!.lowerBound
+    return first..<first + rows * embeddingSize
   }
 }
