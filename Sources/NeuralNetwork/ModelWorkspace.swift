@@ -104,7 +104,8 @@ public final class ModelWorkspace<S: Scalar> {
     gradients = frames.map { N in (0..<2).map { _ in VectorView(zeros: training ? N * width : 0) } }
     reversedGradient = VectorView(zeros: training && c.isBidirectional ? (frames.max() ?? 0) * max(width, c.input.width) : 0)
     output = OutputLayer(classes: c.classes, width: c.outputSize, frames: frames.max() ?? 0, rows: logitRows)
-    packedInput = PackedMatrix(capacity: training ? [(max(width, c.input.width, c.hiddenSize), frames.max() ?? 0)] : [])
+    packedInput = PackedMatrix(
+      outputs: training ? max(width, c.input.width, c.hiddenSize) : 0, inputs: training ? frames.max() ?? 0 : 0)
     runningAverages = training ? RunningAverages(model.normalizations, localShards: frames.count) : nil
   }
 

@@ -56,7 +56,7 @@ import Testing
       for m in 0..<M { aTurned[k, m] = a[m, k] }
       for n in 0..<N { wTurned[k, n] = w[n, k] }
     }
-    let packed = PackedMatrix<Float>(capacity: [(N, K), (1, 1)])
+    let packed = PackedMatrix<Float>(outputs: N + 9, inputs: K + 2)
     packed.pack(w.asIs)
     let first = MatrixView<Float>(zeros: M, N)
     first.setProduct(a.asIs, packed: packed)
