@@ -6,6 +6,8 @@
 #pragma once
 #include <stddef.h>
 
+#include "include/CKernels.h"
+
 // Columns of a panel: three vectors of AVX-512, two of which feed each row's broadcast.
 enum { PANEL = 48 };
 // The most k of one pass over a block of C.
@@ -23,4 +25,20 @@ static inline size_t depth_of(size_t K) {
 static inline size_t columns_of(size_t M, size_t depth, size_t size) {
   size_t panels = BLOCK_BYTES / (depth * PANEL * size);
   return (M <= 16 || panels < 1 ? 1 : panels) * PANEL;
+}
+
+// What a tile fetches into the second-level cache while it multiplies: at k, the line at start + k mod 8 × row + (k − k mod 8) × column. So
+// eight rows of a row-major factor (a_row, 1), a line each in eight k; or what lies side by side, a line at each k (16, 16).
+typedef struct {
+  const float *start;
+  size_t row, column;
+} ahead;
+
+// Sets what one of the last tiles fetches, `left` tiles before the end of depth k each: first the one region, then the other.
+static inline void fetch_upcoming(const lockstep_upcoming *upcoming, size_t left, size_t depth, ahead *next) {
+  enum { LINE = 16 };
+  if (!upcoming) return;
+  size_t count = (upcoming->bytes / sizeof(float) + LINE - 1) / LINE, tiles = (count + depth - 1) / depth;
+  const float *region = left < tiles ? upcoming->second : left < 2 * tiles ? upcoming->first : NULL;
+  if (region) *next = (ahead){region + (tiles - 1 - left % tiles) * depth * LINE, LINE, LINE};
 }

@@ -43,7 +43,7 @@ extension RecurrentLayer {
   /// `da_t W_h`, for the step before.
   private func multiplyRecurrentTransposed(_ w: LayerWorkspace<S>, step t: Int) {
     let rows = w.sequences.rows(t), da = (isStepwise ? w.z : w.gates).rows(rows), target = w.dhNext.rows(0..<rows.count)
-    target.setProduct(da.asIs, packed: packedTransposed)
+    target.setProduct(da.asIs, packed: packedTransposed, fetching: w.gates.rows(w.sequences.rows(t - 1)))
   }
 
   /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]

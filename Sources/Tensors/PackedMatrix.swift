@@ -30,7 +30,11 @@ public final class PackedMatrix<S: Scalar> {
     unsafe S.pack(outputs, inputs, factor.matrix.pointer, factor.rowStride, factor.columnStride, storage.pointer)
   }
 
-  fileprivate func multiply(_ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool) {
+  fileprivate func multiply(
+    _ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool, fetching upcoming: MatrixView<S>?, and other: MatrixView<S>?
+  ) {
+    precondition(
+      (upcoming?.isContiguous ?? true) && (other?.isContiguous ?? true) && other?.rows ?? 0 <= upcoming?.rows ?? 0, "what cannot be fetched")
     precondition(a.columns == inputs && c.columns == outputs && a.rows == c.rows, "a product of other shapes")
     if inputs == 0 {
       if !accumulate { c.fill(0) }
@@ -40,14 +44,19 @@ public final class PackedMatrix<S: Scalar> {
       return c.setProduct(a, source.transposed, accumulate: accumulate)
     }
     unsafe S.product(
-      a.rows, outputs, inputs, a.matrix.pointer, a.rowStride, a.columnStride, storage.pointer, 0, c.pointer, c.stride, accumulate ? 1 : 0)
+      a.rows, outputs, inputs, a.matrix.pointer, a.rowStride, a.columnStride, storage.pointer, 0, c.pointer, c.stride,
+      accumulate ? 1 : 0, upcoming?.pointer, other?.pointer, (upcoming.map { $0.rows * $0.columns } ?? 0) * MemoryLayout<S>.stride)
   }
 }
 
 extension MatrixView where Element: Scalar {
   /// `self = a · Wᵀ`, or `self += a · Wᵀ` if `accumulate`, for the matrix W [N, K] that `packed` holds. Shapes [M, K] → [M, N].
   /// Every element is one sum over K in ascending order, whatever M is, where the processor has a tuned product.
-  public func setProduct(_ a: Factor<Element>, packed: PackedMatrix<Element>, accumulate: Bool = false) {
-    packed.multiply(a, into: self, accumulate: accumulate)
+  /// - upcoming, other: what is used next, of one size and without gaps, to be brought near towards the end of the product.
+  public func setProduct(
+    _ a: Factor<Element>, packed: PackedMatrix<Element>, accumulate: Bool = false, fetching upcoming: MatrixView<Element>? = nil,
+    and other: MatrixView<Element>? = nil
+  ) {
+    packed.multiply(a, into: self, accumulate: accumulate, fetching: upcoming, and: other)
   }
 }

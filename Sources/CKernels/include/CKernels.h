@@ -7,6 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Memory that is used right after a product, which fetches it towards its end: two regions of `bytes` each; nullable. */
+typedef struct {
+  const void *first, *second;
+  size_t bytes;
+} lockstep_upcoming;
+
 #define LOCKSTEP_DECLARE_KERNELS(R, S)                                                                                          \
   /* a += b */                                                                                                                  \
   void lockstep_add_##S(size_t n, R *a, const R *b);                                                                            \
@@ -79,12 +85,12 @@
                                                                                                                                 \
   /* C [M, N] = (C +) A B for A [M, K] with element (m, k) at m a_row + k a_column, one of which is 1, and B [K, N]: rows b_row       \
      apart, or, where b_row is 0, packed. Each element is one sum over ascending k, whatever M, N and K are; with fused              \
-     multiply-add where the processor has it, as in the products of BLAS. `pack` takes W = Bᵀ [N, K] with element (n, k) at          \
+     multiply-add where the processor has it, as in the products of BLAS. `upcoming` is nullable. `pack` takes W = Bᵀ [N, K] with element (n, k) at          \
      n stride_n + k stride_k, one of which is 1; `packed` holds packed_size elements. Tuned: faster than BLAS here. */                 \
   size_t lockstep_packed_size_##S(size_t N, size_t K);                                                                          \
   void lockstep_pack_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed);                          \
   void lockstep_product_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,  \
-                            R *C, size_t c_row, int accumulate);                                                                \
+                            R *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming);                             \
   int lockstep_product_is_tuned_##S(void);                                                                                      \
                                                                                                                                 \
   /* Updates of n parameters θ by gradients s g. */                                                                             \
