@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -103,6 +104,9 @@ static size_t enter(size_t self) {
 
 static void *work(void *argument) {
   size_t self = (size_t)argument;
+  char name[16];
+  snprintf(name, sizeof name, "lockstep-%u", (unsigned)self);
+  pthread_setname_np(pthread_self(), name);
   for (;;) {
     unsigned seen = atomic_load(&pool.news);
     if (atomic_load(&pool.ends)) return NULL;

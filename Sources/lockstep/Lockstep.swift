@@ -91,7 +91,7 @@ struct Overrides: ParsableArguments {
 
 struct ThreadCount: ParsableArguments {
   @Option(
-    help: "Threads of each rank, which change no result: as many cores as the launcher gives it, as mpirun --map-by slot:PE=N --bind-to core does.",
+    parsing: .unconditional, help: ArgumentHelp("How many threads a rank computes on; they change no bit of a result.", valueName: "n"),
     transform: count)
   var threads = 1
 
