@@ -85,7 +85,7 @@ double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float adden
   size_t threads = lockstep_threads();
   float sums[threads];
   double operations[threads], all = 0;
-  lockstep_run(threads, 1, threads, chains_part, &(work){rounds, factor, addend, sums, operations});
+  lockstep_run(threads, 1, threads, SIZE_MAX, chains_part, &(work){rounds, factor, addend, sums, operations});
   *out = 0;
   for (size_t i = 0; i < threads; i++) {
     *out += sums[i];

@@ -74,7 +74,7 @@ void lockstep_multiply(multiplier multiply, size_t rows, size_t M, size_t N, siz
   if (threads > 1 && 2 * M * N * K >= 2 * lockstep_least_work()) {
     division d = {multiply, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming, .tile = rows, .threads = threads};
     cut(&d);
-    if (d.pieces > 1) return lockstep_run(d.pieces, 1, d.threads, multiply_piece, &d);
+    if (d.pieces > 1) return lockstep_run(d.pieces, 1, d.threads, 2 * M * N * K, multiply_piece, &d);
   }
   multiply(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming, 0);
 }

@@ -15,8 +15,8 @@ typedef void (*lockstep_part)(const void *context, size_t first, size_t end);
 size_t lockstep_least_work(void);
 
 // Does `count` pieces, `size` consecutive ones at a time, on up to `threads` threads. On the calling thread alone where another caller
-// has the pool, which is so too inside of a part.
-void lockstep_run(size_t count, size_t size, size_t threads, lockstep_part part, const void *context);
+// has the pool, which is so too inside of a part, and where the others sleep and `work`, all of it, is not worth waking them.
+void lockstep_run(size_t count, size_t size, size_t threads, size_t work, lockstep_part part, const void *context);
 
 // Does `count` items of `work` each, in so many pieces as are worth it.
 static inline void lockstep_divide(size_t count, size_t work, lockstep_part part, const void *context) {
@@ -27,5 +27,5 @@ static inline void lockstep_divide(size_t count, size_t work, lockstep_part part
   // As many for each thread.
   pieces = pieces > most ? most : pieces > threads ? pieces / threads * threads : pieces;
   if (pieces < 2) return part(context, 0, count);
-  lockstep_run(count, (count + pieces - 1) / pieces, threads, part, context);
+  lockstep_run(count, (count + pieces - 1) / pieces, threads, count * work, part, context);
 }

@@ -9,7 +9,7 @@ public enum Threads {
   /// The most threads of a process.
   public static var most: Int { 1024 }
 
-  /// Makes kernels use `count` threads, the calling one among them; 1, as at the start, ends the others. They run where the calling thread may.
+  /// Makes kernels use `count` threads, the calling one among them; 1, as at the start, ends the others. They run where the caller may.
   /// - leastWork: the least that is worth a piece of its own, in floating-point operations of a product; nil for what pays.
   /// - Throws: `ThreadError` when the system starts no more; then there is one.
   public static func set(_ count: Int, leastWork: Int? = nil) throws(ThreadError) {

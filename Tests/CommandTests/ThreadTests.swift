@@ -10,7 +10,9 @@ extension CommandTests {
       "training.shards=2", "training.maximum_steps=6", "evaluation.population_batches=2", "optimizer.momentum=0.5",
     ]
 
-    @Test(arguments: [[], ["normalization.placement=preactivation", "model.peepholes=all"], ["normalization.statistics=sequence", "model.cell=rnn"]])
+    @Test(arguments: [
+      [], ["normalization.placement=preactivation", "model.peepholes=all"], ["normalization.statistics=sequence", "model.cell=rnn"],
+    ])
     func sameBits(_ further: [String]) throws {
       let sandbox = try Sandbox()
       try sandbox.write("wide.txt", randomText(tokens: 4000, types: 600, seed: 4))

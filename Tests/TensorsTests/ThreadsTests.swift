@@ -161,7 +161,8 @@ import Testing
   @Test func callersAtOnce() async throws {
     let (M, N, K) = (40, 500, 300)
     @Sendable func product(_ salt: Int) -> [Float] {
-      let a = PackedMatrixTests.matrix(M, K, stride: K, salt: salt, Float.self), b = PackedMatrixTests.matrix(K, N, stride: N, salt: 4, Float.self)
+      let a = PackedMatrixTests.matrix(M, K, stride: K, salt: salt, Float.self)
+      let b = PackedMatrixTests.matrix(K, N, stride: N, salt: 4, Float.self)
       let c = MatrixView<Float>(zeros: M, N)
       c.setProduct(a.asIs, b.asIs)
       return c.vector.array
@@ -180,7 +181,8 @@ import Testing
 
   /// Threads that have slept take part again, and a change of their number between products loses nothing.
   @Test func pausesAndChanges() throws {
-    let a = PackedMatrixTests.matrix(30, 200, stride: 200, salt: 1, Float.self), b = PackedMatrixTests.matrix(200, 400, stride: 400, salt: 4, Float.self)
+    let a = PackedMatrixTests.matrix(30, 200, stride: 200, salt: 1, Float.self)
+    let b = PackedMatrixTests.matrix(200, 400, stride: 400, salt: 4, Float.self)
     let alone = MatrixView<Float>(zeros: 30, 400), c = MatrixView<Float>(zeros: 30, 400)
     try Threads.set(1)
     alone.setProduct(a.asIs, b.asIs)

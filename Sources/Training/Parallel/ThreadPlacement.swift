@@ -16,7 +16,8 @@ func startThreads(_ count: Int, world: Communicator, console: Console) throws {
   let cores = UsableCores.numbers.map { $0.map(String.init).joined(separator: ",") } ?? "?"
   let ranks = try world.allGather(bytes: Array("\(world.hostName)\n\(cores)".utf8)).map { bytes in
     let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
-    return ThreadPlacement.Rank(host: String(lines[0]), cores: lines[1] == "?" ? nil : lines[1].split(separator: ",").compactMap { Int($0) })
+    let numbers = lines[1] == "?" ? nil : lines[1].split(separator: ",").compactMap { Int($0) }
+    return ThreadPlacement.Rank(host: String(lines[0]), cores: numbers)
   }
   for warning in ThreadPlacement(ranks: ranks, threads: count).warnings { console.warn(warning) }
 }
