@@ -153,6 +153,24 @@ extension CommandTests {
       try sandbox.expectFailure(64, ["--steps"], ranks: [1, 2], ["benchmark", "tiny.yaml", "--steps", "0"])
     }
 
+    @Test(arguments: [
+      [], ["normalization.placement=input"], ["normalization.placement=input", "normalization.statistics=sequence", "model.cell=rnn"],
+      ["normalization.placement=preactivation", "normalization.scope=local"],
+      ["normalization.placement=input", "normalization.scope={group: 4}", "training.accumulate_steps=2", "optimizer.method=adam"],
+    ])
+    func stepsAllocateNothing(_ settings: [String]) throws {
+      for ranks in [1, 2] {
+        let sandbox = try Sandbox()
+        let arguments = ["benchmark", "tiny.yaml", "--steps", "50", "--json"] + settings.flatMap { ["--set", $0] }
+        let outcome = try sandbox.start(ranks: ranks, arguments, preloading: "libAllocationCounter.so").wait()
+        let line = try #require(outcome.output.split(separator: "\n").last)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any], "\(outcome)")
+        let allocations = try #require(object["allocations"] as? [String: Double], "\(outcome)")
+        // The MPI library takes a buffer now and then; what a step allocates would count fifty times.
+        #expect(allocations["count"] ?? 50 <= 5, "\(outcome)")
+      }
+    }
+
     @Test func benchmarkOfCommunication() throws {
       let sandbox = try Sandbox()
       let asked = ["benchmark", "tiny.yaml", "--steps", "2", "--communication", "--link", "10,100", "--ranks-per-node", "4"]

@@ -58,6 +58,8 @@ final class TrainingStep {
   private let context: RankContext
   private let data: any TrainingData
   private let seed: UInt64
+  // For each local shard what is summed over all at the end of a step: loss, wrong frames, and one column a request.
+  private let sums: MatrixView<Double>
 
   /// Allocates everything that an update needs.
   init(
@@ -71,6 +73,7 @@ final class TrainingStep {
     self.data = data
     self.timer = timer
     seed = configuration.training.seed
+    sums = MatrixView(zeros: context.localShards.count, 4)
     guard let method = OptimizationMethod(rawValue: configuration.optimizer.method.rawValue) else {
       preconditionFailure("an unknown optimiser")
     }
@@ -107,7 +110,7 @@ final class TrainingStep {
   func update(minibatches: Range<Int>, epoch: Int, step: Int, learningRate: Double, request: Request) throws -> StepResult {
     timer.enter(.input)
     let tokens = try data.beginUpdate(minibatches, epoch: epoch)
-    var losses = Array(repeating: (loss: 0.0, errors: 0), count: context.localShards.count)
+    sums.fill(0)
     var size = StepSize(minibatches: minibatches.count, embeddingRows: tokens.count)
     for (index, minibatch) in minibatches.enumerated() {
       if index > 0 && data.carriesState { workspace.carryState() }
@@ -122,12 +125,12 @@ final class TrainingStep {
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale(loaded), sink: gradients)
       for (i, shard) in shardLosses.enumerated() {
-        losses[i].loss += shard.loss
-        losses[i].errors += shard.errors
+        sums[i, 0] += shard.loss
+        sums[i, 1] += Double(shard.errors)
       }
     }
     try gradients.finish()
-    return try finish(losses, size: size, tokens: tokens, step: step, learningRate: learningRate, request: request)
+    return try finish(size: size, tokens: tokens, step: step, learningRate: learningRate, request: request)
   }
 
   private func load(_ minibatch: Int, epoch: Int) throws -> LoadedMinibatch {
@@ -136,10 +139,10 @@ final class TrainingStep {
   }
 
   private func finish(
-    _ losses: [(loss: Double, errors: Int)], size: StepSize, tokens: [Int32], step: Int, learningRate: Double, request: Request
+    size: StepSize, tokens: [Int32], step: Int, learningRate: Double, request: Request
   ) throws -> StepResult {
     timer.enter(.gradientExchange)
-    let (loss, errors, requests) = try sumLosses(losses, asked: request)
+    let (loss, errors, requests) = try sumLosses(asked: request)
     timer.enter(.optimizer)
     let gradient = gradients.reduced
     let dense = gradient[0..<model.layout.embedding.lowerBound]
@@ -161,12 +164,11 @@ final class TrainingStep {
   }
 
   /// The sum of all shards' losses along the fixed tree, and the union of all ranks' requests.
-  private func sumLosses(_ losses: [(loss: Double, errors: Int)], asked: Request) throws -> (Double, Int, Request) {
+  private func sumLosses(asked: Request) throws -> (Double, Int, Request) {
     // A rank asks through its first shard.
-    let values = losses.enumerated().map { i, sum in
-      [sum.loss, Double(sum.errors), i == 0 && asked.contains(.checkpoint) ? 1 : 0, i == 0 && asked.contains(.stop) ? 1 : 0]
-    }
-    let sums = try context.values.sums(values)
+    if asked.contains(.checkpoint) { sums[0, 2] = 1 }
+    if asked.contains(.stop) { sums[0, 3] = 1 }
+    let sums = try context.values.sums(sums)
     var requests: Request = []
     if sums[2] > 0 { requests.insert(.checkpoint) }
     if sums[3] > 0 { requests.insert(.stop) }

@@ -70,6 +70,10 @@ struct TimedSteps {
   /// Of each step.
   var seconds: [Double] = []
   var sizes: [StepSize] = []
+  /// What the training thread allocated in them on any rank; nil where nothing counted.
+  var allocations: Allocations?
+  /// Bytes by which the resident memory of any rank grew from the first to the last of them.
+  var growth = 0.0
   /// Seconds a step, by phase, the mean over steps and ranks.
   var phases = Array(repeating: 0.0, count: Phase.allCases.count)
 
@@ -89,20 +93,33 @@ private func timeSteps(
 ) throws -> TimedSteps {
   let configuration = step.configuration
   let warmUp = 2, clock = ContinuousClock(), span = configuration.training.accumulateSteps
-  var steps = TimedSteps()
+  var steps = TimedSteps(), allocations = Allocations(), resident = 0
+  steps.seconds.reserveCapacity(count)
+  steps.sizes.reserveCapacity(count)
+  let counter = AllocationCounter()
   for number in 0..<warmUp + count {
     let first = number * span % max(1, data.minibatches - span + 1)
     step.timer.reset()
+    if number == warmUp { resident = residentBytes() }
+    let before = counter?.now ?? Allocations()
     let start = clock.now
     let result = try step.update(
       minibatches: first..<min(first + span, data.minibatches), epoch: 1, step: number + 1,
       learningRate: configuration.optimizer.rate(epoch: 1), request: [])
     let elapsed = (clock.now - start) / .seconds(1)
     step.timer.enter(.other)
+    let after = counter?.now ?? Allocations()
     if number < warmUp { continue }
+    allocations.count += after.count - before.count
+    allocations.bytes += after.bytes - before.bytes
     steps.seconds.append(elapsed)
     steps.sizes.append(result.size)
     for phase in Phase.allCases { steps.phases[phase.rawValue] += step.timer.seconds(phase) / Double(count) }
+  }
+  steps.growth = try context.world.allGather(Double(residentBytes() - resident)).max() ?? 0
+  if counter != nil {
+    steps.allocations = Allocations(
+      count: try context.world.allGather(allocations.count).max() ?? 0, bytes: try context.world.allGather(allocations.bytes).max() ?? 0)
   }
   let phases = VectorView(steps.phases)
   try context.world.allReduce(phases, .sum)

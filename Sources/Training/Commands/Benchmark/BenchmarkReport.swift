@@ -53,7 +53,14 @@ struct BenchmarkReport {
         + "\(ms(steps.seconds.max() ?? 0)), median of \(steps.seconds.count)), \(Int(steps.framesPerStep)) \(frames) a step",
       "limit \(Int(limitFramesPerSecond)) \(frames)/s: step \(ms(limit.seconds)) ms, products \(ms(limit.products)), optimizer "
         + "\(ms(limit.optimizer)), reduction \(ms(limit.reduction)); reached \(percent(share)) of it",
-    ] + phaseLines + rateLines + ["peak memory of a rank \(fixed(peakMemory / 1_073_741_824, 2)) GiB"]
+    ] + phaseLines + rateLines + memoryLines
+  }
+
+  private var memoryLines: [String] {
+    let growth = "grew by \(fixed(max(0, steps.growth) / 1_048_576, 2)) MiB from the first timed step to the last"
+    let peak = "peak memory of a rank \(fixed(peakMemory / 1_073_741_824, 2)) GiB; \(growth)"
+    guard let allocations = steps.allocations else { return [peak] }
+    return [peak, "allocated in the timed steps by a training thread: \(Int(allocations.count)) times, \(Int(allocations.bytes)) bytes"]
   }
 
   private var phaseLines: [String] {
@@ -98,10 +105,16 @@ struct BenchmarkReport {
   var fields: [JSONField] {
     throughputFields + [
       JSONField("peak_memory_bytes", .double(peakMemory)),
+      JSONField("memory_growth_bytes", .double(steps.growth)), JSONField("allocations", allocationsJSON),
       JSONField("phase_seconds", .object(Phase.allCases.map { JSONField($0.name, .double(steps.phases[$0.rawValue])) })),
       JSONField("blas_core", .string(BLAS.coreType)), JSONField("kernels", .string(VectorKernels.instructionSet)),
       JSONField("limit", limitJSON), JSONField("rates", ratesJSON), JSONField("machine", machine.description.json),
     ]
+  }
+
+  private var allocationsJSON: JSONValue {
+    guard let allocations = steps.allocations else { return .null }
+    return .object([JSONField("count", .double(allocations.count)), JSONField("bytes", .double(allocations.bytes))])
   }
 
   private var throughputFields: [JSONField] {
