@@ -1,8 +1,9 @@
-// Multiplications and additions on registers alone: the most that the arithmetic of one core can do.
+// Multiplications and additions on registers alone: the most that the arithmetic of a core for each thread can do.
 #include <string.h>
 
 #include "clones.h"
 #include "include/CKernels.h"
+#include "threads.h"
 
 // Independent chains: as many as hide the latency of a fused multiply-add on any processor of the last ten years (5 cycles, 2 a cycle), and
 // as leave room for the two operands in 16 registers.
@@ -61,10 +62,34 @@ static double chains_plain(size_t rounds, float factor, float addend, float *out
   return 2.0 * 4 * CHAINS * (double)rounds;
 }
 
-double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float addend, float *out) {
+static double chains(size_t rounds, float factor, float addend, float *out) {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("x86-64-v4")) return chains_512(rounds, factor, addend, out);
   if (__builtin_cpu_supports("x86-64-v3")) return chains_256(rounds, factor, addend, out);
 #endif
   return chains_plain(rounds, factor, addend, out);
+}
+
+typedef struct {
+  size_t rounds;
+  float factor, addend, *sums;
+  double *operations;
+} work;
+
+static void chains_part(const void *context, size_t first, size_t end) {
+  const work *w = context;
+  for (size_t i = first; i < end; i++) w->operations[i] = chains(w->rounds, w->factor, w->addend, w->sums + i);
+}
+
+double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float addend, float *out) {
+  size_t threads = lockstep_threads();
+  float sums[threads];
+  double operations[threads], all = 0;
+  lockstep_run(threads, 1, threads, SIZE_MAX, chains_part, &(work){rounds, factor, addend, sums, operations});
+  *out = 0;
+  for (size_t i = 0; i < threads; i++) {
+    *out += sums[i];
+    all += operations[i];
+  }
+  return all;
 }

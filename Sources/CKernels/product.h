@@ -27,6 +27,12 @@ static inline size_t columns_of(size_t M, size_t depth, size_t size) {
   return (M <= 16 || panels < 1 ? 1 : panels) * PANEL;
 }
 
+// Tiles of a product, `rows` rows each.
+static inline size_t tiles_of(size_t M, size_t N, size_t K, size_t rows) {
+  size_t depth = depth_of(K);
+  return (M + rows - 1) / rows * ((N + PANEL - 1) / PANEL) * ((K + depth - 1) / depth);
+}
+
 // What a tile fetches into the second-level cache while it multiplies: at k, the line at start + k mod 8 × row + (k − k mod 8) × column. So
 // eight rows of a row-major factor (a_row, 1), a line each in eight k; or what lies side by side, a line at each k (16, 16).
 typedef struct {
@@ -42,3 +48,11 @@ static inline void fetch_upcoming(const lockstep_upcoming *upcoming, size_t left
   const float *region = left < tiles ? upcoming->second : left < 2 * tiles ? upcoming->first : NULL;
   if (region) *next = (ahead){region + (tiles - 1 - left % tiles) * depth * LINE, LINE, LINE};
 }
+
+// A product, or its rows and columns of an output: as `lockstep_product`, where the same thread goes on with so many tiles of it.
+typedef void (*multiplier)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
+                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later);
+
+// Does a product by `multiply`, in tiles of `rows` rows, on the threads that there are. It is cut by rows and columns of C, never along k.
+void lockstep_multiply(multiplier multiply, size_t rows, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column,
+                       const float *B, size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming);

@@ -1,10 +1,10 @@
 // The blocks of a product, for one instruction set; included with PRODUCT, TARGET, ROWS, GROUP and STRIP defined, which it undefines.
 
 TARGET static void PRODUCT(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
-                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later) {
   float strip[DEPTH * ROWS];
   size_t depth = depth_of(K), columns = columns_of(M, depth, sizeof(float));
-  size_t tiles = (M + ROWS - 1) / ROWS * ((N + PANEL - 1) / PANEL) * ((K + depth - 1) / depth);
+  size_t tiles = tiles_of(M, N, K, ROWS) + later;
   for (size_t k = 0; k < K; k += depth) {
     size_t kc = K - k < depth ? K - k : depth;
     int adds = accumulate || k > 0;

@@ -3,6 +3,7 @@
 #include "elementary_f32.h"
 #include "include/CKernels.h"
 #include "product.h"
+#include "threads.h"
 
 #define R float
 #define KERNEL(name) lockstep_##name##_f32
@@ -189,20 +190,43 @@ TARGET_512 static void pack_transposed_512(size_t N, size_t K, const float *W, s
 }
 #endif
 
-void lockstep_pack_f32(size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, float *packed) {
+typedef struct {
+  size_t N, K, stride_n, stride_k;
+  const float *W;
+  float *packed;
+} packing;
+
+// Some panels.
+static void pack_part(const void *context, size_t first, size_t end) {
+  const packing *p = context;
+  size_t n = first * PANEL, N = end * PANEL < p->N ? end * PANEL - n : p->N - n;
+  const float *W = p->W + n * p->stride_n;
+  float *packed = p->packed + n * p->K;
 #if defined(__x86_64__)
-  if (stride_k == 1 && __builtin_cpu_supports("x86-64-v4")) return pack_transposed_512(N, K, W, stride_n, packed);
+  if (p->stride_k == 1 && __builtin_cpu_supports("x86-64-v4")) return pack_transposed_512(N, p->K, W, p->stride_n, packed);
 #endif
-  lockstep_pack_plain_f32(N, K, W, stride_n, stride_k, packed);
+  lockstep_pack_plain_f32(N, p->K, W, p->stride_n, p->stride_k, packed);
+}
+
+void lockstep_pack_f32(size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, float *packed) {
+  // An element takes the time of about 32 operations in a product.
+  lockstep_divide((N + PANEL - 1) / PANEL, K * PANEL * 32, pack_part, &(packing){N, K, stride_n, stride_k, W, packed});
+}
+
+static void product_plain(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
+                          float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later) {
+  lockstep_product_plain_f32(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
 }
 
 void lockstep_product_f32(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+  multiplier multiply = product_plain;
+  size_t rows = 1;
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4")) return product_512(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming);
-  if (__builtin_cpu_supports("x86-64-v3")) return product_256(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming);
+  if (__builtin_cpu_supports("x86-64-v4")) multiply = product_512, rows = ROWS_512;
+  else if (__builtin_cpu_supports("x86-64-v3")) multiply = product_256, rows = ROWS_256;
 #endif
-  lockstep_product_plain_f32(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
+  lockstep_multiply(multiply, rows, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming);
 }
 
 int lockstep_product_is_tuned_f32(void) {
@@ -217,11 +241,11 @@ int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const
                                   size_t b_row, float *C, size_t c_row, int accumulate) {
 #if defined(__x86_64__)
   if (level == 4 && __builtin_cpu_supports("x86-64-v4")) {
-    product_512(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
+    lockstep_multiply(product_512, ROWS_512, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
     return 1;
   }
   if (level == 3 && __builtin_cpu_supports("x86-64-v3")) {
-    product_256(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
+    lockstep_multiply(product_256, ROWS_256, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
     return 1;
   }
 #endif

@@ -1,8 +1,8 @@
 import CKernels
 
-/// The arithmetic of one core by itself, without memory.
+/// The arithmetic of the cores of this process's threads by itself, without memory.
 public enum ArithmeticPeak {
-  /// Runs `rounds` of independent multiplications and additions in registers.
+  /// Runs `rounds` of independent multiplications and additions in registers, on each thread.
   /// - Returns: the number of floating-point operations done, and their result, a finite number.
   public static func multiplyAdds(rounds: Int) -> (operations: Double, result: Float) {
     precondition(rounds >= 0, "\(rounds) rounds")

@@ -107,12 +107,21 @@ LOCKSTEP_DECLARE_KERNELS(double, f64)
 int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
                                   size_t b_row, float *C, size_t c_row, int accumulate);
 
+/* Makes `count` threads, the calling one among them, do what the kernels divide: products, packing, gates, softmax and updates, in pieces
+   that leave every element's own order of operations as it is, so that their number changes no bit. 1, as at the start, ends the others.
+   `least_work`: the least that is worth a piece, in floating-point operations of a product; 0 for the default. Returns 0, or the error of
+   the system that will not start them; then there is 1. Any thread may call any kernel meanwhile: one at a time has the others' help. */
+int lockstep_set_threads(size_t count, size_t least_work);
+size_t lockstep_threads(void);
+/* Writes a bit for each processor that the calling thread may run on; returns the bytes written, 0 where there are more processors. */
+size_t lockstep_usable_processors(size_t bytes, unsigned char *mask);
+
 /* n doubles uniform in [0, 1), 53 bits each: values first ..< first + n of the sequence that (seed, stream) names.
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);
 
-/* `rounds` of multiply-adds x ← factor x + addend in registers, in enough independent chains to fill the processor's arithmetic; their sum goes
-   to *out. Returns the number of floating-point operations. */
+/* `rounds` of multiply-adds x ← factor x + addend in registers on each thread, in enough independent chains to fill the processor's arithmetic;
+   their sum goes to *out. Returns the number of floating-point operations. */
 double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float addend, float *out);
 
 /* The instruction set whose clone of the kernels runs here: "x86-64-v4", "x86-64-v3", "x86-64" or "generic". */

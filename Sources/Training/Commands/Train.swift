@@ -7,6 +7,7 @@ import Tensors
 public func train(_ request: TrainRequest, world: Communicator, console: Console) throws -> ExitCode {
   Signals.catchAll()
   BLAS.setThreads(1)
+  try startThreads(request.threads, world: world, console: console)
   let directory = request.directory
   let requested = try loadConfiguration(request, world: world)
   let found = try findRun(request, directory, world: world, console: console)
@@ -169,7 +170,7 @@ private func startFields(
   }
   return [
     JSONField("version", .string(Version.current)), JSONField("ranks", .integer(world.size)),
-    JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", try perRank(world.hostName)),
+    JSONField("threads", .integer(Threads.count)), JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", try perRank(world.hostName)),
     JSONField("blas", .string(BLAS.version)), JSONField("blas_core", try perRank(BLAS.coreType)),
     JSONField("kernels", try perRank(VectorKernels.instructionSet)), JSONField("mpi", .string(world.libraryVersion)),
     JSONField("gradient_exchange", .string(trainer.gradientExchange)),
@@ -183,7 +184,7 @@ private func announce(
 ) {
   let ranks = context.world.size, shards = context.layout.shards, n = configuration.normalization
   console.print(
-    "Lockstep \(Version.current): \(ranks) rank\(ranks == 1 ? "" : "s"), \(shards) shard\(shards == 1 ? "" : "s"); "
+    "Lockstep \(Version.current): \(ranks) rank\(ranks == 1 ? "" : "s")\(Threads.count == 1 ? "" : " × \(Threads.count) threads"), \(shards) shard\(shards == 1 ? "" : "s"); "
       + "\(configuration.model.layers) × \(configuration.model.hiddenSize) \(configuration.model.bidirectional ? "bidirectional " : "")"
       + "\(configuration.model.cell.rawValue), normalisation "
       + "\(n.placement.rawValue)\(n.placement == .none ? "" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")

@@ -14,14 +14,19 @@ public struct BenchmarkRequest: Sendable {
   public var json: Bool
   /// What is asked about communication, if anything.
   public var communication: CommunicationRequest?
+  /// Threads of each rank.
+  public var threads: Int
 
   /// The arguments as the command line gives them.
-  public init(configuration: String, overrides: [String], steps: Int, json: Bool, communication: CommunicationRequest? = nil) {
+  public init(
+    configuration: String, overrides: [String], steps: Int, json: Bool, communication: CommunicationRequest? = nil, threads: Int = 1
+  ) {
     self.configuration = configuration
     self.overrides = overrides
     self.steps = steps
     self.json = json
     self.communication = communication
+    self.threads = threads
   }
 }
 
@@ -29,6 +34,7 @@ public struct BenchmarkRequest: Sendable {
 public func benchmark(_ request: BenchmarkRequest, world: Communicator, console: Console) throws -> ExitCode {
   BLAS.setThreads(1)
   guard request.steps >= 1 else { throw UsageError(description: "--steps must be 1 or more") }
+  try startThreads(request.threads, world: world, console: console)
   let network = try request.communication.map { try $0.checked(ranks: world.size) }
   let train = TrainRequest(configuration: request.configuration, overrides: request.overrides)
   let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size)

@@ -46,8 +46,8 @@ struct BenchmarkReport {
   var lines: [String] {
     let frames = configuration.task.frames, hosts = machine.description.hostNames.count
     return [
-      "\(request.configuration): \(machine.ranks) rank\(machine.ranks == 1 ? "" : "s") × \(machine.description.threads) thread on "
-        + "\(hosts) host\(hosts == 1 ? "" : "s")"
+      "\(request.configuration): \(machine.ranks) rank\(machine.ranks == 1 ? "" : "s") × \(machine.description.threads) "
+        + "thread\(machine.description.threads == 1 ? "" : "s") on \(hosts) host\(hosts == 1 ? "" : "s")"
     ] + machine.description.lines.map { "  \($0)" } + [
       "\(Int(steps.framesPerSecond)) \(frames)/s; step \(ms(median(steps.seconds))) ms (\(ms(steps.seconds.min() ?? 0)) to "
         + "\(ms(steps.seconds.max() ?? 0)), median of \(steps.seconds.count)), \(Int(steps.framesPerStep)) \(frames) a step",

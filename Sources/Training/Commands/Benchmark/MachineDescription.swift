@@ -21,7 +21,7 @@ struct MachineDescription {
   /// The processor type that the environment forces on BLAS.
   let forcedCoreType: String?
   /// Threads of a rank.
-  let threads = 1
+  let threads = Threads.count
 
   /// Gathers what each rank sees; all ranks call it together.
   init(_ world: Communicator) throws {
