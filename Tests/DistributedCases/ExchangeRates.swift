@@ -13,9 +13,9 @@ func exchangeRates(_ world: Communicator) throws {
     let size = 25 * 1_048_576 / MemoryLayout<Float>.size
     let buckets = stride(from: 0, to: n, by: size).map { $0..<min(n, $0 + size) }
     let reducers = [
-      try GradientReducer<Float>(communicator: world, layout: layout, buckets: buckets),
-      try GradientReducer<Float>(communicator: world, layout: layout, buckets: buckets, sharing: .none),
-      try GradientReducer<Float>(communicator: world, layout: layout, buckets: buckets, reproducible: false),
+      try GradientReducer(communicator: world, layout: layout, buckets: buckets),
+      try GradientReducer(communicator: world, layout: layout, buckets: buckets, sharing: .none),
+      try GradientReducer(communicator: world, layout: layout, buckets: buckets, reproducible: false),
     ]
     var times = ways.map { _ in [Double]() }
     for round in 0..<(bytes > 1_000_000 ? 25 : 200) {

@@ -47,7 +47,7 @@ func gradients(_ world: Communicator) throws {
 /// Several buckets in flight, started, polled and waited for in another order on every rank, with delays, one reduction right after
 /// another.
 private func checkSums(_ world: Communicator, _ layout: ShardLayout, _ sharing: MemorySharing, _ examples: [Example]) throws {
-  let reducer = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
+  let reducer = try GradientReducer(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
   try expect(reducer.nodes == expectedNodes(sharing, world.size), "\(reducer.nodes ?? 0) nodes for \(sharing) on \(world.size) ranks")
   var random = SystemRandomNumberGenerator()
   for (number, example) in examples.enumerated() {
@@ -77,7 +77,7 @@ func manySteps(_ world: Communicator) throws {
   // Sums of small integers are exact in every order.
   func value(_ shard: Int, _ index: Int, _ step: Int) -> Float { Float((shard * 7 + index * 3 + step) % 1000) }
   for sharing in [MemorySharing.node, .groups(of: 2), .none] {
-    let reducer = try GradientReducer<Float>(communicator: world, layout: layout, buckets: buckets, sharing: sharing)
+    let reducer = try GradientReducer(communicator: world, layout: layout, buckets: buckets, sharing: sharing)
     for step in 0..<2000 {
       for (partial, subtree) in zip(reducer.partials, plan.subtrees) {
         for i in 0..<170 { partial[i] = subtree.reduce(0) { $0 + value($1, i, step) } }
@@ -102,7 +102,7 @@ func abandonedReducer(_ world: Communicator) throws {
   let examples = Example.all(layout, world.rank)
   for sharing in [MemorySharing.node, .groups(of: 2), .none] {
     do {
-      let failing = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
+      let failing = try GradientReducer(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
       for bucket in ranges.indices { try failing.start(bucket) }
       try failing.poll()
     }

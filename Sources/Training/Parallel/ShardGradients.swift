@@ -16,7 +16,7 @@ final class ShardGradients: GradientSink {
   private let buckets: [ParameterGroup: [Int]]
   private let ranges: [Range<Int>]
   private let groupRanges: [ParameterGroup: Range<Int>]
-  private let reducer: GradientReducer<Float>
+  private let reducer: GradientReducer
   private let embeddingSize: Int
   private let timer: PhaseTimer
 
@@ -59,7 +59,7 @@ final class ShardGradients: GradientSink {
     self.groupRanges = groupRanges
     self.ranges = ranges
     self.buckets = buckets
-    let reducer = try GradientReducer<Float>(
+    let reducer = try GradientReducer(
       communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
     // The slots that end as partial sums are the reducer's memory, which other ranks may share.
     slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { slot in
