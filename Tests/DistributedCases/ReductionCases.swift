@@ -6,7 +6,7 @@ import Tensors
 private func gradient(_ shard: Int, _ n: Int, seed: Int, _ format: HalfFormat?) -> VectorView<Float> {
   let vector: VectorView<Float> = shardVector(shard, n, seed: seed)
   guard let format else { return vector }
-  let (small, large): (Float, Float) = format == .float16 ? (0x1p-22, 0x1p9) : (0x1p-136, 0x1p121)
+  let (small, large): (Float, Float) = format == .float16 ? (0x1p-22, 0x1p11) : (0x1p-136, 0x1p123)
   for i in 0..<n where i % 5 < 2 { vector[i] *= i % 5 == 0 ? small : large }
   return vector
 }
