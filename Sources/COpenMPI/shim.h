@@ -39,6 +39,7 @@ static inline MPI_Datatype lockstep_mpi_int32(void) { return MPI_INT32_T; }
 static inline MPI_Datatype lockstep_mpi_int64(void) { return MPI_INT64_T; }
 static inline MPI_Datatype lockstep_mpi_uint64(void) { return MPI_UINT64_T; }
 static inline MPI_Datatype lockstep_mpi_uint8(void) { return MPI_UINT8_T; }
+static inline MPI_Datatype lockstep_mpi_uint16(void) { return MPI_UINT16_T; }
 
 // Swift rejects `stdout` as shared mutable state; a null stream flushes all of them.
 static inline void lockstep_flush_streams(void) { fflush(NULL); }

@@ -15,6 +15,7 @@ func distributedCase(_ name: String) -> ((Communicator) throws -> Void)? {
     "reducer": reducer,
     "reducer-unordered": unorderedReducer,
     "gradients": gradients,
+    "half-gradients": halfGradients,
     "many-steps": manySteps,
     "abandoned": abandonedReducer,
     "exchange-rates": exchangeRates,

@@ -116,6 +116,19 @@ size_t lockstep_threads(void);
 /* Writes a bit for each processor that the calling thread may run on; returns the bytes written, 0 where there are more processors. */
 size_t lockstep_usable_processors(size_t bytes, unsigned char *mask);
 
+/* Formats of 16 bits, float16 (IEEE 754 binary16) and bfloat16. `encode` rounds to nearest, ties to even; what is too large becomes infinite,
+   a NaN stays one. `decode` is exact. `round`: out = decode(encode(x)), out may be x. `add_rounded`: a = round(round(a) + round(b)), the
+   sum in single precision. `add_encoded`: the same of encoded numbers. */
+#define LOCKSTEP_DECLARE_HALF_KERNELS(S)                                                                                        \
+  void lockstep_encode_##S(size_t n, const float *x, uint16_t *out);                                                            \
+  void lockstep_decode_##S(size_t n, const uint16_t *x, float *out);                                                            \
+  void lockstep_round_##S(size_t n, const float *x, float *out);                                                                \
+  void lockstep_add_rounded_##S(size_t n, float *a, const float *b);                                                            \
+  void lockstep_add_encoded_##S(size_t n, uint16_t *a, const uint16_t *b);
+
+LOCKSTEP_DECLARE_HALF_KERNELS(float16)
+LOCKSTEP_DECLARE_HALF_KERNELS(bfloat16)
+
 /* n doubles uniform in [0, 1), 53 bits each: values first ..< first + n of the sequence that (seed, stream) names.
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);

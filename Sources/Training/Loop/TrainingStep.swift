@@ -84,7 +84,7 @@ final class TrainingStep {
     gradients = try ShardGradients(
       model: model, context: context, embeddingRows: model.embeddingGradientRows(tokens: tokens), accumulateSteps: A,
       bucketBytes: Int(configuration.communication.bucketMegabytes * 1_048_576),
-      isReproducible: configuration.communication.reproducible, timer: timer)
+      isReproducible: configuration.communication.reproducible, format: configuration.communication.gradients.half, timer: timer)
   }
 
   /// How gradients get from rank to rank, in words.
@@ -179,7 +179,8 @@ final class TrainingStep {
   private func divergence(step: Int, loss: Double, norm: Double) throws -> DivergenceError {
     let (rank, place) = try firstNotFinite(model, workspace, world: context.world)
     return loss.isFinite
-      ? DivergenceError(step: step, kind: .gradient, loss: norm, rank: rank, place: place)
+      ? DivergenceError(
+        step: step, kind: .gradient, loss: norm, rank: rank, place: place, format: configuration.communication.gradients.half)
       : DivergenceError(step: step, kind: .loss, loss: loss, rank: rank, place: place)
   }
 

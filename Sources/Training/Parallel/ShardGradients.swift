@@ -16,8 +16,9 @@ final class ShardGradients: GradientSink {
   private let buckets: [ParameterGroup: [Int]]
   private let ranges: [Range<Int>]
   private let groupRanges: [ParameterGroup: Range<Int>]
-  private let reducer: GradientReducer<Float>
+  private let reducer: GradientReducer
   private let embeddingSize: Int
+  private let format: HalfFormat?
   private let timer: PhaseTimer
 
   /// Whether this is a micro-batch after the first of an update.
@@ -28,9 +29,10 @@ final class ShardGradients: GradientSink {
 
   /// - embeddingRows: the most rows of the embedding that an update can touch.
   /// - bucketBytes: the size above which a group is cut into several messages.
+  /// - format: what gradients are rounded to, at every node of the tree, and travel in; nil: single precision.
   init(
     model: SequenceModel<Float>, context: RankContext, embeddingRows: Int, accumulateSteps: Int, bucketBytes: Int,
-    isReproducible: Bool, timer: PhaseTimer
+    isReproducible: Bool, format: HalfFormat?, timer: PhaseTimer
   ) throws {
     let layout = model.layout
     embeddingSize = model.configuration.embeddingSize
@@ -40,6 +42,7 @@ final class ShardGradients: GradientSink {
     (shardSlots, merges) = (placement.shards, placement.merges)
     let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
     self.timer = timer
+    self.format = format
 
     var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
     for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
@@ -59,19 +62,20 @@ final class ShardGradients: GradientSink {
     self.groupRanges = groupRanges
     self.ranges = ranges
     self.buckets = buckets
-    let reducer = try GradientReducer<Float>(
-      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
+    let reducer = try GradientReducer(
+      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible, format: format)
     // The slots that end as partial sums are the reducer's memory, which other ranks may share.
     slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { slot in
       placement.partials.firstIndex(of: slot).map { reducer.partials[$0] } ?? VectorView(zeros: width)
     }
     self.reducer = reducer
-    exchange =
+    let way =
       switch reducer.nodes {
       case 1: "shared memory"
       case .some: "shared memory and messages"
       case nil: context.world.size == 1 ? "none" : isReproducible ? "messages" : "all-reduce"
       }
+    exchange = way + (format.map { ", rounded to \($0)" } ?? "")
   }
 
   /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of
@@ -111,7 +115,7 @@ final class ShardGradients: GradientSink {
   func end(_ group: ParameterGroup, shard: Int) throws {
     guard isLastMicroBatch, let range = groupRanges[group] else { return }
     let used = group == .embedding ? embedding(rows: embeddingRows) : range
-    for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used]) }
+    for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used], as: format) }
     guard shard == merges.count - 1 else { return }
     for bucket in buckets[group] ?? [] { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
   }
@@ -153,7 +157,10 @@ final class ShardGradients: GradientSink {
     return ranges.count { !$0.clamped(to: used).isEmpty }
   }
 
-  /// Bytes of an update's gradient.
+  /// What a message of gradients takes, relative to single precision.
+  var wireShare: Double { format == nil ? 1 : 0.5 }
+
+  /// Bytes of an update's gradient in memory.
   func bytes(embeddingRows: Int) -> Int { embedding(rows: embeddingRows).upperBound * MemoryLayout<Float>.size }
 
   /// Whether ranks of a node add through memory that they share.

@@ -8,7 +8,7 @@
 //   reduction by messages alone               g(q) a + f(N) b x  +  2 (M − 1) α + 2 q x (1 − 1/M) / B      (so too statistics in chunks)
 //   gathering whole records                   g(q) a + g(N) b x  +    (M − 1) α + (N − q) x / B
 //
-// Both exchanges of a reduction send to one node after the other. Ranks of a node that add in memory send one vector, those that do not
+// With gradients of 16 bits on the wire, x is half as much in the terms with B. Both exchanges of a reduction send to one node after the other. Ranks of a node that add in memory send one vector, those that do not
 // send one each.
 
 /// Predicts steps on any number of ranks.
@@ -20,6 +20,8 @@ package struct ScalingModel: Sendable {
     package var reduction: LinearCost
     /// Whether it adds in memory that the ranks of a node share.
     package var sharesMemory: Bool
+    /// Bytes of gradients in messages, relative to those in memory.
+    package var wireShare: Double
     /// Exchange of statistics in one message, and in chunks.
     package var wholeStatistics, chunkedStatistics: LinearCost
     /// Bytes of all ranks up to which statistics travel whole.
@@ -29,12 +31,13 @@ package struct ScalingModel: Sendable {
 
     package init(
       ranks: Int, reduction: LinearCost, sharesMemory: Bool, wholeStatistics: LinearCost, chunkedStatistics: LinearCost,
-      smallMessage: Double, values: LinearCost
+      smallMessage: Double, values: LinearCost, wireShare: Double = 1
     ) {
       precondition(ranks >= 2, "communication is measured between ranks")
       self.ranks = ranks
       self.reduction = reduction
       self.sharesMemory = sharesMemory
+      self.wireShare = wireShare
       self.wholeStatistics = wholeStatistics
       self.chunkedStatistics = chunkedStatistics
       self.smallMessage = smallMessage
@@ -172,14 +175,15 @@ package struct ScalingModel: Sendable {
 
   private func reduction(_ bytes: Double, _ place: Place) -> Double {
     let cost = costs.reduction
-    if !costs.sharesMemory { return chunked(cost, bytes, place) }
+    if !costs.sharesMemory { return chunked(cost, bytes, wire: costs.wireShare * bytes, place) }
     return others(place.onNode) * cost.latency + share(place.onNode) * cost.secondsPerByte * bytes
-      + 2 * place.exchange(bytes * place.remote)
+      + 2 * place.exchange(costs.wireShare * bytes * place.remote)
   }
 
-  private func chunked(_ cost: LinearCost, _ bytes: Double, _ place: Place) -> Double {
+  /// - wire: what `bytes` of memory take in messages.
+  private func chunked(_ cost: LinearCost, _ bytes: Double, wire: Double, _ place: Place) -> Double {
     others(place.onNode) * cost.latency + share(place.ranks) * cost.secondsPerByte * bytes
-      + 2 * place.exchange(Double(place.onNode) * bytes * place.remote)
+      + 2 * place.exchange(Double(place.onNode) * wire * place.remote)
   }
 
   private func gather(_ cost: LinearCost, _ bytes: Double, _ place: Place) -> Double {
@@ -189,6 +193,6 @@ package struct ScalingModel: Sendable {
 
   private func statistics(_ bytes: Double, _ place: Place) -> Double {
     bytes * Double(place.ranks) <= costs.smallMessage
-      ? gather(costs.wholeStatistics, bytes, place) : chunked(costs.chunkedStatistics, bytes, place)
+      ? gather(costs.wholeStatistics, bytes, place) : chunked(costs.chunkedStatistics, bytes, wire: bytes, place)
   }
 }
