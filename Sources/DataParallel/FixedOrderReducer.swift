@@ -96,7 +96,7 @@ public final class FixedOrderReducer<S: MPIDatatype>: VectorReducing {
   /// Waits for the end of the reduction.
   /// - Throws: `MPIError`.
   public func wait() throws(MPIError) {
-    secondsWaited += try waiting { () throws(MPIError) in try self.poll() }
+    secondsWaited += try waiting(for: communicator) { () throws(MPIError) in try self.poll() }
   }
 
   private func startScatter(_ communicator: Communicator) throws(MPIError) {

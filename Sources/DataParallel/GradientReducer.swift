@@ -28,6 +28,7 @@ public final class GradientReducer {
     case messages([any VectorReducing<Float>])
   }
 
+  private let communicator: Communicator
   private let way: Way
   private var inFlight: [Int] = []
 
@@ -46,6 +47,7 @@ public final class GradientReducer {
   ) throws(MPIError) {
     precondition(reproducible || format == nil, "MPI adds no numbers of 16 bits")
     precondition(layout.ranks == communicator.size, "a layout for \(layout.ranks) ranks among \(communicator.size)")
+    self.communicator = communicator
     self.buckets = buckets
     inFlight.reserveCapacity(buckets.count)
     if reproducible, communicator.size > 1, let nodes = try NodeLayout(communicator, sharing),
@@ -118,7 +120,7 @@ public final class GradientReducer {
   /// Waits for one bucket. The others move along, so ranks may wait for different ones.
   /// - Throws: `MPIError`.
   public func wait(_ bucket: Int) throws(MPIError) {
-    secondsWaited += try waiting { () throws(MPIError) in
+    secondsWaited += try waiting(for: communicator) { () throws(MPIError) in
       try self.poll()
       return !self.isInFlight(bucket)
     }
@@ -127,6 +129,6 @@ public final class GradientReducer {
   /// Waits for everything in flight.
   /// - Throws: `MPIError`.
   public func waitAll() throws(MPIError) {
-    secondsWaited += try waiting { () throws(MPIError) in try self.poll() }
+    secondsWaited += try waiting(for: communicator) { () throws(MPIError) in try self.poll() }
   }
 }

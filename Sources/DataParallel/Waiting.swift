@@ -2,10 +2,13 @@ import Glibc
 import MPI
 
 /// Repeats `poll` until it says true, giving the processor to other ranks in between: there may be more ranks than cores.
+/// - communicator: the ranks that are waited for.
 /// - Returns: the seconds it took.
-func waiting(_ poll: () throws(MPIError) -> Bool) throws(MPIError) -> Double {
+func waiting(for communicator: Communicator?, _ poll: () throws(MPIError) -> Bool) throws(MPIError) -> Double {
   if try poll() { return 0 }
   let start = ContinuousClock.now
+  communicator?.pulse?.beginWait()
+  defer { communicator?.pulse?.endWait() }
   while try !poll() { sched_yield() }
   return seconds(since: start)
 }

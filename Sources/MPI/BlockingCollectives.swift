@@ -8,8 +8,7 @@ extension Communicator {
   public func broadcast<T: MPIDatatype>(_ vector: VectorView<T>, root: Int) throws(MPIError) {
     precondition(root >= 0 && root < size, "no rank \(root) among \(size)")
     try inPieces(vector) { piece throws(MPIError) in
-      try check(
-        unsafe MPI_Bcast(piece.pointer, Int32(piece.count), T.datatype, Int32(root), raw), "MPI_Bcast", rank: rank)
+      try blocking("MPI_Bcast") { unsafe MPI_Bcast(piece.pointer, Int32(piece.count), T.datatype, Int32(root), raw) }
     }
   }
 
@@ -17,10 +16,9 @@ extension Communicator {
   /// - Throws: `MPIError`.
   public func allReduce<T: MPIDatatype>(_ vector: VectorView<T>, _ operation: ReductionOperation) throws(MPIError) {
     try inPieces(vector) { piece throws(MPIError) in
-      try check(
-        unsafe MPI_Allreduce(
-          lockstep_mpi_in_place(), piece.pointer, Int32(piece.count), T.datatype, operation.operation, raw),
-        "MPI_Allreduce", rank: rank)
+      try blocking("MPI_Allreduce") {
+        unsafe MPI_Allreduce(lockstep_mpi_in_place(), piece.pointer, Int32(piece.count), T.datatype, operation.operation, raw)
+      }
     }
   }
 
@@ -30,8 +28,7 @@ extension Communicator {
     precondition(all.count == local.count * size, "allGather of \(local.count) elements into \(all.count)")
     let count = try messageCount(local.count, "MPI_Allgather", rank: rank)
     if count == 0 { return }
-    try check(
-      unsafe MPI_Allgather(local.pointer, count, T.datatype, all.pointer, count, T.datatype, raw), "MPI_Allgather", rank: rank)
+    try blocking("MPI_Allgather") { unsafe MPI_Allgather(local.pointer, count, T.datatype, all.pointer, count, T.datatype, raw) }
     withExtendedLifetime((local, all)) {}
   }
 
@@ -41,11 +38,11 @@ extension Communicator {
     _ local: VectorView<T>, into all: VectorView<T>, blocks: BlockLayout
   ) throws(MPIError) {
     checkBlocks(blocks, in: all, send: local.count)
-    try check(
+    try blocking("MPI_Allgatherv") {
       unsafe MPI_Allgatherv(
         local.pointer, Int32(local.count), T.datatype,
-        all.pointer, blocks.counts.pointer, blocks.displacements.pointer, T.datatype, raw),
-      "MPI_Allgatherv", rank: rank)
+        all.pointer, blocks.counts.pointer, blocks.displacements.pointer, T.datatype, raw)
+    }
     withExtendedLifetime((local, all, blocks)) {}
   }
 
@@ -56,11 +53,11 @@ extension Communicator {
   ) throws(MPIError) {
     checkBlocks(sendBlocks, in: send)
     checkBlocks(receiveBlocks, in: receive)
-    try check(
+    try blocking("MPI_Alltoallv") {
       unsafe MPI_Alltoallv(
         send.pointer, sendBlocks.counts.pointer, sendBlocks.displacements.pointer, T.datatype,
-        receive.pointer, receiveBlocks.counts.pointer, receiveBlocks.displacements.pointer, T.datatype, raw),
-      "MPI_Alltoallv", rank: rank)
+        receive.pointer, receiveBlocks.counts.pointer, receiveBlocks.displacements.pointer, T.datatype, raw)
+    }
     withExtendedLifetime((send, sendBlocks, receive, receiveBlocks)) {}
   }
 

@@ -20,6 +20,9 @@ public final class Communicator {
     didSet { precondition(longestMessage >= 1 && longestMessage <= Int(Int32.max), "messages of \(longestMessage) elements") }
   }
 
+  /// Where this rank says what it does; parts of a communicator have the one that it has when they are made.
+  public var pulse: Pulse?
+
   init(raw: MPI_Comm) throws(MPIError) {
     var rank: Int32 = 0
     var size: Int32 = 0
@@ -35,13 +38,15 @@ public final class Communicator {
   public func duplicate() throws(MPIError) -> Communicator {
     var copy = unsafe lockstep_mpi_comm_null()
     try check(unsafe MPI_Comm_dup(raw, &copy), "MPI_Comm_dup", rank: rank)
-    return try unsafe Communicator(raw: copy!)
+    let duplicate = try unsafe Communicator(raw: copy!)
+    duplicate.pulse = pulse
+    return duplicate
   }
 
   /// Returns when all ranks have called it.
   /// - Throws: `MPIError`.
   public func barrier() throws(MPIError) {
-    try check(unsafe MPI_Barrier(raw), "MPI_Barrier", rank: rank)
+    try blocking("MPI_Barrier") { unsafe MPI_Barrier(raw) }
   }
 
   /// Stops every rank of the job at once; the job ends with `code`.

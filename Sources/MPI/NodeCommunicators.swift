@@ -7,7 +7,7 @@ extension Communicator {
   public func splitByMemory() throws(MPIError) -> Communicator {
     var part = unsafe lockstep_mpi_comm_null()
     try check(unsafe lockstep_mpi_split_by_memory(raw, Int32(rank), &part), "MPI_Comm_split_type", rank: rank)
-    return try unsafe Communicator(part: part!)
+    return try unsafe Communicator(part: part!, of: self)
   }
 
   /// The ranks that give the same `color`, from 0, in the order of this communicator. All ranks call it together.
@@ -17,12 +17,13 @@ extension Communicator {
     var part = unsafe lockstep_mpi_comm_null()
     let color = try messageCount(color, "MPI_Comm_split", rank: rank)
     try check(unsafe MPI_Comm_split(raw, color, Int32(rank), &part), "MPI_Comm_split", rank: rank)
-    return try unsafe Communicator(part: part!)
+    return try unsafe Communicator(part: part!, of: self)
   }
 
   /// Errors are returned, whatever a new communicator does by default.
-  private convenience init(part: MPI_Comm) throws(MPIError) {
+  private convenience init(part: MPI_Comm, of whole: Communicator) throws(MPIError) {
     try check(unsafe MPI_Comm_set_errhandler(part, lockstep_mpi_errors_return()), "MPI_Comm_set_errhandler", rank: nil)
     try unsafe self.init(raw: part)
+    pulse = whole.pulse
   }
 }

@@ -22,6 +22,8 @@ public enum Phase: Int, CaseIterable, Sendable {
 
 /// Adds up the seconds of each phase: between two calls of `enter` the time belongs to the phase that was entered.
 public final class PhaseTimer {
+  /// Told of every phase that is entered.
+  public var observer: ((Phase) -> Void)?
   private let clock = ContinuousClock()
   private var last: ContinuousClock.Instant
   private var current = Phase.other
@@ -36,6 +38,7 @@ public final class PhaseTimer {
     let now = clock.now
     durations[current.rawValue] += now - last
     last = now
+    observer?(phase)
     defer { current = phase }
     return current
   }

@@ -120,8 +120,11 @@ final class Sandbox {
   }
 
   /// Starts `lockstep ARGUMENTS`; without mpirun for one rank.
+  /// - environment: `NAME=VALUE`, on all ranks.
   /// - library: loaded before the program: one that lies beside it.
-  func start(ranks: Int, _ arguments: [String], timeout: Int = 60, preloading library: String? = nil) throws -> RunningCommand {
+  func start(
+    ranks: Int, _ arguments: [String], environment: [String] = [], timeout: Int = 60, preloading library: String? = nil
+  ) throws -> RunningCommand {
     commands += 1
     let launcher = ranks == 1
       ? ["timeout", "\(timeout)"]
@@ -129,7 +132,7 @@ final class Sandbox {
     let program = try Self.program()
     let preload = library.map { ["env", "LD_PRELOAD=" + URL(fileURLWithPath: program).deletingLastPathComponent().appendingPathComponent($0).path] }
     return try RunningCommand(
-      launcher + (preload ?? []) + [program] + arguments, in: path, files: (self("output-\(commands)"), self("errors-\(commands)")),
+      environment + launcher + (preload ?? []) + [program] + arguments, in: path, files: (self("output-\(commands)"), self("errors-\(commands)")),
       limit: timeout + 15)
   }
 

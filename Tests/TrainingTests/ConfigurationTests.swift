@@ -70,6 +70,12 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           every_steps: null
           every_minutes: 10
           keep: 3
+        replica_check:
+          every_steps: 100
+          heal: false
+        watchdog:
+          warn_seconds: 60
+          abort_seconds: 600
         communication:
           gradients: float32
           reproducible: true
@@ -188,7 +194,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 52)
+    #expect(Configuration.keys.count == 56)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

@@ -15,6 +15,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   try configuration.checkSupported()
   if let state = found.state { try checkContinuation(of: state, configuration, console: console) }
 
+  if world.size > 1 { world.pulse = try Pulse(world) }
   let context = try RankContext(world: world, configuration)
   let data = try openTrainingData(configuration, context, stored: found.data)
   let validation = try data.evaluationData(configuration.data.validation, key: "data.validation")
@@ -34,6 +35,8 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   try journal.write("start", try startFields(configuration, model, context, data, trainer))
   announce(configuration, model, context, data, trainer, console)
   if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }
+  let watchdog = try watch(world, configuration.watchdog, directory)
+  defer { watchdog?.stop() }
   do {
     return try trainer.run()
   } catch {
@@ -110,12 +113,23 @@ private func resolve(
   return try configuration.resolved(rankCount: world.size)
 }
 
+/// Begins to watch over waits for other ranks.
+private func watch(
+  _ world: Communicator, _ configuration: TrainingConfiguration.Watchdog, _ directory: RunDirectory
+) throws -> Watchdog? {
+  guard let pulse = world.pulse else { return nil }
+  let folder = "\(directory.path)/nodes"
+  // Reports of a run before this one would be taken for silent hosts.
+  try world.agree { if world.rank == 0 { try directory.prepareNodes(folder, isNeeded: pulse.ranks.count < world.size) } }
+  return Watchdog(world, Watchdog.Limits(warn: configuration.warnSeconds, abort: configuration.abortSeconds), folder: folder)
+}
+
 /// Refuses to go on with another model, other data or another order of it, and says what else has changed.
 private func checkContinuation(
   of state: CheckpointState, _ configuration: TrainingConfiguration, console: Console
 ) throws {
   let before = try TrainingConfiguration(yaml: state.configuration, file: "the checkpoint's configuration", overrides: [])
-  let free = ["evaluation.", "checkpoint.", "communication.", "training.epochs", "training.maximum_steps", "data.validation", "data.test", "data.train"]
+  let free = ["evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "training.epochs", "training.maximum_steps", "data.validation", "data.test", "data.train"]
   for difference in configuration.differences(from: before) {
     let (old, new) = (difference.old ?? "absent", difference.new ?? "absent")
     if free.contains(where: { difference.key.hasPrefix($0) }) { continue }

@@ -4,7 +4,7 @@ package enum ConfigurationTable {
   private typealias Key = ConfigurationKey
 
   static let keys: [ConfigurationKey] =
-    [task] + data + model + normalization + initialization + training + optimizer + evaluation + checkpoint
+    [task] + data + model + normalization + initialization + training + optimizer + evaluation + checkpoint + survival
     + communication
 
   /// In file order.
@@ -150,6 +150,21 @@ package enum ConfigurationTable {
       "checkpoint.every_minutes", \.checkpoint.everyMinutes, .orNull(.number(over: 0, to: 525_600)),
       "minutes from one checkpoint to the next"),
     Key("checkpoint.keep", \.checkpoint.keep, .integer(1...unboundedCount), "newest checkpoints that stay, beside the best"),
+  ]
+
+  private static let survival: [ConfigurationKey] = [
+    Key(
+      "replica_check.every_steps", \.replicaCheck.everySteps, .orNull(.integer(1...unboundedCount)),
+      "updates from one comparison of all ranks' weights to the next; null: never"),
+    Key(
+      "replica_check.heal", \.replicaCheck.heal, .boolean,
+      "where most ranks have the same, give it to the others and go on; false: stop"),
+    Key(
+      "watchdog.warn_seconds", \.watchdog.warnSeconds, .orNull(.number(over: 0, to: 1_000_000)),
+      "a wait for other ranks after which the late ones are named; null: never"),
+    Key(
+      "watchdog.abort_seconds", \.watchdog.abortSeconds, .orNull(.number(over: 0, to: 1_000_000)),
+      "a wait for ranks that do not get on after which the job is ended; null: never"),
   ]
 
   private static let communication: [ConfigurationKey] = [

@@ -12,6 +12,8 @@ public struct TrainingConfiguration: Equatable, Sendable {
   public var optimizer = Optimizer()
   public var evaluation = Evaluation()
   public var checkpoint = Checkpoint()
+  public var replicaCheck = ReplicaCheck()
+  public var watchdog = Watchdog()
   public var communication = Communication()
 
   /// The required keys given, every other key at its default. Nothing is checked: see `validate()`.
@@ -208,6 +210,19 @@ extension TrainingConfiguration {
     public var everySteps: Int?
     public var everyMinutes: Double? = 10
     public var keep = 3
+  }
+
+  /// Section `replica_check`.
+  public struct ReplicaCheck: Equatable, Sendable {
+    /// nil: never.
+    public var everySteps: Int? = 100
+    public var heal = false
+  }
+
+  /// Section `watchdog`; nil: never.
+  public struct Watchdog: Equatable, Sendable {
+    public var warnSeconds: Double? = 60
+    public var abortSeconds: Double? = 600
   }
 
   /// Section `communication`.

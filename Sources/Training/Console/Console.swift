@@ -110,4 +110,7 @@ public func printError(_ message: String) {
 
 extension Console {
   fileprivate func writeError(_ text: String) { write(text, to: STDERR_FILENO) }
+
+  /// Writes a line to standard error, whatever this console is.
+  func writeLine(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
 }

@@ -51,6 +51,7 @@ final class Evaluator {
     self.context = context
     self.data = data
     workspace = ModelWorkspace(model, data.capacity, training: false)
+    if let pulse = context.world.pulse { timer.observer = { _ in pulse.goOn() } }
   }
 
   /// Evaluates with the model's evaluation statistics. The result has the same bits on every rank and rank count.

@@ -19,6 +19,12 @@ struct RunDirectory {
   /// Makes the directory where it is missing.
   func create() throws { try system.makeDirectories(path) }
 
+  /// Clears the folder where nodes tell each other what their ranks do, and makes it anew where there are several.
+  func prepareNodes(_ folder: String, isNeeded: Bool) throws {
+    try system.removeTree(folder)
+    if isNeeded { try system.makeDirectory(folder) }
+  }
+
   /// Writes the resolved configuration, under another name first.
   func write(_ configuration: TrainingConfiguration) throws {
     let temporary = configurationPath + ".partial"

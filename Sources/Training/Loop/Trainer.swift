@@ -11,6 +11,7 @@ final class Trainer {
   private let model: SequenceModel<Float>
   private let step: TrainingStep
   private let checkpointing: Checkpointing
+  private let survival: Survival
   private let directory: RunDirectory
   private let journal: Journal
   private let console: Console
@@ -40,6 +41,10 @@ final class Trainer {
     checkpointing = Checkpointing(
       configuration: configuration, context: context, model: model, optimizer: step.optimizer, workspace: step.workspace,
       store: directory.store, data: data)
+    survival = try Survival(
+      configuration.replicaCheck, world: context.world,
+      tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors)
+    step.survival = survival
     self.validation = Evaluator(model: model, context: context, data: validation)
     testData = test
     progress = Progress()
@@ -72,6 +77,8 @@ final class Trainer {
     while !isDone {
       if progress.minibatch == 0 { step.workspace.resetState() }
       let requests = try update()
+      try survival.reach(.update, step: progress.step)
+      try compareReplicas(beforeCheckpoint: false)
       if requests.contains(.stop) { return try stop() }
       if progress.minibatch == data.minibatches { try finishEpoch() }
       let isDue = configuration.checkpoint.everySteps.map { progress.step % $0 == 0 } ?? false
@@ -111,6 +118,16 @@ final class Trainer {
     speed.add(frames: result.frames, seconds: seconds)
     console.progress { progressLine(result) }
     return result.requests
+  }
+
+  /// Compares the ranks' replicas where that is due; says what was healed.
+  private func compareReplicas(beforeCheckpoint: Bool) throws {
+    guard let healed = try survival.compare(step: progress.step, beforeCheckpoint: beforeCheckpoint) else { return }
+    try journal.write("heal", [
+      JSONField("step", .integer(progress.step)), JSONField("ranks", .array(healed.ranks.map { .integer($0) })),
+      JSONField("tensors", .array(healed.tensors.map { .string($0) })),
+    ])
+    console.warn("step \(progress.step): healed \(healed.words): they have again what most ranks have")
   }
 
   private func request() -> Request {
@@ -153,6 +170,8 @@ final class Trainer {
     if configuration.evaluation.statistics == .running {
       model.useRunningStatistics()
     } else if populationStep != progress.step {
+      survival.begin(.population, step: progress.step)
+      try survival.reach(.population, step: progress.step)
       try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches))
       populationStep = progress.step
     }
@@ -161,6 +180,8 @@ final class Trainer {
   private func validate(epoch: Int) throws {
     let start = clock.now
     try prepareStatistics()
+    survival.begin(.validation, step: progress.step)
+    try survival.reach(.validation, step: progress.step)
     let result = try validation.run()
     guard result.loss.isFinite else {
       let (rank, place) = try firstNotFinite(model, validation.workspace, world: context.world)
@@ -179,6 +200,9 @@ final class Trainer {
   }
 
   private func writeCheckpoint(isBest: Bool) throws {
+    try compareReplicas(beforeCheckpoint: true)
+    survival.begin(.checkpoint, step: progress.step)
+    try survival.reach(.checkpoint, step: progress.step)
     let isPopulation = configuration.evaluation.statistics == .population && populationStep == progress.step
     if !isPopulation { model.useRunningStatistics() }
     let path = try checkpointing.write(progress, statistics: isPopulation ? .population : .running, isBest: isBest)
@@ -199,6 +223,7 @@ final class Trainer {
   private func finish() throws -> ExitCode {
     let epoch = progress.minibatch == 0 ? progress.epoch - 1 : progress.epoch
     if validatedStep != progress.step { try validate(epoch: epoch) }
+    survival.begin(.ending, step: progress.step)
     if let testData { try runTest(testData, epoch: epoch) }
     try journal.write("end", [JSONField("reason", .string("done"))])
     if let validation = progress.validation {

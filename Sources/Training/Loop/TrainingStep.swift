@@ -55,6 +55,10 @@ final class TrainingStep {
   let workspace: ModelWorkspace<Float>
   let timer: PhaseTimer
   let gradients: ShardGradients
+  /// Set in a training run, not in a benchmark.
+  var survival: Survival? {
+    didSet { timer.observer = survival.map { survival in { survival.enter($0) } } }
+  }
   private let context: RankContext
   private let data: any TrainingData
   private let seed: UInt64
@@ -108,6 +112,7 @@ final class TrainingStep {
   /// - request: what this rank asks of all ranks.
   /// - Throws: `DivergenceError` on every rank if loss or gradient is not finite; nothing is updated then.
   func update(minibatches: Range<Int>, epoch: Int, step: Int, learningRate: Double, request: Request) throws -> StepResult {
+    try survival?.beginUpdate(step: step)
     timer.enter(.input)
     let tokens = try data.beginUpdate(minibatches, epoch: epoch)
     sums.fill(0)
@@ -129,6 +134,7 @@ final class TrainingStep {
         sums[i, 1] += Double(shard.errors)
       }
     }
+    try survival?.reach(.exchange, step: step)
     try gradients.finish()
     return try finish(size: size, tokens: tokens, step: step, learningRate: learningRate, request: request)
   }

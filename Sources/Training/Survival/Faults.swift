@@ -1,0 +1,102 @@
+import Glibc
+import MPI
+import NeuralNetwork
+import Tensors
+
+/// Faults for tests, which the environment asks for: `LOCKSTEP_FAULT=ACTION@SITE:rank=R,step=N[,tensor=NAME][,bit=B]`, several separated by `;`.
+///
+/// | action | does |
+/// |---|---|
+/// | `kill` | ends the process by SIGKILL |
+/// | `stop` | stops it by SIGSTOP, as a host that hangs would |
+/// | `throw` | fails with an error |
+/// | `nan` | writes a NaN into the first value of a tensor |
+/// | `flip` | flips a bit, counted over the tensor from its first value's lowest |
+///
+/// Sites: `step` before an update, `exchange` between backward and the wait for the gradients' sum, `update` after an update, `checkpoint`
+/// before one is written, `validation` and `population` before those. A fault happens once, on rank R in step N, the number of the update that is
+/// under way or done last. The tensor is one of the model's, of the optimiser's or a running average; the first of the model unless named.
+struct Faults {
+  enum Action: String, CaseIterable { case kill, stop, `throw`, nan, flip }
+  enum Site: String, CaseIterable { case step, exchange, update, checkpoint, validation, population }
+
+  struct Fault: Equatable {
+    var action: Action
+    var site: Site
+    var rank = 0
+    var step = 1
+    var tensor: String?
+    var bit = 0
+  }
+
+  private(set) var pending: [Fault]
+
+  /// The faults of `text` that are meant for `rank`.
+  /// - Throws: `UsageError`.
+  init(_ text: String, rank: Int) throws {
+    pending = try text.split(separator: ";").map { try Self.parse(String($0)) }.filter { $0.rank == rank }
+  }
+
+  /// The faults that the environment asks for; nil where there are none for this rank.
+  /// - Throws: `UsageError`.
+  static func fromEnvironment(rank: Int) throws -> Faults? {
+    guard let text = unsafe getenv("LOCKSTEP_FAULT") else { return nil }
+    let faults = try Faults(unsafe String(cString: text), rank: rank)
+    return faults.pending.isEmpty ? nil : faults
+  }
+
+  private static func parse(_ text: String) throws -> Fault {
+    func wrong(_ what: String) -> UsageError {
+      UsageError(
+        description: "LOCKSTEP_FAULT: '\(text)': \(what); allowed is ACTION@SITE:rank=R,step=N[,tensor=NAME][,bit=B] with the actions "
+          + "\(Action.allCases.map(\.rawValue).joined(separator: ", ")) and the sites \(Site.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    let halves = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    let names = halves[0].split(separator: "@", omittingEmptySubsequences: false).map(String.init)
+    guard names.count == 2, let action = Action(rawValue: names[0]), let site = Site(rawValue: names[1]) else { throw wrong("no such fault") }
+    var fault = Fault(action: action, site: site)
+    for setting in halves.count == 2 ? halves[1].split(separator: ",") : [] {
+      let parts = setting.split(separator: "=", maxSplits: 1).map(String.init)
+      guard parts.count == 2 else { throw wrong("'\(setting)' is not NAME=VALUE") }
+      let number = Int(parts[1]).flatMap { $0 >= 0 ? $0 : nil }
+      switch (parts[0], number) {
+      case ("rank", let number?): fault.rank = number
+      case ("step", let number?): fault.step = number
+      case ("bit", let number?): fault.bit = number
+      case ("tensor", _): fault.tensor = parts[1]
+      default: throw wrong("'\(setting)' is unknown or no number from 0 up")
+      }
+    }
+    return fault
+  }
+
+  /// Lets the faults of `site` and `step` happen.
+  /// - tensors: what can be damaged.
+  /// - Throws: `InjectedFault`; `UsageError` for a tensor or bit that there is not.
+  mutating func reach(_ site: Site, step: Int, tensors: () -> [NamedTensor]) throws {
+    while let index = pending.firstIndex(where: { $0.site == site && $0.step == step }) {
+      let fault = pending.remove(at: index)
+      switch fault.action {
+      case .kill: kill(getpid(), SIGKILL)
+      case .stop: kill(getpid(), SIGSTOP)
+      case .throw: throw InjectedFault(fault: fault)
+      case .nan, .flip: try damage(fault, tensors())
+      }
+    }
+  }
+
+  private func damage(_ fault: Fault, _ tensors: [NamedTensor]) throws {
+    guard let tensor = fault.tensor.map({ name in tensors.first { $0.name == name } }) ?? tensors.first, fault.bit / 32 < tensor.values.count else {
+      throw UsageError(description: "LOCKSTEP_FAULT: no tensor \(fault.tensor ?? "at all") with bit \(fault.bit)")
+    }
+    let place = fault.action == .nan ? 0 : fault.bit / 32
+    let value = tensor.values[place]
+    tensor.values[place] = fault.action == .nan ? .nan : Float(bitPattern: value.bitPattern ^ 1 << UInt32(fault.bit % 32))
+  }
+}
+
+/// A failure that the environment asked for.
+struct InjectedFault: Error, CustomStringConvertible {
+  var fault: Faults.Fault
+  var description: String { "LOCKSTEP_FAULT asked for this failure at \(fault.site.rawValue) of step \(fault.step)" }
+}

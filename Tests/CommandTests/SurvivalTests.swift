@@ -1,0 +1,88 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// Ranks that hang, fail or go astray (`LOCKSTEP_FAULT`).
+  @Suite struct Survival {
+    @Test(arguments: ["kill", "burn@step", "kill@moon:rank=0", "kill@step:rank=-1", "kill@step:rank", "flip@step:bit=x", "kill@step:size=1"])
+    func faultsThatAreNone(_ fault: String) throws {
+      let sandbox = try Sandbox()
+      let outcome = try sandbox.start(ranks: 1, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=\(fault)"]).wait()
+      #expect(outcome.exitCode == 64 && outcome.errorMessages.count == 1 && outcome.errors.contains("LOCKSTEP_FAULT: '\(fault)'"), "\(outcome)")
+    }
+
+    /// A rank that fails alone ends the job with its message, wherever it fails; the run goes on to the same end.
+    @Test(arguments: ["step", "exchange", "update", "checkpoint", "validation", "population"]) func oneRankFails(at site: String) throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("whole")
+      for rank in [0, 2] {
+        let step = ["validation", "population"].contains(site) ? 10 : site == "checkpoint" ? 5 : 7
+        // The validation of the tenth step ends the first epoch.
+        let fault = "LOCKSTEP_FAULT=throw@\(site):rank=\(rank),step=\(step)", run = "run-\(rank)"
+        let outcome = try sandbox.start(ranks: 3, sandbox.training(run, []), environment: [fault]).wait()
+        #expect(outcome.exitCode == 70, "\(outcome)")
+        #expect(outcome.errorMessages.count == 1 && outcome.errors.contains("rank \(rank): LOCKSTEP_FAULT asked"), "\(outcome)")
+        try sandbox.train(run, ranks: 2, [], ["--resume"])
+        try Resuming.expectSameEnd(sandbox, run, "whole", step: 12)
+      }
+    }
+
+    /// A rank that is stopped is named, with what it was at, and the job ends.
+    @Test(arguments: [(0, "exchange", "phase other"), (2, "step", "phase input"), (1, "validation", "validation")])
+    func aStoppedRank(_ rank: Int, _ site: String, _ words: String) throws {
+      let sandbox = try Sandbox()
+      let step = site == "validation" ? 10 : 7
+      let settings = ["watchdog.warn_seconds=0.4", "watchdog.abort_seconds=1.2"]
+      let fault = "LOCKSTEP_FAULT=stop@\(site):rank=\(rank),step=\(step)"
+      let outcome = try sandbox.start(ranks: 3, sandbox.training("run", settings), environment: [fault]).wait()
+      #expect(outcome.exitCode == 70, "\(outcome)")
+      let warnings = outcome.errors.split(separator: "\n").filter { $0.hasPrefix("lockstep: warning:") }
+      #expect(warnings.count == 1 && warnings[0].contains("s for rank \(rank) on host "), "\(outcome)")
+      #expect(outcome.errorMessages.count == 1 && outcome.errors.contains("watchdog.abort_seconds"), "\(outcome)")
+      for text in ["s for rank \(rank) on host ", words, "step \(step)"] {
+        #expect(outcome.errorMessages.first?.contains(text) == true, "no \(text) in \(outcome)")
+      }
+      #expect(try sandbox.rankProcesses().isEmpty)
+      try sandbox.train("run", ranks: 2, settings, ["--resume"])
+      try sandbox.train("whole", settings)
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+    }
+
+    /// A bit that flips in one rank's weights, optimiser or averages is found by the next comparison, with rank and tensor.
+    @Test(arguments: ["lstm.1.forward.recurrent_weight", "optimizer.velocity.output.weight", "running.lstm.0.forward.input_norm.running_mean"])
+    func aFlippedBit(in tensor: String) throws {
+      let sandbox = try Sandbox()
+      let settings = ["optimizer.momentum=0.5", "replica_check.every_steps=5", "checkpoint.every_steps=4"]
+      let fault = "LOCKSTEP_FAULT=flip@update:rank=1,step=9,tensor=\(tensor),bit=86"
+      for (ranks, place) in [(3, "\(tensor) on rank 1 (host "), (2, "no value has a majority")] {
+        let outcome = try sandbox.start(ranks: ranks, sandbox.training("run-\(ranks)", settings), environment: [fault]).wait()
+        #expect(outcome.exitCode == 70 && outcome.errorMessages.count == 1, "\(outcome)")
+        for text in ["step 10: the replicas of the ranks differ", place, "--resume"] {
+          #expect(outcome.errorMessages.first?.contains(text) == true, "no \(text) in \(outcome)")
+        }
+        #expect(try sandbox.linkedStep("run-\(ranks)") == 8)
+      }
+    }
+
+    /// With a majority the odd rank is healed; before its weights have entered a gradient, as if nothing had happened.
+    @Test func healing() throws {
+      let sandbox = try Sandbox()
+      let settings = ["replica_check.every_steps=5", "replica_check.heal=true", "optimizer.momentum=0.5"]
+      try sandbox.train("whole", settings)
+      let faults = [
+        "flip@update:rank=0,step=10,tensor=output.weight,bit=20", "flip@update:rank=0,step=10,tensor=optimizer.velocity.output.weight,bit=33",
+      ]
+      let outcome = try sandbox.start(
+        ranks: 3, sandbox.training("run", settings), environment: ["LOCKSTEP_FAULT=\(faults.joined(separator: ";"))"]).wait()
+      #expect(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)")
+      #expect(outcome.errors.contains("step 10: healed output.weight on rank 0 (host "), "\(outcome)")
+      let healed = try sandbox.events("run", "heal")
+      #expect(healed.count == 1 && healed.first?["step"] as? Int == 10 && healed.first?["ranks"] as? [Int] == [0])
+      #expect(healed.first?["tensors"] as? [String] == ["output.weight", "optimizer.velocity.output.weight"])
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+      // Two ranks have no majority.
+      let two = try sandbox.start(ranks: 2, sandbox.training("two", settings), environment: ["LOCKSTEP_FAULT=\(faults[0])"]).wait()
+      #expect(two.exitCode == 70 && two.errors.contains("no value has a majority"), "\(two)")
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import Testing
+import Training
+
+@Suite struct WatchdogTests {
+  private let waiting = NodeReport.Rank(rank: 0, activity: 3, step: 7, still: 61, waited: 60)
+
+  @Test func reportsReadBack() {
+    let report = NodeReport(host: "a.b", ranks: [waiting, .init(rank: 1, activity: 101, step: 0, still: 0.125, waited: nil)])
+    #expect(NodeReport(report.text) == report)
+    #expect(report.late.map(\.rank) == [1])
+    for text in ["", "host\n1 2 3\n", "host\na 1 2 3 -\n"] { #expect(NodeReport(text) == nil, "\(text)") }
+  }
+
+  /// Ranks that do not wait are late, on whatever node; a node without a new report has hung, whatever its last one says.
+  @Test func verdicts() {
+    let own = NodeReport(host: "a", ranks: [waiting])
+    let late = NodeReport(host: "b", ranks: [.init(rank: 4, activity: 7, step: 6, still: 40, waited: nil), waiting])
+    let found = WatchdogVerdict(own, others: [(late, 0.5)], silentAfter: 5)
+    #expect(found.words(rank: 0, waited: 60) == "rank 0 has waited 60 s for rank 4 on host b, last seen 40 s ago in phase gradient_exchange of step 6")
+    #expect(found.hasBeenStill(for: 40) && !found.hasBeenStill(for: 41))
+
+    let silent = WatchdogVerdict(own, others: [(late, 30), (own, 0)], silentAfter: 5)
+    #expect(silent.words(rank: 0, waited: 60) == "rank 0 has waited 60 s for host b, not heard of for 30 s")
+    #expect(silent.hasBeenStill(for: 600))
+
+    let nobody = WatchdogVerdict(own, others: [(own, 0)], silentAfter: 5)
+    #expect(nobody.words(rank: 0, waited: 60).contains("all wait too"))
+  }
+}
