@@ -297,57 +297,118 @@ INLINE R KERNEL(biased_maximum)(size_t V, R *x, const R *bias) {
   return maximum;
 }
 
-// Replaces x by e^(x − maximum) where `store`, and returns the sum of it.
-INLINE R KERNEL(exponential_sum)(size_t V, R *x, R maximum, int store) {
-  R lanes[LANES] = {0};
+// The sum of e^(x − maximum).
+INLINE R KERNEL(exponential_sum)(size_t V, const R *x, R maximum) {
+  R lanes[LANES] = {0}, sum = 0;
   size_t v = 0;
   for (; v + LANES <= V; v += LANES)
-    for (int l = 0; l < LANES; l++) {
-      R e = exponential(x[v + l] - maximum);
-      if (store) x[v + l] = e;
-      lanes[l] += e;
-    }
-  for (int l = 0; v < V; v++, l++) {
-    R e = exponential(x[v] - maximum);
-    if (store) x[v] = e;
-    lanes[l] += e;
-  }
-  R sum = 0;
+    for (int l = 0; l < LANES; l++) lanes[l] += exponential(x[v + l] - maximum);
+  for (int l = 0; v < V; v++, l++) lanes[l] += exponential(x[v] - maximum);
   for (int l = 0; l < LANES; l++) sum += lanes[l];
   return sum;
 }
 
-CLONES double KERNEL(softmax_cross_entropy)(size_t B, size_t V, R *logits, const R *bias, const int32_t *targets,
-                                            R gradient_scale, int log_probabilities, int64_t *errors) {
-  double loss = 0;
+CLONES void KERNEL(log_softmax)(size_t B, size_t V, R *logits, const R *bias) {
   for (size_t b = 0; b < B; b++) {
-    R *x = logits + b * V;
-    int32_t target = targets ? targets[b] : -1;
-    if (target < 0 && !log_probabilities) {
-      if (gradient_scale != 0) memset(x, 0, V * sizeof(R));
-      continue;
-    }
-    R maximum = KERNEL(biased_maximum)(V, x, bias);
-    R target_logit = target < 0 ? 0 : x[target];
-    if (errors && target >= 0) {
-      // The first of the largest is the arg max.
-      int wrong = !(target_logit == maximum);
-      for (size_t v = 0; v < (size_t)target; v++) wrong |= x[v] == maximum;
-      *errors += wrong;
-    }
-    R sum = KERNEL(exponential_sum)(V, x, maximum, gradient_scale != 0);
-    double log_sum = log((double)sum) + (double)maximum;
-    if (target >= 0) loss += log_sum - (double)target_logit;
-    if (gradient_scale != 0) {
-      R factor = gradient_scale / sum;
-      ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] *= factor;
-      x[target] -= gradient_scale;
-    } else if (log_probabilities) {
-      R shift = (R)log_sum;
-      ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] -= shift;
+    R *x = logits + b * V, maximum = KERNEL(biased_maximum)(V, x, bias);
+    R shift = (R)(log((double)KERNEL(exponential_sum)(V, x, maximum)) + (double)maximum);
+    ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] -= shift;
+  }
+}
+
+// Frames in columns: vectors run along frames, so that nothing is summed across a vector. Columns go in strips.
+enum { STRIP = 64 };
+
+INLINE void KERNEL(softmax_strip)(size_t V, size_t width, R *x, size_t stride, const R *bias, R *top, R *partial, const R *before,
+                                  size_t first, const int32_t *targets, R *target_logit, int32_t *wrong) {
+  for (size_t c = 0; c < width; c++) top[c] = before[c];
+  for (size_t v = 0; v < V; v++) {
+    R *row = x + v * stride, b = bias[v];
+    ELEMENTWISE for (size_t c = 0; c < width; c++) {
+      R value = row[c] + b;
+      row[c] = value;
+      top[c] = value > top[c] ? value : top[c];
     }
   }
-  return loss;
+  for (size_t c = 0; c < width; c++) {
+    if (targets[c] < 0 || (size_t)targets[c] < first || (size_t)targets[c] >= first + V) continue;
+    size_t place = (size_t)targets[c] - first;
+    R logit = x[place * stride + c];
+    target_logit[c] = logit;
+    // The first of the largest is the arg max; what comes later is compared with the maximum of all.
+    int later = !(before[c] < logit) || !(logit == top[c]);
+    for (size_t v = 0; !later && v < place; v++) later = x[v * stride + c] == logit;
+    wrong[c] = later;
+  }
+  for (size_t c = 0; c < width; c++) partial[c] = 0;
+  for (size_t v = 0; v < V; v++) {
+    R *row = x + v * stride;
+    ELEMENTWISE for (size_t c = 0; c < width; c++) {
+      R e = exponential(row[c] - top[c]);
+      row[c] = e;
+      partial[c] += e;
+    }
+  }
+}
+
+CLONES void KERNEL(softmax_block)(size_t V, size_t B, R *x, const R *bias, size_t first, const int32_t *targets, R *maximum,
+                                  R *sum, R *block_maximum, R *target_logit, int32_t *wrong) {
+  for (size_t start = 0; start < B; start += STRIP) {
+    R top[STRIP], partial[STRIP];
+    size_t width = B - start < STRIP ? B - start : STRIP;
+    // A constant width lets sums and maxima stay in registers.
+    if (width == STRIP)
+      KERNEL(softmax_strip)(V, STRIP, x + start, B, bias, top, partial, maximum + start, first, targets + start,
+                            target_logit + start, wrong + start);
+    else
+      KERNEL(softmax_strip)(V, width, x + start, B, bias, top, partial, maximum + start, first, targets + start,
+                            target_logit + start, wrong + start);
+    ELEMENTWISE for (size_t c = 0; c < width; c++) {
+      R shrunk = sum[start + c] * exponential(maximum[start + c] - top[c]);
+      sum[start + c] = shrunk + partial[c];
+      maximum[start + c] = top[c];
+      block_maximum[start + c] = top[c];
+    }
+  }
+}
+
+CLONES void KERNEL(softmax_factors)(size_t B, const int32_t *targets, const R *block_maximum, const R *maximum, const R *sum,
+                                    R gradient_scale, R *factors) {
+  ELEMENTWISE for (size_t b = 0; b < B; b++) {
+    R factor = gradient_scale / sum[b] * exponential(block_maximum[b] - maximum[b]);
+    factors[b] = targets[b] < 0 ? 0 : factor;
+  }
+}
+
+CLONES void KERNEL(softmax_gradient)(size_t V, size_t B, R *x, const R *factors, size_t first, const int32_t *targets,
+                                     R gradient_scale, R *row_sums, int accumulate) {
+  for (size_t b = 0; b < B; b++) {
+    // What has no target counts for nothing, whatever it is.
+    if (targets[b] >= 0) continue;
+    for (size_t v = 0; v < V; v++) x[v * B + b] = 0;
+  }
+  for (size_t v = 0; v < V; v++) {
+    R *row = x + v * B, lanes[LANES] = {0}, total = 0;
+    size_t b = 0;
+    for (; b + LANES <= B; b += LANES)
+      for (int l = 0; l < LANES; l++) {
+        R value = row[b + l] * factors[b + l];
+        row[b + l] = value;
+        lanes[l] += value;
+      }
+    for (int l = 0; b < B; b++, l++) {
+      R value = row[b] * factors[b];
+      row[b] = value;
+      lanes[l] += value;
+    }
+    for (int l = 0; l < LANES; l++) total += lanes[l];
+    row_sums[v] = accumulate ? row_sums[v] + total : total;
+  }
+  for (size_t b = 0; b < B; b++) {
+    if (targets[b] < 0 || (size_t)targets[b] < first || (size_t)targets[b] >= first + V) continue;
+    x[((size_t)targets[b] - first) * B + b] -= gradient_scale;
+    row_sums[(size_t)targets[b] - first] -= gradient_scale;
+  }
 }
 
 // ---- Embedding and dropout -------------------------------------------------------------------------------------------------

@@ -1,9 +1,14 @@
 #pragma once
 // What of MPI's interface is a macro with a cast, and so does not import into Swift, as inline functions.
+#include <errno.h>
 #include <malloc.h>
 #include <mpi.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 static inline MPI_Comm lockstep_mpi_comm_world(void) { return MPI_COMM_WORLD; }
 static inline MPI_Comm lockstep_mpi_comm_null(void) { return MPI_COMM_NULL; }
@@ -11,6 +16,19 @@ static inline MPI_Errhandler lockstep_mpi_errors_return(void) { return MPI_ERROR
 static inline MPI_Request lockstep_mpi_request_null(void) { return MPI_REQUEST_NULL; }
 static inline MPI_Status *lockstep_mpi_status_ignore(void) { return MPI_STATUS_IGNORE; }
 static inline void *lockstep_mpi_in_place(void) { return MPI_IN_PLACE; }
+
+static inline MPI_Win lockstep_mpi_win_null(void) { return MPI_WIN_NULL; }
+
+static inline int lockstep_mpi_split_by_memory(MPI_Comm all, int key, MPI_Comm *node) {
+  return MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, key, MPI_INFO_NULL, node);
+}
+static inline int lockstep_mpi_win_allocate_shared(MPI_Aint bytes, MPI_Comm node, void **base, MPI_Win *window) {
+  return MPI_Win_allocate_shared(bytes, 1, MPI_INFO_NULL, node, base, window);
+}
+static inline int lockstep_mpi_win_shared_query(MPI_Win window, int rank, MPI_Aint *bytes, void **base) {
+  int unit;
+  return MPI_Win_shared_query(window, rank, bytes, &unit, base);
+}
 
 static inline MPI_Op lockstep_mpi_sum(void) { return MPI_SUM; }
 static inline MPI_Op lockstep_mpi_max(void) { return MPI_MAX; }
@@ -30,4 +48,26 @@ static inline void lockstep_flush_streams(void) { fflush(NULL); }
 static inline void lockstep_keep_freed_memory(void) {
   if (!getenv("MALLOC_MMAP_THRESHOLD_")) mallopt(M_MMAP_THRESHOLD, 1 << 25);
   if (!getenv("MALLOC_TRIM_THRESHOLD_")) mallopt(M_TRIM_THRESHOLD, 0x7fffffff);
+}
+
+// What a rank wrote before it stored a value is seen by every rank that has loaded this value.
+static inline uint64_t lockstep_load_acquire(const uint64_t *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
+static inline void lockstep_store_release(uint64_t *flag, uint64_t value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
+
+// Bytes left where shared memory lies, 0 where there is none.
+static inline uint64_t lockstep_shared_memory_room(void) {
+  struct statvfs system;
+  if (access("/dev/shm", W_OK) != 0 || statvfs("/dev/shm", &system) != 0) return 0;
+  return (uint64_t)system.f_bavail * system.f_frsize;
+}
+
+// Takes the pages of [base, base + bytes) from the system now: false where there are not enough, which would else end the process with a signal when it
+// first writes there. Systems that cannot tell say true.
+static inline int lockstep_populate(void *base, size_t bytes) {
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)base / page * page;
+  if (bytes == 0 || madvise((void *)start, (uintptr_t)base + bytes - start, MADV_POPULATE_WRITE) == 0) return 1;
+  return errno == EINVAL || errno == ENOSYS;
 }

@@ -14,33 +14,47 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
 
   /// Nil where there is no other rank.
   private let communicator: Communicator?
-  private let capacity: Int
   private let reproducible: Bool
   private let sums: PartialSums
+  /// This rank's partial sums, with room for the longest vector.
+  private let partials: [VectorView<S>]
   /// Chunks received from other ranks, [remote partial sums × chunk].
   private let scratch: VectorView<S>
   private let slots: [PendingSlot]
 
   private var phase = Phase.idle
   private var schedule: ReductionSchedule?
-  private var partials: [VectorView<S>] = []
   private var result: VectorView<S>
 
   /// Seconds spent in `wait()` so far.
   public private(set) var secondsWaited = 0.0
 
-  /// Allocates all memory for vectors of up to `capacity` elements. All ranks call it together.
+  /// Allocates all memory for vectors as long as `partials`. All ranks call it together.
+  /// - partials: this rank's maximal subtrees (`AccumulationPlan.subtrees`), in order, equally long. While a reduction is under way they are scratch
+  ///   memory, and hold nothing of use afterwards.
   /// - reproducible: false leaves the order of addition over ranks to the MPI library.
   /// - Throws: `MPIError`.
-  public init(communicator: Communicator, layout: ShardLayout, capacity: Int, reproducible: Bool = true) throws(MPIError) {
-    precondition(layout.ranks == communicator.size, "a layout for \(layout.ranks) ranks among \(communicator.size)")
-    precondition(capacity >= 0, "negative capacity")
-    sums = PartialSums(layout: layout, rank: communicator.rank)
-    let largest = chunks(of: capacity, ranks: layout.ranks).map(\.count).max() ?? 0
-    scratch = VectorView(zeros: reproducible ? sums.remote * (largest + 15) / 16 * 16 : 0)
+  public convenience init(
+    communicator: Communicator, layout: ShardLayout, partials: [VectorView<S>], reproducible: Bool = true
+  ) throws(MPIError) {
+    try self.init(
+      communicator: communicator, tree: layout.tree, runs: (0..<layout.ranks).map(layout.run), partials: partials,
+      reproducible: reproducible)
+  }
+
+  /// The same for ranks with any consecutive `runs` of shards.
+  init(
+    communicator: Communicator, tree: ReductionTree, runs: [Range<Int>], partials: [VectorView<S>], reproducible: Bool = true
+  ) throws(MPIError) {
+    precondition(runs.count == communicator.size, "runs of shards for \(runs.count) ranks among \(communicator.size)")
+    sums = PartialSums(tree: tree, runs: runs, rank: communicator.rank)
+    precondition(partials.count == sums.local.count, "\(partials.count) partial sums where the rank has \(sums.local.count)")
+    precondition(partials.allSatisfy { $0.count == partials[0].count }, "partial sums of different lengths")
+    let largest = chunk(0, of: partials[0].count, ranks: runs.count).count
+    scratch = VectorView(zeros: reproducible ? sums.remote * largest : 0)
     slots = (0..<sums.rounds).map { _ in PendingSlot() }
     result = scratch[0..<0]
-    self.capacity = capacity
+    self.partials = partials
     self.reproducible = reproducible
     self.communicator = communicator.size > 1 ? try communicator.duplicate() : nil
   }
@@ -53,19 +67,14 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
   /// Whether a reduction is under way.
   public var isInFlight: Bool { phase != .idle }
 
-  /// Starts the sum over all shards. All ranks call it with the same n.
-  /// - partials: this rank's maximal subtrees (`AccumulationPlan.subtrees`), in order, [n] each. They are scratch memory until the end, and
-  ///   hold nothing of use afterwards.
-  /// - result: [n], written; may be one of `partials`.
+  /// Starts the sum over all shards of the first n elements of the partial sums. All ranks call it with the same n.
+  /// - result: [n], written; may be one of the partial sums.
   /// - Throws: `MPIError`.
-  public func start(partials: [VectorView<S>], result: VectorView<S>) throws(MPIError) {
+  public func start(into result: VectorView<S>) throws(MPIError) {
     precondition(phase == .idle, "a reduction is under way")
-    precondition(partials.count == sums.local.count, "\(partials.count) partial sums where the rank has \(sums.local.count)")
-    precondition(partials.allSatisfy { $0.count == result.count }, "partial sums of another length")
-    precondition(result.count <= capacity, "\(result.count) elements for a capacity of \(capacity)")
+    precondition(result.count <= partials[0].count, "\(result.count) elements where there is room for \(partials[0].count)")
     if result.count == 0 { return }
-    guard let communicator else { return result.become(partials[0]) }
-    self.partials = partials
+    guard let communicator else { return result.become(partials[0][0..<result.count]) }
     self.result = result
     if reproducible { try startScatter(communicator) } else { try startAllReduce(communicator) }
   }
@@ -117,15 +126,15 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
   }
 
   private func startAllReduce(_ communicator: Communicator) throws(MPIError) {
-    for partial in partials.dropFirst() { partials[0].add(partial) }
-    result.become(partials[0])
+    let sum = partials[0][0..<result.count]
+    for partial in partials.dropFirst() { sum.add(partial[0..<result.count]) }
+    result.become(sum)
     phase = .gathering
     slots[0].pending = try communicator.startAllReduce(result, .sum)
   }
 
   private func finish() {
     phase = .idle
-    partials.removeAll(keepingCapacity: true)
     result = scratch[0..<0]
   }
 

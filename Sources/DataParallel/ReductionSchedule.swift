@@ -40,39 +40,3 @@ final class ReductionSchedule {
     self.rounds = rounds
   }
 }
-
-/// The partial sums that ranks hold before communication: the maximal subtrees of their runs, numbered over all ranks in the order of shards.
-struct PartialSums {
-  let rank: Int
-  let ranks: Int
-  /// Number of partial sums of each rank.
-  let counts: [Int]
-  /// The numbers of this rank's partial sums.
-  let local: Range<Int>
-  /// Additions that combine all partial sums into the one at index 0.
-  let merges: [(into: Int, from: Int)]
-
-  init(layout: ShardLayout, rank: Int) {
-    let subtrees = (0..<layout.ranks).map { layout.tree.maximalSubtrees(of: layout.run(of: $0)) }
-    self.rank = rank
-    ranks = layout.ranks
-    counts = subtrees.map(\.count)
-    let start = counts[..<rank].reduce(0, +)
-    local = start..<start + counts[rank]
-    merges = layout.tree.merges(of: subtrees.flatMap { $0 })
-  }
-
-  /// Exchanges needed: the largest number of partial sums that a rank holds.
-  var rounds: Int { counts.max() ?? 0 }
-
-  /// Number of partial sums of other ranks.
-  var remote: Int { counts.reduce(0, +) - local.count }
-
-  /// Place of a partial sum among the remote ones, in the order of shards; nil for those of this rank.
-  func place(_ number: Int) -> Int? {
-    local.contains(number) ? nil : number < local.lowerBound ? number : number - local.count
-  }
-
-  /// Place of the `k`-th partial sum of a rank.
-  func place(rank: Int, _ k: Int) -> Int? { place(counts[..<rank].reduce(0, +) + k) }
-}

@@ -29,12 +29,13 @@ public struct ShardLayout: Sendable, Equatable {
 }
 
 /// Cuts `count` elements into one chunk a rank, nearly equal and, but for the end, whole cache lines.
-func chunks(of count: Int, ranks: Int) -> [Range<Int>] {
+func chunks(of count: Int, ranks: Int) -> [Range<Int>] { (0..<ranks).map { chunk($0, of: count, ranks: ranks) } }
+
+/// The chunk of one rank.
+func chunk(_ rank: Int, of count: Int, ranks: Int) -> Range<Int> {
   let line = 16
   let lines = (count + line - 1) / line
-  return (0..<ranks).map { rank in
-    let start = rank * (lines / ranks) + min(rank, lines % ranks)
-    let end = start + lines / ranks + (rank < lines % ranks ? 1 : 0)
-    return min(start * line, count)..<min(end * line, count)
-  }
+  let start = rank * (lines / ranks) + min(rank, lines % ranks)
+  let end = start + lines / ranks + (rank < lines % ranks ? 1 : 0)
+  return min(start * line, count)..<min(end * line, count)
 }

@@ -61,8 +61,10 @@ public final class ModelWorkspace<S: Scalar> {
   private let gradients: [[VectorView<S>]]
   // The gradient of a layer's input from its backward direction, before rows are put in order.
   private let reversedGradient: VectorView<S>
-  // Logits of some rows, [rows, V].
-  let logits: MatrixView<S>
+  // The output layer's memory for the largest shard.
+  let output: OutputLayer<S>
+  // What a weight gradient's products read of one layer's input.
+  let packedInput: PackedMatrix<S>
   let runningAverages: RunningAverages<S>?
 
   /// Buffers for minibatches of up to `capacity`.
@@ -101,7 +103,8 @@ public final class ModelWorkspace<S: Scalar> {
     let width = max(c.embeddingSize, c.outputSize)
     gradients = frames.map { N in (0..<2).map { _ in VectorView(zeros: training ? N * width : 0) } }
     reversedGradient = VectorView(zeros: training && c.isBidirectional ? (frames.max() ?? 0) * max(width, c.input.width) : 0)
-    logits = MatrixView(zeros: logitRows ?? Self.logitRows(classes: c.classes, largest: frames.max() ?? 0), c.classes)
+    output = OutputLayer(classes: c.classes, width: c.outputSize, frames: frames.max() ?? 0, rows: logitRows)
+    packedInput = PackedMatrix(capacity: training ? [(max(width, c.input.width, c.hiddenSize), frames.max() ?? 0)] : [])
     runningAverages = training ? RunningAverages(model.normalizations, localShards: frames.count) : nil
   }
 
@@ -123,11 +126,6 @@ public final class ModelWorkspace<S: Scalar> {
     if !c.isBidirectional { return ([forward], outputs) }
     let backward = inputs.indices.map { workspace($0, MatrixView(zeros: inputs[$0].rows, inputs[$0].columns), nil) }
     return ([forward, backward], outputs)
-  }
-
-  /// Rows of logits that are computed together: few enough to stay in the cache, enough for an efficient product.
-  private static func logitRows(classes: Int, largest: Int) -> Int {
-    max(1, min(largest, max(32, (8 << 20) / (classes * MemoryLayout<S>.size))))
   }
 
   /// Announces the sequences of the next minibatch, for each local shard; tokens or features and targets follow in their order.

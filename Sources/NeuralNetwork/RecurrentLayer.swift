@@ -48,8 +48,8 @@ public final class RecurrentLayer<S: Scalar> {
   public let prefix: String
   /// W_x [G, I] and W_h [G, H].
   let inputWeight, recurrentWeight: MatrixView<S>
-  /// W_h for the products of the recurrence, and its transpose for their derivative; packed before each pass.
-  let packedRecurrent, packedTransposed: PackedMatrix<S>
+  /// W_x and W_h for the products of forward passes, and the transpose of W_h for their derivative; packed when the weights have changed.
+  let packedInput, packedRecurrent, packedTransposed: PackedMatrix<S>
   /// b [G]; zero where normalisation has a β in its place.
   let bias: VectorView<S>
   let peepholes: Peepholes<S>
@@ -72,6 +72,7 @@ public final class RecurrentLayer<S: Scalar> {
     self.prefix = prefix
     inputWeight = matrix("input_weight")
     recurrentWeight = matrix("recurrent_weight")
+    packedInput = PackedMatrix(outputs: configuration.gateSize, inputs: configuration.inputSize(ofLayer: index))
     packedRecurrent = PackedMatrix(outputs: configuration.gateSize, inputs: configuration.hiddenSize)
     packedTransposed = PackedMatrix(outputs: configuration.hiddenSize, inputs: configuration.gateSize)
     bias = layout.optionalTensor(prefix + "bias").map { parameters[$0.range] } ?? VectorView(zeros: configuration.gateSize)
@@ -92,8 +93,11 @@ public final class RecurrentLayer<S: Scalar> {
     return Peepholes(input: values[0..<H], forget: values[H..<2 * H], output: values[2 * H..<3 * H])
   }
 
-  /// Packs W_h for forward passes, after the parameters have changed.
-  func packRecurrent() { packedRecurrent.pack(recurrentWeight.asIs) }
+  /// Packs the weights for forward passes, after they have changed.
+  func packWeights() {
+    packedInput.pack(inputWeight.asIs)
+    packedRecurrent.pack(recurrentWeight.asIs)
+  }
 
   /// Whether `z` holds the whole preactivation before it is normalised, step by step.
   var isStepwise: Bool { normalization.map { !$0.site.precedesRecurrence } ?? false }

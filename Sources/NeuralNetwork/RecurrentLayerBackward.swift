@@ -43,11 +43,7 @@ extension RecurrentLayer {
   /// `da_t W_h`, for the step before.
   private func multiplyRecurrentTransposed(_ w: LayerWorkspace<S>, step t: Int) {
     let rows = w.sequences.rows(t), da = (isStepwise ? w.z : w.gates).rows(rows), target = w.dhNext.rows(0..<rows.count)
-    if w.B <= PackedMatrix<S>.mostRows {
-      target.setProduct(da, packed: packedTransposed)
-    } else {
-      target.setProduct(da.asIs, recurrentWeight.asIs)
-    }
+    target.setProduct(da.asIs, packed: packedTransposed)
   }
 
   /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]
@@ -134,9 +130,10 @@ extension RecurrentLayer {
   }
 
   /// The gradients of the layer's tensors on one shard, at their places in the flat `gradient`.
+  /// - packedInput: room for what the layer reads.
   func writeGradients(
     _ w: LayerWorkspace<S>, shard: Int, _ statistics: NormalizationWorkspace<S>?, into gradient: VectorView<S>,
-    layout: ParameterLayout, accumulate: Bool
+    layout: ParameterLayout, packedInput: PackedMatrix<S>, accumulate: Bool
   ) {
     let rows = 0..<w.sequences.frames
     let dz = w.z.rows(rows), da = (isStepwise ? w.z : w.gates).rows(rows)
@@ -148,8 +145,10 @@ extension RecurrentLayer {
       let target = gradient[layout.tensor(prefix + name).range]
       if accumulate { target.add(values) } else { target.copy(from: values) }
     }
-    matrix("input_weight").setProduct(dz.transposed, w.input.rows(rows).asIs, accumulate: accumulate)
-    matrix("recurrent_weight").setProduct(da.transposed, w.hPrevious.rows(rows).asIs, accumulate: accumulate)
+    packedInput.pack(w.input.rows(rows).transposed)
+    matrix("input_weight").setProduct(dz.transposed, packed: packedInput, accumulate: accumulate)
+    packedInput.pack(w.hPrevious.rows(rows).transposed)
+    matrix("recurrent_weight").setProduct(da.transposed, packed: packedInput, accumulate: accumulate)
     if let slice = layout.optionalTensor(prefix + "bias") {
       gradient[slice.range].columnSums(of: dz, accumulate: accumulate)
     }

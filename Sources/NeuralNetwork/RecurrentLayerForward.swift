@@ -11,16 +11,16 @@ extension RecurrentLayer {
   /// - Throws: what the exchange of statistics throws.
   func forward(_ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>?, _ pass: PassContext<S>) throws {
     pass.timer.enter(.inputProduct)
+    // Fixed weights were packed before the first pass.
+    if case .training = pass.mode { packWeights() }
     for w in shards {
       let rows = 0..<w.sequences.frames
-      w.z.rows(rows).setProduct(w.input.rows(rows).asIs, inputWeight.transposed)
+      w.z.rows(rows).setProduct(w.input.rows(rows).asIs, packed: packedInput)
     }
     if let normalization, let statistics, pass.mode.usesBatchStatistics, !isStepwise {
       try normalizeWhole(normalization, shards, statistics, pass)
     }
     pass.timer.enter(.recurrence)
-    // With fixed weights it was packed before the first pass.
-    if case .training = pass.mode { packRecurrent() }
     for t in 0..<pass.steps {
       for w in shards where t < w.sequences.steps { multiplyRecurrent(w, step: t) }
       if let normalization, let statistics, pass.mode.usesBatchStatistics, isStepwise {
@@ -36,11 +36,7 @@ extension RecurrentLayer {
     let rows = w.sequences.rows(t), previous = w.hPrevious.rows(rows)
     let isSum = normalization == nil || isStepwise
     let target = isSum ? w.z.rows(rows) : w.r.rows(0..<rows.count)
-    if w.B <= PackedMatrix<S>.mostRows {
-      target.setProduct(previous, packed: packedRecurrent, accumulate: isSum)
-    } else {
-      target.setProduct(previous.asIs, recurrentWeight.transposed, accumulate: isSum)
-    }
+    target.setProduct(previous.asIs, packed: packedRecurrent, accumulate: isSum)
   }
 
   /// The nonlinearity of one step, with normalisation as a scale and a shift.

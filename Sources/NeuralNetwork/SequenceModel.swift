@@ -42,14 +42,14 @@ public final class SequenceModel<S: Scalar> {
 
   /// Folds the evaluation statistics into scales and shifts and packs the weights, once before passes in evaluation mode.
   public func prepareEvaluation() {
-    for layer in layers { layer.packRecurrent() }
+    for layer in layers { layer.packWeights() }
     for normalization in normalizations { normalization.prepareEvaluation() }
   }
 
   /// Starts gathering population statistics: every pass in population mode is added.
   public func beginPopulation(groups: ShardGroups) {
     for layer in layers {
-      layer.packRecurrent()
+      layer.packWeights()
       layer.population = layer.normalization.map {
         PopulationStatistics(kind: $0.kind, slots: $0.slots, features: $0.site.features, groups: groups)
       }

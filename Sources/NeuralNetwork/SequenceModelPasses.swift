@@ -56,14 +56,9 @@ extension SequenceModel {
     pass.timer.enter(.softmax)
     defer { pass.timer.enter(.other) }
     return workspace.sequences.indices.map { i in
-      var sum = (loss: 0.0, errors: 0)
-      forEachChunk(workspace, shard: i) { rows, logits in
-        logits.setProduct(workspace.inputs[layerCount][i].rows(rows).asIs, outputWeight.transposed)
-        let chunk = softmaxCrossEntropy(logits: logits, bias: outputBias, targets: workspace.targets[i][rows])
-        sum.loss += chunk.loss
-        sum.errors += chunk.errors
-      }
-      return sum
+      let rows = 0..<workspace.sequences[i].frames
+      return workspace.output.loss(
+        workspace.inputs[layerCount][i].rows(rows), weight: outputWeight, bias: outputBias, targets: workspace.targets[i][rows])
     }
   }
 
@@ -100,7 +95,7 @@ extension SequenceModel {
         for number in numbers {
           layers[number].writeGradients(
             workspace.layers[number][i], shard: i, workspace.normalizations[number], into: gradient, layout: layout,
-            accumulate: sink.accumulates)
+            packedInput: workspace.packedInput, accumulate: sink.accumulates)
         }
         // Nothing below features wants their gradient.
         if index > 0 || embedding != nil { differentiateInput(of: index, shard: i, buffer: 1 - from, workspace, pass) }
@@ -117,7 +112,7 @@ extension SequenceModel {
   /// Log-probabilities of the tokens after each sequence of shard 0 at step `step`, [B, V], without the normalising constant.
   public func logits(_ workspace: ModelWorkspace<S>, step: Int) -> MatrixView<S> {
     let rows = workspace.sequences[0].rows(step)
-    let logits = workspace.logits.rows(0..<rows.count)
+    let logits = MatrixView<S>(zeros: rows.count, configuration.classes)
     logits.setProduct(workspace.inputs[layerCount][0].rows(rows).asIs, outputWeight.transposed)
     for row in 0..<rows.count { logits[row].add(outputBias) }
     return logits
@@ -131,7 +126,7 @@ extension SequenceModel {
     return index * D..<(index + 1) * D
   }
 
-  /// The output layer, in chunks of rows: logits, softmax, loss and the logits' gradient while the chunk is in the cache.
+  /// The output layer on every shard: loss, and the gradients of its weights and of what it reads.
   private func differentiateOutput(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, gradientScale: S, _ sink: any GradientSink<S>
   ) throws -> [(loss: Double, errors: Int)] {
@@ -143,23 +138,11 @@ extension SequenceModel {
       let dWeight = gradient[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
       let dBias = gradient[layout.tensor("output.bias").range]
       let dTop = workspace.gradient(i, 0, columns: configuration.outputSize)
-      if workspace.sequences[i].frames == 0 && !sink.accumulates {
-        dWeight.fill(0)
-        dBias.fill(0)
-      }
-      var sum = (loss: 0.0, errors: 0)
-      forEachChunk(workspace, shard: i) { rows, logits in
-        let top = workspace.inputs[layerCount][i].rows(rows), accumulate = sink.accumulates || rows.lowerBound > 0
-        logits.setProduct(top.asIs, outputWeight.transposed)
-        let chunk = softmaxCrossEntropyWithGradient(
-          logits: logits, bias: outputBias, targets: workspace.targets[i][rows], gradientScale: gradientScale)
-        sum.loss += chunk.loss
-        sum.errors += chunk.errors
-        dWeight.setProduct(logits.transposed, top.asIs, accumulate: accumulate)
-        dBias.columnSums(of: logits, accumulate: accumulate)
-        dTop.rows(rows).setProduct(logits.asIs, outputWeight.asIs)
-      }
-      losses.append(sum)
+      let rows = 0..<workspace.sequences[i].frames
+      losses.append(
+        workspace.output.differentiate(
+          workspace.inputs[layerCount][i].rows(rows), weight: outputWeight, bias: outputBias, targets: workspace.targets[i][rows],
+          gradientScale: gradientScale, dWeight: dWeight, dBias: dBias, dInput: dTop, accumulate: sink.accumulates))
       dropGradient(dTop, layer: layerCount, shard: i, workspace, pass)
       pass.timer.enter(.gradientExchange)
       try sink.end(.output, shard: i)
@@ -199,16 +182,6 @@ extension SequenceModel {
       compact.scatterAddRows(
         of: workspace.gradient(i, buffer, columns: E), slots: workspace.embeddingSlots[i][0..<sequences.frames])
       try sink.end(.embedding, shard: i)
-    }
-  }
-
-  private func forEachChunk(
-    _ workspace: ModelWorkspace<S>, shard: Int, _ body: (Range<Int>, MatrixView<S>) throws -> Void
-  ) rethrows {
-    let rows = workspace.sequences[shard].frames
-    for first in stride(from: 0, to: rows, by: workspace.logits.rows) {
-      let chunk = first..<min(rows, first + workspace.logits.rows)
-      try body(chunk, workspace.logits.rows(0..<chunk.count))
     }
   }
 

@@ -16,8 +16,9 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
   /// Invariant: points to `count` initialised elements, from `init` to `deinit`.
   let base: UnsafeMutablePointer<Element>
 
-  // What was allocated, with room to align `base`.
-  private let block: UnsafeMutableRawPointer
+  // What was allocated, with room to align `base`; nil where the memory is `owner`'s.
+  private let block: UnsafeMutableRawPointer?
+  private let owner: AnyObject?
 
   /// Allocates `count` elements, all bits zero.
   public init(count: Int) {
@@ -29,7 +30,20 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
     }
     self.count = count
     unsafe self.block = block
+    owner = nil
     unsafe self.base = block.alignedUp(toMultipleOf: Self.alignment).assumingMemoryBound(to: Element.self)
+  }
+
+  /// Memory of another kind, such as that which ranks share: `count` initialised elements from `base` on, aligned as all storage is. They must
+  /// last as long as `owner`, which the storage keeps alive.
+  @unsafe
+  init(base: UnsafeMutablePointer<Element>, count: Int, owner: AnyObject) {
+    precondition(count >= 0, "a storage needs a count of at least 0")
+    precondition(UInt(bitPattern: base) % UInt(Self.alignment) == 0, "a storage that is not aligned")
+    self.count = count
+    unsafe self.base = base
+    unsafe block = nil
+    self.owner = owner
   }
 
   deinit { unsafe free(block) }

@@ -23,6 +23,13 @@ extension MatrixView where Element: Scalar {
       if !accumulate { fill(0) }
       return
     }
+    // BLAS would pack both factors anew; one that is to be transposed has to be packed.
+    if Element.isProductTuned && !b.isTransposed {
+      let matrix = a.matrix
+      return unsafe Element.product(
+        rows, columns, a.columns, matrix.pointer, a.isTransposed ? 1 : matrix.stride, a.isTransposed ? matrix.stride : 1,
+        b.matrix.pointer, b.matrix.stride, pointer, stride, accumulate ? 1 : 0)
+    }
     unsafe Element.gemm(
       a.isTransposed, b.isTransposed, rows, columns, a.columns, 1, a.matrix.pointer, a.matrix.stride, b.matrix.pointer,
       b.matrix.stride, accumulate ? 1 : 0, pointer, stride)

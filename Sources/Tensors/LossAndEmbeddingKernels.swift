@@ -1,37 +1,88 @@
+import Glibc
+
 // Softmax cross entropy, embedding rows and dropout. B rows, V classes, E width of a row.
-
-/// Softmax cross entropy of `logits` [B, V] with `bias` [V] added: the sum of `−log p[target]` in nats over rows whose target is ≥ 0, and the
-/// number of those rows whose arg max is not the target.
-///
-/// The logits become `gradientScale · (p − 1[target])`, zero where the target is negative.
-public func softmaxCrossEntropyWithGradient<S: Scalar>(
-  logits: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>, gradientScale: S
-) -> (loss: Double, errors: Int) {
-  precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows && gradientScale != 0,
-    "a loss of another shape")
-  checkTargets(targets, classes: logits.columns)
-  var errors: Int64 = 0
-  let loss = unsafe S.softmaxCrossEntropy(
-    logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, gradientScale, 0, &errors)
-  return (loss, Int(errors))
-}
-
-/// The loss alone, and the number of rows whose arg max is not the target. The logits have the bias added afterwards.
-public func softmaxCrossEntropy<S: Scalar>(
-  logits: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>
-) -> (loss: Double, errors: Int) {
-  precondition(logits.isContiguous && bias.count == logits.columns && targets.count == logits.rows, "a loss of another shape")
-  checkTargets(targets, classes: logits.columns)
-  var errors: Int64 = 0
-  let loss = unsafe S.softmaxCrossEntropy(
-    logits.rows, logits.columns, logits.pointer, bias.pointer, targets.pointer, 0, 0, &errors)
-  return (loss, Int(errors))
-}
 
 /// Replaces `logits` [B, V], with `bias` [V] added, by the logarithm of their softmax in each row.
 public func logSoftmax<S: Scalar>(logits: MatrixView<S>, bias: VectorView<S>) {
   precondition(logits.isContiguous && bias.count == logits.columns, "logits of another shape")
-  _ = unsafe S.softmaxCrossEntropy(logits.rows, logits.columns, logits.pointer, bias.pointer, nil, 0, 1, nil)
+  unsafe S.logSoftmax(logits.rows, logits.columns, logits.pointer, bias.pointer)
+}
+
+/// Softmax cross entropy of some frames whose classes come block by block. B frames, V classes, v classes of a block, frames in columns.
+///
+/// First every block goes through `add`, then, for the gradient, every block again through `differentiate`.
+@safe
+public struct BlockedSoftmax<S: Scalar> {
+  private let targets: VectorView<Int32>
+  private let maximum, sum, targetLogit, factors: VectorView<S>
+  private let wrong: VectorView<Int32>
+  // Maximum of the blocks so far after each, [blocks, capacity].
+  private let blockMaxima: MatrixView<S>
+  private var frames: Int { targets.count }
+
+  /// Memory for frames up to `capacity` in up to `blocks` blocks.
+  public final class Memory {
+    let values: MatrixView<S>
+    let wrong: VectorView<Int32>
+    let blockMaxima: MatrixView<S>
+
+    /// Room for `capacity` frames and `blocks` blocks of classes.
+    public init(capacity: Int, blocks: Int) {
+      values = MatrixView(zeros: 4, capacity)
+      wrong = VectorView(zeros: capacity)
+      blockMaxima = MatrixView(zeros: blocks, capacity)
+    }
+  }
+
+  /// - targets: [B]; a negative one is none, and its frame counts for nothing.
+  /// - classes: V.
+  public init(targets: VectorView<Int32>, classes: Int, memory: Memory) {
+    precondition(targets.count <= memory.wrong.count, "more frames than there is room for")
+    checkTargets(targets, classes: classes)
+    let frames = 0..<targets.count
+    self.targets = targets
+    maximum = memory.values[0][frames]
+    sum = memory.values[1][frames]
+    targetLogit = memory.values[2][frames]
+    factors = memory.values[3][frames]
+    wrong = memory.wrong[frames]
+    blockMaxima = memory.blockMaxima
+    maximum.fill(-.infinity)
+    sum.fill(0)
+    targetLogit.fill(0)
+  }
+
+  /// Takes the logits [v, B] of block `block`, whose classes begin at `first`, and leaves in them what `differentiate` wants.
+  /// - bias: [v].
+  public func add(block: Int, logits: MatrixView<S>, bias: VectorView<S>, first: Int) {
+    precondition(logits.isContiguous && logits.columns == frames && bias.count == logits.rows, "a block of another shape")
+    unsafe S.softmaxBlock(
+      logits.rows, frames, logits.pointer, bias.pointer, first, targets.pointer, maximum.pointer, sum.pointer,
+      blockMaxima[block].pointer, targetLogit.pointer, wrong.pointer)
+  }
+
+  /// After all blocks: the sum of `−log p[target]` in nats, and the number of frames whose arg max is another.
+  public var loss: (loss: Double, errors: Int) {
+    var total = (loss: 0.0, errors: 0)
+    for b in 0..<frames where targets[b] >= 0 {
+      total.loss += log(Double(sum[b])) + Double(maximum[b]) - Double(targetLogit[b])
+      if wrong[b] != 0 || targetLogit[b] != maximum[b] { total.errors += 1 }
+    }
+    return total
+  }
+
+  /// Makes of a block that went through `add` the gradient of the logits, `gradientScale · (p − 1[target])`, zero without a target.
+  /// - rowSums: [v], the sum over frames, added to what it holds if `accumulate`.
+  public func differentiate(
+    block: Int, logits: MatrixView<S>, first: Int, gradientScale: S, rowSums: VectorView<S>, accumulate: Bool
+  ) {
+    precondition(logits.isContiguous && logits.columns == frames && rowSums.count == logits.rows, "a block of another shape")
+    unsafe S.softmaxFactors(
+      frames, targets.pointer, blockMaxima[block].pointer, maximum.pointer, sum.pointer, gradientScale, factors.pointer)
+    unsafe S.softmaxGradient(
+      logits.rows, frames, logits.pointer, factors.pointer, first, targets.pointer, gradientScale, rowSums.pointer,
+      accumulate ? 1 : 0)
+  }
 }
 
 private func checkTargets(_ targets: VectorView<Int32>, classes: Int) {

@@ -1,16 +1,18 @@
-/// A matrix laid out anew for products with a few rows, such as the recurrent product of a time step: packed once, multiplied many times.
+/// A factor of products laid out anew, so that the innermost loop reads it from end to end: packed once, multiplied many times.
 ///
-/// N outputs, K inputs. With 8 to 64 rows such a product reaches the processor's peak, where BLAS, which packs at every call, reaches half of it.
+/// N outputs, K inputs. It pays for weights that every time step multiplies, and for a factor that would have to be transposed.
 @safe
 public final class PackedMatrix<S: Scalar> {
-  /// Rows above which a product is better left to BLAS.
-  public static var mostRows: Int { 64 }
+  /// Rows above which BLAS multiplies faster where there is no tuned product for the processor.
+  private static var mostRows: Int { 64 }
 
   /// N.
-  public let outputs: Int
+  public private(set) var outputs: Int
   /// K.
-  public let inputs: Int
+  public private(set) var inputs: Int
   private let storage: VectorView<S>
+  // What was packed, for BLAS.
+  private var source: Factor<S>?
 
   /// Room for a matrix [N, K]; zero until `pack`.
   public init(outputs: Int, inputs: Int) {
@@ -19,26 +21,44 @@ public final class PackedMatrix<S: Scalar> {
     storage = unsafe VectorView(zeros: S.packedSize(outputs, inputs))
   }
 
-  /// Takes the values of `factor`, [N, K] as it is or transposed.
+  /// Room for any matrix of up to `capacity` [N, K], one after the other.
+  public init(capacity: [(outputs: Int, inputs: Int)]) {
+    (outputs, inputs) = (0, 0)
+    storage = VectorView(zeros: capacity.map { unsafe S.packedSize($0.outputs, $0.inputs) }.max() ?? 0)
+  }
+
+  /// Takes the values of `factor`, [N, K] as it is or transposed. They must stay as they are while they are multiplied.
   public func pack(_ factor: Factor<S>) {
-    precondition(factor.rows == outputs && factor.columns == inputs, "a matrix of another shape")
+    (outputs, inputs) = (factor.rows, factor.columns)
+    let size = unsafe S.packedSize(outputs, inputs)
+    precondition(size <= storage.count, "a matrix larger than there is room for")
+    source = factor
     let matrix = factor.matrix
     unsafe S.pack(
       outputs, inputs, matrix.pointer, factor.isTransposed ? 1 : matrix.stride, factor.isTransposed ? matrix.stride : 1,
       storage.pointer)
   }
 
-  fileprivate func multiply(_ a: MatrixView<S>, into c: MatrixView<S>, accumulate: Bool) {
+  fileprivate func multiply(_ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool) {
     precondition(a.columns == inputs && c.columns == outputs && a.rows == c.rows, "a product of other shapes")
-    unsafe S.packedProduct(
-      a.rows, outputs, inputs, a.pointer, a.stride, storage.pointer, c.pointer, c.stride, accumulate ? 1 : 0)
+    if inputs == 0 {
+      if !accumulate { c.fill(0) }
+      return
+    }
+    if a.rows > Self.mostRows && !S.isProductTuned, let source {
+      return c.setProduct(a, Factor(matrix: source.matrix, isTransposed: !source.isTransposed), accumulate: accumulate)
+    }
+    let matrix = a.matrix
+    unsafe S.product(
+      a.rows, outputs, inputs, matrix.pointer, a.isTransposed ? 1 : matrix.stride, a.isTransposed ? matrix.stride : 1,
+      storage.pointer, 0, c.pointer, c.stride, accumulate ? 1 : 0)
   }
 }
 
 extension MatrixView where Element: Scalar {
-  /// `self = a · Wᵀ`, or `self += a · Wᵀ` if `accumulate`, for the matrix W [N, K] that `packed` holds. Shapes [B, K] → [B, N].
-  /// Every element is one sum over K in ascending order, whatever B is.
-  public func setProduct(_ a: MatrixView, packed: PackedMatrix<Element>, accumulate: Bool = false) {
+  /// `self = a · Wᵀ`, or `self += a · Wᵀ` if `accumulate`, for the matrix W [N, K] that `packed` holds. Shapes [M, K] → [M, N].
+  /// Every element is one sum over K in ascending order, whatever M is, where the processor has a tuned product.
+  public func setProduct(_ a: Factor<Element>, packed: PackedMatrix<Element>, accumulate: Bool = false) {
     packed.multiply(a, into: self, accumulate: accumulate)
   }
 }

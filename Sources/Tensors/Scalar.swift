@@ -40,9 +40,7 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
     _ x: UnsafePointer<Self>, _ mean: UnsafePointer<Self>, _ rstd: UnsafePointer<Self>, _ scale: UnsafePointer<Self>,
     _ sumDy: UnsafePointer<Self>, _ sumDyX: UnsafePointer<Self>, _ dx: UnsafeMutablePointer<Self>)
   @unsafe static func blend(_ n: Int, _ keep: Self, _ weight: Self, _ r: UnsafeMutablePointer<Self>, _ s: UnsafePointer<Self>)
-  @unsafe static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Self>,
-    _ bias: UnsafePointer<Self>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Self, _ logProbabilities: Int32,
-    _ errors: UnsafeMutablePointer<Int64>?) -> Double
+  @unsafe static func logSoftmax(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Self>, _ bias: UnsafePointer<Self>)
   @unsafe static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Self>, _ tableStride: Int,
     _ ids: UnsafePointer<Int32>, _ out: UnsafeMutablePointer<Self>, _ outStride: Int)
   @unsafe static func addGatheredRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Self>, _ ids: UnsafePointer<Int32>,
@@ -63,8 +61,18 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
   @unsafe static func packedSize(_ N: Int, _ K: Int) -> Int
   @unsafe static func pack(_ N: Int, _ K: Int, _ W: UnsafePointer<Self>, _ strideN: Int, _ strideK: Int,
     _ packed: UnsafeMutablePointer<Self>)
-  @unsafe static func packedProduct(_ B: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Self>, _ lda: Int,
-    _ packed: UnsafePointer<Self>, _ C: UnsafeMutablePointer<Self>, _ ldc: Int, _ accumulate: Int32)
+  @unsafe static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Self>, _ aRow: Int, _ aColumn: Int,
+    _ B: UnsafePointer<Self>, _ bRow: Int, _ C: UnsafeMutablePointer<Self>, _ cRow: Int, _ accumulate: Int32)
+  /// Whether `product` is faster than BLAS on this processor.
+  static var isProductTuned: Bool { get }
+  @unsafe static func softmaxBlock(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Self>, _ bias: UnsafePointer<Self>, _ first: Int,
+    _ targets: UnsafePointer<Int32>, _ maximum: UnsafeMutablePointer<Self>, _ sum: UnsafeMutablePointer<Self>,
+    _ blockMaximum: UnsafeMutablePointer<Self>, _ targetLogit: UnsafeMutablePointer<Self>, _ wrong: UnsafeMutablePointer<Int32>)
+  @unsafe static func softmaxFactors(_ B: Int, _ targets: UnsafePointer<Int32>, _ blockMaximum: UnsafePointer<Self>,
+    _ maximum: UnsafePointer<Self>, _ sum: UnsafePointer<Self>, _ gradientScale: Self, _ factors: UnsafeMutablePointer<Self>)
+  @unsafe static func softmaxGradient(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Self>, _ factors: UnsafePointer<Self>,
+    _ first: Int, _ targets: UnsafePointer<Int32>, _ gradientScale: Self, _ rowSums: UnsafeMutablePointer<Self>,
+    _ accumulate: Int32)
   /// C ← α op(A) op(B) + β C, row-major, M × N × K; `lda`, `ldb`, `ldc` are row strides.
   @unsafe static func gemm(
     _ transposeA: Bool, _ transposeB: Bool, _ m: Int, _ n: Int, _ k: Int, _ alpha: Self, _ a: UnsafePointer<Self>, _ lda: Int,

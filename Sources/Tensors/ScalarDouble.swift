@@ -86,10 +86,8 @@ extension Double: Scalar {
     unsafe lockstep_blend_f64(n, keep, weight, r, s)
   }
   @unsafe
-  public static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Double>,
-    _ bias: UnsafePointer<Double>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Double, _ logProbabilities: Int32,
-    _ errors: UnsafeMutablePointer<Int64>?) -> Double {
-    unsafe lockstep_softmax_cross_entropy_f64(B, V, logits, bias, targets, gradientScale, logProbabilities, errors)
+  public static func logSoftmax(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Double>, _ bias: UnsafePointer<Double>) {
+    unsafe lockstep_log_softmax_f64(B, V, logits, bias)
   }
   @unsafe
   public static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Double>, _ tableStride: Int,
@@ -143,9 +141,27 @@ extension Double: Scalar {
     unsafe lockstep_pack_f64(N, K, W, strideN, strideK, packed)
   }
   @unsafe
-  public static func packedProduct(_ B: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Double>, _ lda: Int,
-    _ packed: UnsafePointer<Double>, _ C: UnsafeMutablePointer<Double>, _ ldc: Int, _ accumulate: Int32) {
-    unsafe lockstep_packed_product_f64(B, N, K, A, lda, packed, C, ldc, accumulate)
+  public static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Double>, _ aRow: Int, _ aColumn: Int,
+    _ B: UnsafePointer<Double>, _ bRow: Int, _ C: UnsafeMutablePointer<Double>, _ cRow: Int, _ accumulate: Int32) {
+    unsafe lockstep_product_f64(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate)
+  }
+  public static var isProductTuned: Bool { lockstep_product_is_tuned_f64() != 0 }
+  @unsafe
+  public static func softmaxBlock(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Double>, _ bias: UnsafePointer<Double>, _ first: Int,
+    _ targets: UnsafePointer<Int32>, _ maximum: UnsafeMutablePointer<Double>, _ sum: UnsafeMutablePointer<Double>,
+    _ blockMaximum: UnsafeMutablePointer<Double>, _ targetLogit: UnsafeMutablePointer<Double>, _ wrong: UnsafeMutablePointer<Int32>) {
+    unsafe lockstep_softmax_block_f64(V, B, x, bias, first, targets, maximum, sum, blockMaximum, targetLogit, wrong)
+  }
+  @unsafe
+  public static func softmaxFactors(_ B: Int, _ targets: UnsafePointer<Int32>, _ blockMaximum: UnsafePointer<Double>,
+    _ maximum: UnsafePointer<Double>, _ sum: UnsafePointer<Double>, _ gradientScale: Double, _ factors: UnsafeMutablePointer<Double>) {
+    unsafe lockstep_softmax_factors_f64(B, targets, blockMaximum, maximum, sum, gradientScale, factors)
+  }
+  @unsafe
+  public static func softmaxGradient(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Double>, _ factors: UnsafePointer<Double>,
+    _ first: Int, _ targets: UnsafePointer<Int32>, _ gradientScale: Double, _ rowSums: UnsafeMutablePointer<Double>,
+    _ accumulate: Int32) {
+    unsafe lockstep_softmax_gradient_f64(V, B, x, factors, first, targets, gradientScale, rowSums, accumulate)
   }
   @unsafe
   public static func gemm(

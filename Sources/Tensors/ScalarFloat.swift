@@ -86,10 +86,8 @@ extension Float: Scalar {
     unsafe lockstep_blend_f32(n, keep, weight, r, s)
   }
   @unsafe
-  public static func softmaxCrossEntropy(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Float>,
-    _ bias: UnsafePointer<Float>, _ targets: UnsafePointer<Int32>?, _ gradientScale: Float, _ logProbabilities: Int32,
-    _ errors: UnsafeMutablePointer<Int64>?) -> Double {
-    unsafe lockstep_softmax_cross_entropy_f32(B, V, logits, bias, targets, gradientScale, logProbabilities, errors)
+  public static func logSoftmax(_ B: Int, _ V: Int, _ logits: UnsafeMutablePointer<Float>, _ bias: UnsafePointer<Float>) {
+    unsafe lockstep_log_softmax_f32(B, V, logits, bias)
   }
   @unsafe
   public static func gatherRows(_ B: Int, _ E: Int, _ table: UnsafePointer<Float>, _ tableStride: Int,
@@ -142,9 +140,27 @@ extension Float: Scalar {
     unsafe lockstep_pack_f32(N, K, W, strideN, strideK, packed)
   }
   @unsafe
-  public static func packedProduct(_ B: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Float>, _ lda: Int,
-    _ packed: UnsafePointer<Float>, _ C: UnsafeMutablePointer<Float>, _ ldc: Int, _ accumulate: Int32) {
-    unsafe lockstep_packed_product_f32(B, N, K, A, lda, packed, C, ldc, accumulate)
+  public static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Float>, _ aRow: Int, _ aColumn: Int,
+    _ B: UnsafePointer<Float>, _ bRow: Int, _ C: UnsafeMutablePointer<Float>, _ cRow: Int, _ accumulate: Int32) {
+    unsafe lockstep_product_f32(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate)
+  }
+  public static var isProductTuned: Bool { lockstep_product_is_tuned_f32() != 0 }
+  @unsafe
+  public static func softmaxBlock(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Float>, _ bias: UnsafePointer<Float>, _ first: Int,
+    _ targets: UnsafePointer<Int32>, _ maximum: UnsafeMutablePointer<Float>, _ sum: UnsafeMutablePointer<Float>,
+    _ blockMaximum: UnsafeMutablePointer<Float>, _ targetLogit: UnsafeMutablePointer<Float>, _ wrong: UnsafeMutablePointer<Int32>) {
+    unsafe lockstep_softmax_block_f32(V, B, x, bias, first, targets, maximum, sum, blockMaximum, targetLogit, wrong)
+  }
+  @unsafe
+  public static func softmaxFactors(_ B: Int, _ targets: UnsafePointer<Int32>, _ blockMaximum: UnsafePointer<Float>,
+    _ maximum: UnsafePointer<Float>, _ sum: UnsafePointer<Float>, _ gradientScale: Float, _ factors: UnsafeMutablePointer<Float>) {
+    unsafe lockstep_softmax_factors_f32(B, targets, blockMaximum, maximum, sum, gradientScale, factors)
+  }
+  @unsafe
+  public static func softmaxGradient(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Float>, _ factors: UnsafePointer<Float>,
+    _ first: Int, _ targets: UnsafePointer<Int32>, _ gradientScale: Float, _ rowSums: UnsafeMutablePointer<Float>,
+    _ accumulate: Int32) {
+    unsafe lockstep_softmax_gradient_f32(V, B, x, factors, first, targets, gradientScale, rowSums, accumulate)
   }
   @unsafe
   public static func gemm(

@@ -6,13 +6,27 @@ import Testing
 
   @Test(
     arguments: [
-      "blocking", "small", "pending", "errors", "agree", "reducer", "reducer-unordered", "buckets", "statistics-single",
+      "blocking", "small", "pending", "errors", "agree", "splits", "window", "reducer", "reducer-unordered", "statistics-single",
       "statistics-double", "values",
     ], rankCounts)
   func passes(_ name: String, ranks: Int) throws {
     let job = try DistributedJob(name, ranks: ranks)
     #expect(job.exitCode == 0, "\(job.output)")
     #expect(job.output.contains("\(name) passed on \(ranks)\n"), "\(job.output)")
+  }
+
+  /// Among 5 and 6 ranks there are nodes whose runs of shards are no whole subtrees.
+  @Test(arguments: ["gradients", "many-steps", "abandoned"], [1, 2, 3, 4, 5, 6, 8])
+  func sumsGradients(_ name: String, ranks: Int) throws {
+    let job = try DistributedJob(name, ranks: ranks)
+    #expect(job.exitCode == 0, "\(job.output)")
+    #expect(job.output.contains("\(name) passed on \(ranks)\n"), "\(job.output)")
+  }
+
+  @Test func freeingAWindowInUseTraps() throws {
+    let job = try DistributedJob("window-in-use", ranks: 2)
+    #expect(job.exitCode == 132, "\(job.output)")
+    #expect(job.output.contains("still in use"), "\(job.output)")
   }
 
   @Test(arguments: rankCounts) func droppedCollectiveTraps(ranks: Int) throws {

@@ -3,7 +3,7 @@ import MPI
 import Tensors
 
 /// This rank's partial sums: shards computed by the plan, as training does.
-private func partials(_ layout: ShardLayout, _ rank: Int, _ n: Int, seed: Int) -> [VectorView<Float>] {
+func partials(_ layout: ShardLayout, _ rank: Int, _ n: Int, seed: Int) -> [VectorView<Float>] {
   let plan = layout.accumulationPlan(of: rank)
   let slots = (0..<plan.slotCount).map { _ in VectorView<Float>(zeros: n) }
   for step in plan.steps {
@@ -13,12 +13,12 @@ private func partials(_ layout: ShardLayout, _ rank: Int, _ n: Int, seed: Int) -
   return plan.subtreeSlots.map { slots[$0] }
 }
 
-private func treeSum(_ shards: Int, _ n: Int, seed: Int) -> [Float] {
+func treeSum(_ shards: Int, _ n: Int, seed: Int) -> [Float] {
   serialTree(0..<shards, leaf: { (shardVector($0, n, seed: seed) as VectorView<Float>).array }) { zip($0, $1).map { $0 + $1 } }
 }
 
 /// Numbers of shards with runs of equal and of different lengths, whole subtrees and not.
-private func shardCounts(_ ranks: Int) -> [Int] {
+func shardCounts(_ ranks: Int) -> [Int] {
   Set([ranks, ranks + 1, 2 * ranks - 1, 8, 13, 16]).filter { $0 >= ranks }.sorted()
 }
 
@@ -26,12 +26,14 @@ func reducer(_ world: Communicator) throws {
   for shards in shardCounts(world.size) {
     let layout = ShardLayout(shards: shards, ranks: world.size)
     let sizes = [0, 1, 15, 16, 17, 129, 1000] + (shards == 13 ? [20_011] : [])
-    let reducer = try FixedOrderReducer<Float>(communicator: world, layout: layout, capacity: sizes.max()!)
+    let memory = partials(layout, world.rank, sizes.max()!, seed: 0)
+    let reducer = try FixedOrderReducer<Float>(communicator: world, layout: layout, partials: memory)
     for (seed, n) in (sizes + [17, 1]).enumerated() {
-      let mine = partials(layout, world.rank, n, seed: seed)
+      let mine = memory.map { $0[0..<n] }
+      for (part, values) in zip(mine, partials(layout, world.rank, n, seed: seed)) { part.copy(from: values) }
       // The result may lie in the memory of a partial sum.
       let result = seed % 3 == 0 ? VectorView<Float>(zeros: n) : seed % 3 == 1 ? mine[0] : mine[mine.count - 1]
-      try reducer.start(partials: mine, result: result)
+      try reducer.start(into: result)
       if seed % 2 == 0 { while try !reducer.poll() {} }
       try reducer.wait()
       try expect(!reducer.isInFlight, "still in flight")
@@ -44,10 +46,11 @@ func reducer(_ world: Communicator) throws {
 func unorderedReducer(_ world: Communicator) throws {
   for shards in shardCounts(world.size) {
     let layout = ShardLayout(shards: shards, ranks: world.size)
-    let reducer = try FixedOrderReducer<Float>(communicator: world, layout: layout, capacity: 1000, reproducible: false)
     for n in [0, 1, 1000] {
+      let mine = partials(layout, world.rank, n, seed: 5)
+      let reducer = try FixedOrderReducer<Float>(communicator: world, layout: layout, partials: mine, reproducible: false)
       let result = VectorView<Float>(zeros: n)
-      try reducer.start(partials: partials(layout, world.rank, n, seed: 5), result: result)
+      try reducer.start(into: result)
       try reducer.wait()
       // Each of at most 16 additions rounds a sum of at most 16 · 128 by half an ulp.
       let tolerance: Float = 16 * 2048 * Float.ulpOfOne / 2
@@ -56,46 +59,6 @@ func unorderedReducer(_ world: Communicator) throws {
       }
     }
   }
-}
-
-/// Several buckets in flight, started, polled and waited for in another order on every rank.
-func buckets(_ world: Communicator) throws {
-  let shards = world.size + 3
-  let layout = ShardLayout(shards: shards, ranks: world.size)
-  let bounds = [0, 10, 10, 2000, 2001, 5000, 5100]
-  let ranges = zip(bounds, bounds.dropFirst()).map { $0..<$1 }
-  let reducer = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges)
-  var random = SystemRandomNumberGenerator()
-  for seed in 0..<6 {
-    let mine = partials(layout, world.rank, bounds.last!, seed: seed)
-    let result = seed % 2 == 0 ? mine[0] : VectorView<Float>(zeros: bounds.last!)
-    for bucket in ranges.indices.shuffled(using: &random) {
-      try reducer.start(bucket, flatPartials: mine, flatResult: result)
-      for _ in 0..<Int.random(in: 0..<3, using: &random) { try reducer.poll() }
-    }
-    for bucket in ranges.indices.shuffled(using: &random).prefix(seed) { try reducer.wait(bucket) }
-    try reducer.waitAll()
-    try expect(try reducer.poll(), "something is still in flight")
-    try expect(
-      result.array.map(\.bitPattern), equals: treeSum(shards, bounds.last!, seed: seed).map(\.bitPattern), "round \(seed)")
-  }
-  try expect(reducer.secondsWaited >= 0, "negative time")
-
-  // A bucket with fewer elements than it has room for, beside a full one.
-  let few = partials(layout, world.rank, 33, seed: 7)
-  let sum = VectorView<Float>(zeros: 33)
-  try reducer.start(2, partials: few, result: sum)
-  try reducer.start(5, partials: partials(layout, world.rank, 100, seed: 8), result: VectorView(zeros: 100))
-  try reducer.waitAll()
-  try expect(sum.array, equals: treeSum(shards, 33, seed: 7), "a short vector")
-
-  // A run that fails leaves its reducer in flight: it goes away without a trap, and without harm to the others.
-  do {
-    let failing = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges)
-    let mine = partials(layout, world.rank, bounds.last!, seed: 0)
-    try failing.start(4, flatPartials: mine, flatResult: mine[0])
-  }
-  try world.barrier()
 }
 
 func shardValues(_ world: Communicator) throws {

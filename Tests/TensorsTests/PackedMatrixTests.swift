@@ -27,7 +27,7 @@ import Testing
         packed.pack(isTransposed ? w.transposed : w.asIs)
         let room = Self.matrix(B, N + 5, stride: N + 5, salt: 3, S.self), before = Self.matrix(B, N + 5, stride: N + 5, salt: 3, S.self)
         let c = room.columns(0..<N)
-        c.setProduct(a, packed: packed, accumulate: accumulate)
+        c.setProduct(a.asIs, packed: packed, accumulate: accumulate)
         for b in 0..<B {
           for n in 0..<N {
             var sum = accumulate ? Double(before[b, n]) : 0, size = abs(sum)
@@ -46,6 +46,46 @@ import Testing
     }
   }
 
+  /// Rows that are columns of the memory, a factor that is not packed, sums in several parts, and blocks of columns all give the same bits:
+  /// sums over K in one order. (Without a tuned product BLAS multiplies what is not packed, in an order of its own.)
+  @Test(arguments: [(5, 37, 21), (8, 48, 512), (19, 130, 700), (70, 300, 1100), (200, 61, 513), (17, 640, 40)])
+  func oneOrderOfAddition(_ M: Int, _ N: Int, _ K: Int) {
+    let a = Self.matrix(M, K, stride: K + 1, salt: 5, Float.self), w = Self.matrix(N, K, stride: K, salt: 9, Float.self)
+    let aTurned = MatrixView<Float>(zeros: K, M + 2).columns(0..<M), wTurned = MatrixView<Float>(zeros: K, N + 4).columns(0..<N)
+    for k in 0..<K {
+      for m in 0..<M { aTurned[k, m] = a[m, k] }
+      for n in 0..<N { wTurned[k, n] = w[n, k] }
+    }
+    let packed = PackedMatrix<Float>(capacity: [(N, K), (1, 1)])
+    packed.pack(w.asIs)
+    let first = MatrixView<Float>(zeros: M, N)
+    first.setProduct(a.asIs, packed: packed)
+    for m in 0..<M {
+      for n in 0..<N {
+        let sum = (0..<K).reduce(0.0) { $0 + Double(a[m, $1]) * Double(w[n, $1]) }
+        // Factors of at most 2 give K terms of at most 4, each rounded once.
+        #expect(abs(Double(first[m, n]) - sum) <= 4 * Double(K) * 6e-8 * 8, "[\(m), \(n)]")
+      }
+    }
+    guard Float.isProductTuned else { return }
+    let other = MatrixView<Float>(zeros: M, N)
+    for (name, multiply) in [
+      ("A transposed", { other.setProduct(aTurned.transposed, packed: packed) }),
+      ("B not packed", { other.setProduct(a.asIs, wTurned.asIs) }),
+      ("both", { other.setProduct(aTurned.transposed, wTurned.asIs) }),
+      ("packed from the transpose", { packed.pack(wTurned.transposed); other.setProduct(a.asIs, packed: packed) }),
+    ] as [(String, () -> Void)] {
+      other.fill(7)
+      multiply()
+      #expect(other.vector.array == first.vector.array, "\(name)")
+    }
+    // Accumulating goes on with the sum where the first part ends.
+    let part = K / 3
+    other.setProduct(a.columns(0..<part).asIs, wTurned.rows(0..<part).asIs)
+    other.setProduct(a.columns(part..<K).asIs, wTurned.rows(part..<K).asIs, accumulate: true)
+    #expect(other.vector.array == first.vector.array)
+  }
+
   /// A row's product is the same whatever other rows there are: the number of rows decides nothing.
   @Test func rowsDoNotDependOnEachOther() {
     let N = 131, K = 77
@@ -53,10 +93,10 @@ import Testing
     let packed = PackedMatrix<Float>(outputs: N, inputs: K)
     packed.pack(w.asIs)
     let whole = MatrixView<Float>(zeros: 20, N)
-    whole.setProduct(a, packed: packed)
+    whole.setProduct(a.asIs, packed: packed)
     for rows in 1...20 {
       let part = MatrixView<Float>(zeros: rows, N)
-      part.setProduct(a.rows(20 - rows..<20), packed: packed)
+      part.setProduct(a.rows(20 - rows..<20).asIs, packed: packed)
       for r in 0..<rows { #expect(part[r].array == whole[20 - rows + r].array) }
     }
   }

@@ -9,18 +9,41 @@ import Testing
     return (y.map { exp($0 - largest) / sum }, log(sum) + largest)
   }
 
-  // One class, fewer than a vector, whole vectors and a rest, many.
-  @Test(arguments: [1, 2, 15, 16, 17, 100, 1000])
-  func lossAndGradient(_ V: Int) {
+  /// Loss and gradient of row-major logits [B, V], which become the gradient, with classes in blocks of `block`; and the sum over frames.
+  private func blocked<S: Scalar>(
+    _ logits: MatrixView<S>, _ bias: VectorView<S>, _ targets: VectorView<Int32>, scale: S = 1, block: Int, rowSums: VectorView<S>? = nil
+  ) -> (loss: Double, errors: Int) {
+    let (B, V) = (logits.rows, logits.columns), starts = Array(stride(from: 0, to: V, by: block))
+    let softmax = BlockedSoftmax<S>(targets: targets, classes: V, memory: .init(capacity: B + 3, blocks: starts.count))
+    let blocks = starts.map { first in
+      let part = MatrixView<S>(zeros: min(block, V - first), B)
+      for v in 0..<part.rows { for b in 0..<B { part[v, b] = logits[b, first + v] } }
+      return part
+    }
+    for (i, part) in blocks.enumerated() {
+      softmax.add(block: i, logits: part, bias: bias[starts[i]..<starts[i] + part.rows], first: starts[i])
+    }
+    let sums = rowSums ?? VectorView<S>(zeros: V), found = softmax.loss
+    for (i, part) in blocks.enumerated() {
+      softmax.differentiate(
+        block: i, logits: part, first: starts[i], gradientScale: scale, rowSums: sums[starts[i]..<starts[i] + part.rows],
+        accumulate: rowSums != nil)
+      for v in 0..<part.rows { for b in 0..<B { logits[b, starts[i] + v] = part[v, b] } }
+    }
+    return found
+  }
+
+  // One class, one block, several; frames fewer than a vector, whole strips and a rest.
+  @Test(arguments: [(1, 5, 240), (2, 5, 1), (17, 64, 5), (100, 21, 48), (100, 133, 100), (1000, 5, 240)])
+  func lossAndGradient(_ V: Int, _ B: Int, _ block: Int) {
     func check<S: Scalar>(_ type: S.Type) {
       var random = TestRandom(8)
-      let B = 5, x = random.values(B * V, scale: 6), bias = random.values(V)
-      let targets: [Int32] = [0, Int32(V - 1), -1, Int32(V / 2), -1], scale = 0.25
-      let logits = MatrixView<S>(x, B, V)
-      let (loss, errorsToo) = softmaxCrossEntropyWithGradient(
-        logits: logits, bias: VectorView(doubles: bias), targets: VectorView(targets), gradientScale: S(scale))
-      let alone = softmaxCrossEntropy(logits: MatrixView<S>(x, B, V), bias: VectorView(doubles: bias), targets: VectorView(targets))
-      var wanted = 0.0, errors = 0
+      let x = random.values(B * V, scale: 6), bias = random.values(V)
+      let targets = (0..<B).map { [0, Int32(V - 1), -1, Int32(V / 2), -1, Int32($0 % V)][$0 % 6] }, scale = 0.25
+      let logits = MatrixView<S>(x, B, V), rowSums = VectorView<S>(doubles: bias)
+      let (loss, errorsToo) = blocked(
+        logits, VectorView(doubles: bias), VectorView(targets), scale: S(scale), block: block, rowSums: rowSums)
+      var wanted = 0.0, errors = 0, sums = bias
       for b in 0..<B {
         let (p, logSum) = row(Array(x[b * V..<(b + 1) * V]), bias), t = Int(targets[b])
         if t >= 0 {
@@ -29,12 +52,14 @@ import Testing
         }
         for v in 0..<V {
           let gradient = t < 0 ? 0 : scale * (p[v] - (v == t ? 1 : 0))
-          // The sum errs by one rounding an addition in each of 16 lanes, the exponential by 6 half units.
-          #expect(isClose(type, Double(logits[b, v]), gradient, size: scale, roundings: 16 + Double(V) / 16), "row \(b) class \(v)")
+          sums[v] += gradient
+          // The sum errs by one rounding an addition, within a block and over blocks; each of three exponentials by 6 half units.
+          #expect(isClose(type, Double(logits[b, v]), gradient, size: scale, roundings: 32 + Double(V)), "row \(b) class \(v)")
         }
       }
-      #expect(isClose(type, loss, wanted, size: 40, roundings: 16 + Double(V) / 16))
-      #expect(alone.loss == loss && alone.errors == errors && errorsToo == errors)
+      #expect(isClose(type, loss, wanted, size: 8 * Double(B), roundings: 32 + Double(V)))
+      #expect(errorsToo == errors)
+      for v in 0..<V { #expect(isClose(type, Double(rowSums[v]), sums[v], size: 1 + Double(B) * scale, roundings: 32 + Double(V + B))) }
     }
     check(Float.self)
     check(Double.self)
@@ -43,9 +68,10 @@ import Testing
   /// The first of the largest logits is the arg max.
   @Test func errorsWithTies() {
     for (target, errors) in [(Int32(0), 1), (1, 0), (2, 1), (3, 1)] {
-      let logits = MatrixView<Float>([0, 5, 1, 5], 1, 4), bias = VectorView<Float>(zeros: 4), targets = VectorView([target])
-      #expect(softmaxCrossEntropy(logits: logits, bias: bias, targets: targets).errors == errors)
-      #expect(softmaxCrossEntropyWithGradient(logits: logits, bias: bias, targets: targets, gradientScale: 1).errors == errors)
+      for block in 1...4 {
+        let logits = MatrixView<Float>([0, 5, 1, 5], 1, 4)
+        #expect(blocked(logits, VectorView(zeros: 4), VectorView([target]), block: block).errors == errors, "blocks of \(block)")
+      }
     }
   }
 
@@ -64,7 +90,7 @@ import Testing
     let x: [Double] = [1e4, -1e4, 9999, 0, -3e38, 3e38, 0, 0, 0, 88, -88, 0]
     let logits = MatrixView<Float>(x, 3, 4)
     let targets = VectorView<Int32>([0, 1, 1])
-    let (loss, _) = softmaxCrossEntropyWithGradient(logits: logits, bias: VectorView(zeros: 4), targets: targets, gradientScale: 1)
+    let (loss, _) = blocked(logits, VectorView(zeros: 4), targets, block: 3)
     let p = 1 / (1 + exp(-1.0))
     #expect(abs(Double(logits[0, 0]) - (p - 1)) < 1e-6 && abs(Double(logits[0, 2]) - (1 - p)) < 1e-6 && logits[0, 3] < 1e-37)
     #expect(logits[1, 1] == 0 && logits[1, 0] < 1e-37)
@@ -78,7 +104,7 @@ import Testing
       for place in [0, V - 1] {
         let logits = MatrixView<Float>(zeros: 1, V)
         logits[0, place] = .nan
-        let (loss, _) = softmaxCrossEntropyWithGradient(logits: logits, bias: VectorView(zeros: V), targets: VectorView([1]), gradientScale: 1)
+        let (loss, _) = blocked(logits, VectorView(zeros: V), VectorView([1]), block: 16)
         #expect(loss.isNaN)
         #expect((0..<V).allSatisfy { logits[0, $0].isNaN })
       }
@@ -88,12 +114,12 @@ import Testing
   /// Of equal logits the first counts as the prediction.
   @Test func tiesGoToTheFirst() {
     let logits = MatrixView<Float>(zeros: 2, 20)
-    #expect(softmaxCrossEntropy(logits: logits, bias: VectorView(zeros: 20), targets: VectorView([0, 1])).errors == 1)
+    #expect(blocked(logits, VectorView(zeros: 20), VectorView([0, 1]), block: 6).errors == 1)
   }
 
   @Test func aTargetOutsideTheClassesIsAMistake() async {
     await #expect(processExitsWith: .failure) {
-      _ = softmaxCrossEntropy(logits: MatrixView<Float>(zeros: 1, 3), bias: VectorView(zeros: 3), targets: VectorView([3]))
+      _ = BlockedSoftmax<Float>(targets: VectorView([3]), classes: 3, memory: .init(capacity: 1, blocks: 1))
     }
   }
 }

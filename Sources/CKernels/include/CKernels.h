@@ -51,11 +51,20 @@
   /* r ← (1 − m) r + m w s */                                                                                                   \
   void lockstep_blend_##S(size_t n, R keep, R weight, R *r, const R *s);                                                        \
                                                                                                                                 \
-  /* Softmax cross entropy of B rows of V logits (bias is added first). Returns Σ −log p[target] over rows with a target ≥ 0.   \
-     With `gradient_scale` ≠ 0 the logits become gradient_scale (p − 1[target]), and 0 in rows with target < 0; with 0 they     \
-     become log p if `log_probabilities`. `errors` counts rows whose arg max is not the target. nullable: targets (none), errors. */ \
-  double lockstep_softmax_cross_entropy_##S(size_t B, size_t V, R *logits, const R *bias, const int32_t *targets,               \
-                                            R gradient_scale, int log_probabilities, int64_t *errors);                          \
+  /* Replaces B rows of V logits, with the bias added, by the logarithm of their softmax. */                                     \
+  void lockstep_log_softmax_##S(size_t B, size_t V, R *logits, const R *bias);                                                  \
+                                                                                                                                \
+  /* Softmax cross entropy of frames in columns, which take their classes in blocks, from first on: x [V, B] holds logits of V of B     \
+     frames. `softmax_block` adds the bias and replaces x by e^(x − block_maximum); it keeps the running maximum (−∞ at the start)    \
+     and sum of e^(x − maximum) (0), and for frames with a target (≥ 0) its logit, and whether its arg max is another (0).          \
+     `softmax_factors` then gives what a block's x is to be multiplied by: gradient_scale / sum and the change of maximum, or 0     \
+     without a target. `softmax_gradient` does so, subtracts gradient_scale at the targets, and gives the sum of every row. */      \
+  void lockstep_softmax_block_##S(size_t V, size_t B, R *x, const R *bias, size_t first, const int32_t *targets, R *maximum,    \
+                                  R *sum, R *block_maximum, R *target_logit, int32_t *wrong);                                   \
+  void lockstep_softmax_factors_##S(size_t B, const int32_t *targets, const R *block_maximum, const R *maximum, const R *sum,   \
+                                    R gradient_scale, R *factors);                                                              \
+  void lockstep_softmax_gradient_##S(size_t V, size_t B, R *x, const R *factors, size_t first, const int32_t *targets,          \
+                                     R gradient_scale, R *row_sums, int accumulate);                                            \
                                                                                                                                 \
   /* out[b] = table[ids[b]], rows of E elements; out[b] += table[ids[b]]; and table[slots[b]] += x[b], b ascending. */          \
   void lockstep_gather_rows_##S(size_t B, size_t E, const R *table, size_t table_stride, const int32_t *ids, R *out,            \
@@ -68,13 +77,15 @@
   void lockstep_dropout_##S(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,     \
                             const int32_t *examples, uint32_t time);                                                            \
                                                                                                                                 \
-  /* Products with a matrix packed before. W [N, K] has element (n, k) at n stride_n + k stride_k; `packed` holds packed_size      \
-     elements. C [B, N] = (C +) A Wᵀ for A [B, K], each element one sum over ascending k; with fused multiply-add where the      \
-     processor has it, as in the products of BLAS. */                                                                          \
+  /* C [M, N] = (C +) A B for A [M, K] with element (m, k) at m a_row + k a_column, one of which is 1, and B [K, N]: rows b_row       \
+     apart, or, where b_row is 0, packed. Each element is one sum over ascending k, whatever M, N and K are; with fused              \
+     multiply-add where the processor has it, as in the products of BLAS. `pack` takes W = Bᵀ [N, K] with element (n, k) at          \
+     n stride_n + k stride_k, one of which is 1; `packed` holds packed_size elements. Tuned: faster than BLAS here. */                 \
   size_t lockstep_packed_size_##S(size_t N, size_t K);                                                                          \
   void lockstep_pack_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed);                          \
-  void lockstep_packed_product_##S(size_t B, size_t N, size_t K, const R *A, size_t lda, const R *packed, R *C, size_t ldc,     \
-                                   int accumulate);                                                                             \
+  void lockstep_product_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,  \
+                            R *C, size_t c_row, int accumulate);                                                                \
+  int lockstep_product_is_tuned_##S(void);                                                                                      \
                                                                                                                                 \
   /* Updates of n parameters θ by gradients s g. */                                                                             \
   void lockstep_sgd_##S(size_t n, R *theta, const R *g, R s, R rate);                                                           \

@@ -13,7 +13,6 @@ final class ShardGradients: GradientSink {
   private let shardSlots: [Int]
   // The additions after each local shard, as (into, from) in `slots`.
   private let merges: [[(into: Int, from: Int)]]
-  private let partialSlots: [Int]
   private let buckets: [ParameterGroup: [Int]]
   private let ranges: [Range<Int>]
   private let groupRanges: [ParameterGroup: Range<Int>]
@@ -38,9 +37,8 @@ final class ShardGradients: GradientSink {
     plan = context.layout.accumulationPlan(of: context.world.rank)
     let keepsShards = accumulateSteps > 1
     let placement = Self.placement(plan, keepsShards: keepsShards)
-    (shardSlots, merges, partialSlots) = (placement.shards, placement.merges, placement.partials)
+    (shardSlots, merges) = (placement.shards, placement.merges)
     let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
-    slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { _ in VectorView(zeros: width) }
     self.timer = timer
 
     var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
@@ -61,8 +59,13 @@ final class ShardGradients: GradientSink {
     self.groupRanges = groupRanges
     self.ranges = ranges
     self.buckets = buckets
-    reducer = try GradientReducer(
+    let reducer = try GradientReducer<Float>(
       communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
+    // The slots that end as partial sums are the reducer's memory, which other ranks may share.
+    slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { slot in
+      placement.partials.firstIndex(of: slot).map { reducer.partials[$0] } ?? VectorView(zeros: width)
+    }
+    self.reducer = reducer
   }
 
   /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of
@@ -82,7 +85,7 @@ final class ShardGradients: GradientSink {
   }
 
   /// The reduced gradient after `finish`: [dense part | rows of the embedding].
-  var reduced: VectorView<Float> { slots[partialSlots[0]] }
+  var reduced: VectorView<Float> { reducer.result }
 
   /// Begins micro-batch `index` of `count` of an update whose embedding gradient has `embeddingRows` rows.
   func beginMicroBatch(_ index: Int, of count: Int, embeddingRows: Int) {
@@ -101,10 +104,7 @@ final class ShardGradients: GradientSink {
     let used = group == .embedding ? range.lowerBound..<range.lowerBound + embeddingRows * embeddingSize : range
     for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used]) }
     guard shard == merges.count - 1 else { return }
-    for bucket in buckets[group] ?? [] {
-      let part = ranges[bucket].clamped(to: used)
-      try reducer.start(bucket, partials: partialSlots.map { slots[$0][part] }, result: reduced[part])
-    }
+    for bucket in buckets[group] ?? [] { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
   }
 
   func poll() throws { try reducer.poll() }

@@ -2,7 +2,7 @@
 
 size_t KERNEL(packed_size)(size_t N, size_t K) { return (N + PANEL - 1) / PANEL * PANEL * K; }
 
-void KERNEL(pack)(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed) {
+static void KERNEL(pack_plain)(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed) {
   for (size_t first = 0; first < N; first += PANEL) {
     size_t width = N - first < PANEL ? N - first : PANEL;
     const R *source = W + first * stride_n;
@@ -25,18 +25,19 @@ void KERNEL(pack)(size_t N, size_t K, const R *W, size_t stride_n, size_t stride
   }
 }
 
-static void KERNEL(packed_product_plain)(size_t B, size_t N, size_t K, const R *A, size_t lda, const R *packed, R *C, size_t ldc,
-                                         int accumulate) {
+static void KERNEL(product_plain)(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,
+                                  R *C, size_t c_row, int accumulate) {
   for (size_t first = 0; first < N; first += PANEL) {
-    size_t width = N - first < PANEL ? N - first : PANEL;
-    const R *panel = packed + first * K;
-    for (size_t b = 0; b < B; b++) {
+    size_t width = N - first < PANEL ? N - first : PANEL, stride = b_row ? b_row : PANEL;
+    const R *panel = b_row ? B + first : B + first * K;
+    for (size_t m = 0; m < M; m++) {
       R sums[PANEL] = {0};
-      R *target = C + b * ldc + first;
+      R *target = C + m * c_row + first;
       for (size_t n = 0; accumulate && n < width; n++) sums[n] = target[n];
       for (size_t k = 0; k < K; k++) {
-        R a = A[b * lda + k];
-        ELEMENTWISE for (size_t n = 0; n < PANEL; n++) sums[n] += a * panel[k * PANEL + n];
+        R a = A[m * a_row + k * a_column];
+        const R *row = panel + k * stride;
+        ELEMENTWISE for (size_t n = 0; n < width; n++) sums[n] += a * row[n];
       }
       memcpy(target, sums, width * sizeof(R));
     }

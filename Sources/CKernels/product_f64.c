@@ -1,0 +1,20 @@
+#include <string.h>
+
+#include "elementary_f64.h"
+#include "include/CKernels.h"
+#include "product.h"
+
+#define R double
+#define KERNEL(name) lockstep_##name##_f64
+#include "product_template.h"
+
+void lockstep_pack_f64(size_t N, size_t K, const double *W, size_t stride_n, size_t stride_k, double *packed) {
+  lockstep_pack_plain_f64(N, K, W, stride_n, stride_k, packed);
+}
+
+void lockstep_product_f64(size_t M, size_t N, size_t K, const double *A, size_t a_row, size_t a_column, const double *B, size_t b_row,
+                          double *C, size_t c_row, int accumulate) {
+  lockstep_product_plain_f64(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
+}
+
+int lockstep_product_is_tuned_f64(void) { return 0; }

@@ -1,0 +1,193 @@
+import MPI
+import Tensors
+
+/// Sums gradients over all shards, bucket by bucket, through memory that the ranks of a node share.
+///
+/// Every rank sums one chunk of a bucket, straight from the partial sums of all ranks of the node and in the order of the tree. On one node
+/// that is the result; with more nodes it is the node's partial sums, and the ranks that have the same chunk on other nodes exchange it with
+/// messages. The result is one vector for all ranks of the node.
+///
+/// Two flags of each rank and bucket hold the number of the last reduction whose partial sums are `ready` and whose chunk is `done`. A rank that has seen
+/// all done flags may overwrite its partial sums, since nobody reads them any more, and read the result, which stays until this rank
+/// itself starts the bucket again: a chunk is only written when all ranks are ready.
+final class NodeReducer<S: CommunicableScalar> {
+  /// This rank's partial sums.
+  let partials: [VectorView<S>]
+  /// The sum; to be read only.
+  let result: VectorView<S>
+
+  private enum Phase { case idle, collecting, exchanging, finishing }
+
+  private struct Bucket {
+    let range: Range<Int>
+    let flags: [Flags]
+    /// This rank's chunk of the node's partial sums where they are exchanged between nodes.
+    let sums: [VectorView<S>]
+    let exchange: FixedOrderReducer<S>?
+    var phase = Phase.idle
+    /// Number of the reduction.
+    var epoch: UInt64 = 0
+    var count = 0
+    /// Ranks, from the first, that have been seen to be ready or done.
+    var seen = 0
+  }
+
+  /// The flags of one rank for a bucket, a cache line.
+  private struct Flags {
+    let ready: SharedFlag
+    let done: SharedFlag
+    /// The length of the vector that is ready, to find a rank that has another.
+    let count: SharedFlag
+  }
+
+  private let node: Communicator
+  private let plan: NodePlan
+  /// The partial sums of all ranks of the node.
+  private let all: [VectorView<S>]
+  private let scratch: [VectorView<S>]
+  private var buckets: [Bucket]
+
+  /// Elements that are summed at a time: few enough that intermediate sums stay in the cache.
+  private static var piece: Int { 4096 }
+  private static var flagsPerBucket: Int { 8 }
+
+  /// Allocates the memory of all buckets; nil, on all ranks, where a node has too little memory to share. All ranks call it together.
+  /// - Throws: `MPIError`.
+  init?(communicator: Communicator, layout: ShardLayout, nodes: NodeLayout, buckets: [Range<Int>]) throws(MPIError) {
+    let node = nodes.node
+    let width = buckets.map(\.upperBound).max() ?? 0
+    let plan = NodePlan(tree: layout.tree, runs: nodes.ranks[nodes.index].map(layout.run))
+    // Room between vectors, so that all begin with a cache line.
+    let row = (width + 15) / 16 * 16
+    let flagCount = buckets.count * Self.flagsPerBucket
+    let counts = plan.counts.enumerated().map { rank, count in (count + (rank == 0 ? 1 : 0)) * row }
+    let bytes = counts.reduce(0) { $0 + windowBytes(of: S.self, count: $1, flags: flagCount) }
+    // MPI keeps some room free, and other programs take some.
+    let lacking: [Int] = try communicator.allGather(sharedMemoryRoom() / 8 * 7 < bytes ? 1 : 0)
+    if lacking.contains(1) { return nil }
+    let window = try SharedWindow<S>(node, count: counts[node.rank], flags: flagCount)
+
+    var all: [VectorView<S>] = []
+    for (rank, count) in plan.counts.enumerated() { for k in 0..<count { all.append(window[rank][k * row..<k * row + width]) } }
+    let start = plan.counts[..<node.rank].reduce(0, +)
+    var states: [Bucket] = []
+    for (index, range) in buckets.enumerated() {
+      let flags = (0..<node.size).map { rank in
+        let first = index * Self.flagsPerBucket
+        return Flags(ready: window.flag(first, of: rank), done: window.flag(first + 1, of: rank), count: window.flag(first + 2, of: rank))
+      }
+      var sums: [VectorView<S>] = []
+      var exchange: FixedOrderReducer<S>?
+      if nodes.ranks.count > 1 {
+        let longest = chunk(0, of: range.count, ranks: node.size).count
+        sums = (0..<plan.sumCount).map { _ in VectorView(zeros: longest) }
+        let runs = nodes.ranks.map { layout.run(of: $0.lowerBound).lowerBound..<layout.run(of: $0.upperBound - 1).upperBound }
+        exchange = try FixedOrderReducer(communicator: nodes.peers, tree: layout.tree, runs: runs, partials: sums)
+      }
+      states.append(Bucket(range: range, flags: flags, sums: sums, exchange: exchange))
+    }
+    self.node = node
+    self.plan = plan
+    self.all = all
+    partials = Array(all[start..<start + plan.counts[node.rank]])
+    let end = plan.counts[0] * row
+    result = window[0][end..<end + width]
+    scratch = (0..<plan.scratchCount).map { _ in VectorView(zeros: Self.piece) }
+    self.buckets = states
+  }
+
+  /// Whether the reduction of a bucket is under way.
+  func isInFlight(_ bucket: Int) -> Bool { buckets[bucket].phase != .idle }
+
+  /// Starts the sum of the first `count` elements of a bucket, complete in `partials`.
+  func start(_ bucket: Int, count: Int) {
+    precondition(buckets[bucket].phase == .idle, "a reduction is under way")
+    precondition(count >= 0 && count <= buckets[bucket].range.count, "\(count) elements for a capacity of \(buckets[bucket].range.count)")
+    if count == 0 { return }
+    buckets[bucket].phase = .collecting
+    buckets[bucket].epoch += 1
+    buckets[bucket].count = count
+    buckets[bucket].seen = 0
+    let mine = buckets[bucket].flags[node.rank]
+    mine.count.store(UInt64(count))
+    mine.ready.store(buckets[bucket].epoch)
+  }
+
+  /// Moves the reduction of a bucket along without blocking; true when it is not under way any more.
+  /// - Throws: `MPIError`.
+  func poll(_ bucket: Int) throws(MPIError) -> Bool {
+    if buckets[bucket].phase == .collecting {
+      guard areReady(bucket) else { return false }
+      try sum(bucket)
+    }
+    if buckets[bucket].phase == .exchanging {
+      guard try buckets[bucket].exchange!.poll() else { return false }
+      finishChunk(bucket)
+    }
+    if buckets[bucket].phase == .finishing {
+      guard areDone(bucket) else { return false }
+      buckets[bucket].phase = .idle
+    }
+    return true
+  }
+
+  /// Whether all ranks of the node have complete partial sums. One may be a reduction ahead.
+  private func areReady(_ bucket: Int) -> Bool {
+    while buckets[bucket].seen < node.size {
+      if buckets[bucket].flags[buckets[bucket].seen].ready.value < buckets[bucket].epoch { return false }
+      buckets[bucket].seen += 1
+    }
+    return true
+  }
+
+  /// Whether the chunks of all ranks of the node are in `result`.
+  private func areDone(_ bucket: Int) -> Bool {
+    while buckets[bucket].seen < node.size {
+      if buckets[bucket].flags[buckets[bucket].seen].done.value < buckets[bucket].epoch { return false }
+      buckets[bucket].seen += 1
+    }
+    return true
+  }
+
+  /// Sums this rank's chunk and, where there are other nodes, starts its exchange.
+  private func sum(_ bucket: Int) throws(MPIError) {
+    let state = buckets[bucket]
+    for rank in state.flags.indices {
+      let count = state.flags[rank].count.value
+      precondition(count == state.count, "bucket \(bucket) has \(count) elements on rank \(rank) of the node and \(state.count) here")
+    }
+    let mine = chunk(node.rank, of: state.count, ranks: node.size).shifted(by: state.range.lowerBound)
+    var start = mine.lowerBound
+    while start < mine.upperBound {
+      let end = min(start + Self.piece, mine.upperBound)
+      addUp(state, start..<end, chunk: mine)
+      start = end
+    }
+    guard let exchange = state.exchange else { return finishChunk(bucket) }
+    buckets[bucket].phase = .exchanging
+    try exchange.start(into: result[mine])
+  }
+
+  /// Sums some elements over all partial sums of the node.
+  private func addUp(_ bucket: Bucket, _ elements: Range<Int>, chunk: Range<Int>) {
+    func view(_ place: NodePlan.Place) -> VectorView<S> {
+      switch place {
+      case .partial(let number): all[number][elements]
+      case .scratch(let number): scratch[number][0..<elements.count]
+      case .sum(let number):
+        bucket.exchange == nil ? result[elements] : bucket.sums[number][elements.shifted(by: -chunk.lowerBound)]
+      }
+    }
+    for addition in plan.additions {
+      let into = view(addition.into)
+      into.become(view(addition.a))
+      if let b = addition.b { into.add(view(b)) }
+    }
+  }
+
+  private func finishChunk(_ bucket: Int) {
+    buckets[bucket].phase = .finishing
+    buckets[bucket].seen = 0
+    buckets[bucket].flags[node.rank].done.store(buckets[bucket].epoch)
+  }
+}

@@ -1,0 +1,28 @@
+import COpenMPI
+
+/// Parts of a communicator.
+extension Communicator {
+  /// The ranks that share memory with this one, in the order of this communicator. All ranks call it together.
+  /// - Throws: `MPIError`.
+  public func splitByMemory() throws(MPIError) -> Communicator {
+    var part = unsafe lockstep_mpi_comm_null()
+    try check(unsafe lockstep_mpi_split_by_memory(raw, Int32(rank), &part), "MPI_Comm_split_type", rank: rank)
+    return try unsafe Communicator(part: part!)
+  }
+
+  /// The ranks that give the same `color`, from 0, in the order of this communicator. All ranks call it together.
+  /// - Throws: `MPIError`.
+  public func split(color: Int) throws(MPIError) -> Communicator {
+    precondition(color >= 0, "negative color")
+    var part = unsafe lockstep_mpi_comm_null()
+    let color = try messageCount(color, "MPI_Comm_split", rank: rank)
+    try check(unsafe MPI_Comm_split(raw, color, Int32(rank), &part), "MPI_Comm_split", rank: rank)
+    return try unsafe Communicator(part: part!)
+  }
+
+  /// Errors are returned, whatever a new communicator does by default.
+  private convenience init(part: MPI_Comm) throws(MPIError) {
+    try check(unsafe MPI_Comm_set_errhandler(part, lockstep_mpi_errors_return()), "MPI_Comm_set_errhandler", rank: nil)
+    try unsafe self.init(raw: part)
+  }
+}

@@ -1,0 +1,110 @@
+import DataParallel
+import Glibc
+import MPI
+import Tensors
+
+/// Ranges of the flat vector; one is empty, and the last is used in part only.
+private let ranges = zip([0, 10, 10, 9000, 9001, 12_000], [10, 10, 9000, 9001, 12_000, 12_100]).map { $0..<$1 }
+
+/// How many nodes a reducer must find, nil for messages alone.
+private func expectedNodes(_ sharing: MemorySharing, _ ranks: Int) -> Int? {
+  switch sharing {
+  case .none: nil
+  case .node: ranks > 1 ? 1 : nil
+  case .groups(let size): min(size, ranks) > 1 && ranks % min(size, ranks) == 0 ? ranks / min(size, ranks) : nil
+  }
+}
+
+/// What a rank adds, and what all must find.
+private struct Example {
+  /// Elements of the last bucket that are used.
+  let rows: Int
+  let partials: [VectorView<Float>]
+  let sum: [UInt32]
+
+  init(_ layout: ShardLayout, _ rank: Int, rows: Int, seed: Int) {
+    self.rows = rows
+    let n = ranges.last!.lowerBound + rows
+    partials = DistributedCases.partials(layout, rank, n, seed: seed)
+    sum = treeSum(layout.shards, n, seed: seed).map(\.bitPattern)
+  }
+
+  static func all(_ layout: ShardLayout, _ rank: Int) -> [Example] {
+    [100, 33, 0, 64].enumerated().map { Example(layout, rank, rows: $1, seed: $0) }
+  }
+}
+
+/// The sum over all shards in every way of exchange: shared memory, messages, and both between groups that stand for nodes.
+func gradients(_ world: Communicator) throws {
+  let ways: [MemorySharing] = [.node, .none, .groups(of: 1), .groups(of: 2), .groups(of: 3), .groups(of: 4)]
+  for shards in shardCounts(world.size) {
+    let layout = ShardLayout(shards: shards, ranks: world.size)
+    let examples = Example.all(layout, world.rank)
+    for sharing in ways { try checkSums(world, layout, sharing, examples) }
+  }
+}
+
+/// Several buckets in flight, started, polled and waited for in another order on every rank, with delays, one reduction right after another.
+private func checkSums(_ world: Communicator, _ layout: ShardLayout, _ sharing: MemorySharing, _ examples: [Example]) throws {
+  let reducer = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
+  try expect(reducer.nodes == expectedNodes(sharing, world.size), "\(reducer.nodes ?? 0) nodes for \(sharing) on \(world.size) ranks")
+  var random = SystemRandomNumberGenerator()
+  for (number, example) in examples.enumerated() {
+    let n = example.sum.count
+    for (partial, values) in zip(reducer.partials, example.partials) { partial[0..<n].copy(from: values) }
+    for bucket in ranges.indices.shuffled(using: &random) {
+      try reducer.start(bucket, count: bucket == ranges.count - 1 ? example.rows : nil)
+      for _ in 0..<Int.random(in: 0..<3, using: &random) { try reducer.poll() }
+    }
+    usleep(.random(in: 0..<300, using: &random))
+    for bucket in ranges.indices.shuffled(using: &random).prefix(number) { try reducer.wait(bucket) }
+    try reducer.waitAll()
+    try expect(try reducer.poll(), "something is still in flight")
+    // Others are already in the next reduction when this rank reads the sum.
+    usleep(.random(in: 0..<300, using: &random))
+    try expect(
+      reducer.result[0..<n].array.map(\.bitPattern), equals: example.sum, "round \(number) of \(layout.shards) shards, \(sharing)")
+  }
+  try expect(reducer.secondsWaited >= 0, "negative time")
+}
+
+/// A short reduction many times over, as fast as it goes: whoever is too early or too late spoils a sum.
+func manySteps(_ world: Communicator) throws {
+  let layout = ShardLayout(shards: world.size + 1, ranks: world.size)
+  let buckets = [0..<50, 50..<170]
+  let plan = layout.accumulationPlan(of: world.rank)
+  // Sums of small integers are exact in every order.
+  func value(_ shard: Int, _ index: Int, _ step: Int) -> Float { Float((shard * 7 + index * 3 + step) % 1000) }
+  for sharing in [MemorySharing.node, .groups(of: 2), .none] {
+    let reducer = try GradientReducer<Float>(communicator: world, layout: layout, buckets: buckets, sharing: sharing)
+    for step in 0..<2000 {
+      for (partial, subtree) in zip(reducer.partials, plan.subtrees) {
+        for i in 0..<170 { partial[i] = subtree.reduce(0) { $0 + value($1, i, step) } }
+      }
+      let last = (step + world.rank) % 2
+      try reducer.start(1 - last)
+      try reducer.start(last)
+      if step % 3 == 0 { try reducer.wait(last) }
+      try reducer.waitAll()
+      // A lost or torn element is found sooner or later, without reading all of them each time.
+      for i in stride(from: step % 13, to: 170, by: 13) {
+        let expected = (0..<layout.shards).reduce(0) { $0 + value($1, i, step) }
+        try expect(reducer.result[i] == expected, "element \(i) of step \(step) is \(reducer.result[i]) instead of \(expected), \(sharing)")
+      }
+    }
+  }
+}
+
+/// A run that fails leaves its reducer in flight: it goes away without a trap, and without harm to the others.
+func abandonedReducer(_ world: Communicator) throws {
+  let layout = ShardLayout(shards: world.size + 3, ranks: world.size)
+  let examples = Example.all(layout, world.rank)
+  for sharing in [MemorySharing.node, .groups(of: 2), .none] {
+    do {
+      let failing = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
+      for bucket in ranges.indices { try failing.start(bucket) }
+      try failing.poll()
+    }
+    try checkSums(world, layout, sharing, examples)
+  }
+}
