@@ -5,6 +5,11 @@
 #   OPTIONS    further options of `lockstep train`, separated by spaces; may be missing
 #   LOCKSTEP   the program, if it is not .build/release/lockstep
 
+if [[ -z ${CONFIG:-} || -z ${RUN:-} ]]; then
+  echo "CONFIG and RUN must be set: the configuration and the run directory" >&2
+  exit 64
+fi
+
 # From here on SIGUSR1 does not end this shell.
 stopping=false job=
 trap 'stopping=true; if [[ -n $job ]]; then kill -USR1 "$job" 2> /dev/null; fi' USR1
@@ -19,16 +24,13 @@ stop_after() {
     wait $! && kill -USR1 $$
   ) &
   timer=$!
+  trap 'kill "$timer" 2> /dev/null' EXIT
 }
 
 # train MPIRUN_OPTION...: trains or goes on, and leaves mpirun's exit code in `code`: 75 if the job is to be run once more.
 # SIGUSR1 to this shell makes the ranks write a checkpoint and end.
 code=0
 train() {
-  if [[ -z ${CONFIG:-} || -z ${RUN:-} ]]; then
-    echo "CONFIG and RUN must be set: the configuration and the run directory" >&2
-    exit 64
-  fi
   # Consecutive ranks on one host, each bound to a core of its own, unless the environment says otherwise.
   export OMPI_MCA_rmaps_base_mapping_policy=${OMPI_MCA_rmaps_base_mapping_policy:-core}
   export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-core}
@@ -46,6 +48,11 @@ train() {
   code=0
   wait "$job" || code=$?
   if [[ -n $timer ]]; then kill "$timer" 2> /dev/null; fi
-  # Before mpirun or the ranks could listen, the signal ended them: nothing is lost, and nothing to be written.
-  if $stopping && (( code == 128 + $(kill -l USR1) )); then code=75; fi
+  # A signal that comes before all ranks listen ends mpirun with a code of its own; the job is to be run once more all the same.
+  if $stopping; then
+    case $code in
+      0 | 64 | 65 | 70 | 74) ;;
+      *) code=75 ;;
+    esac
+  fi
 }

@@ -1,59 +1,6 @@
 import Foundation
 import Testing
 
-/// A bed of several hosts, see `Cluster/testbed`; removed with the last reference, or with this process if that dies.
-final class Bed {
-  static let script = repository.appendingPathComponent("Cluster/testbed").path
-  let name: String
-  let sandbox: Sandbox
-  private var commands = 0
-
-  /// - options: of `Cluster/testbed up`.
-  /// - Throws: if the bed does not come up, with what the script says.
-  init(hosts: Int, _ options: [String] = [], in sandbox: Sandbox) throws {
-    name = "test-\(ProcessInfo.processInfo.processIdentifier)"
-    self.sandbox = sandbox
-    let outcome = try call(["up", "\(hosts)", "--while", "\(ProcessInfo.processInfo.processIdentifier)"] + options)
-    try #require(outcome.exitCode == 0, "no test bed: \(outcome)")
-  }
-
-  deinit { _ = try? call(["down"]) }
-
-  /// Starts `Cluster/testbed ARGUMENTS`; `run` gets mpirun's time-out, everything else one around it.
-  func start(_ arguments: [String], timeout: Int = 90) throws -> RunningCommand {
-    commands += 1
-    let command = arguments[0] == "run"
-      ? [Self.script, "run", "--timeout", "\(timeout)"] + arguments.dropFirst()
-      : ["timeout", "--kill-after=5", "\(timeout)", Self.script] + arguments
-    return try RunningCommand(
-      ["TESTBED=\(name)"] + command, in: sandbox.path,
-      files: (sandbox("bed-output-\(commands)"), sandbox("bed-errors-\(commands)")), limit: timeout + 15)
-  }
-
-  func call(_ arguments: [String], timeout: Int = 60) throws -> Outcome { try start(arguments, timeout: timeout).wait() }
-
-  /// Starts a training run of `tiny.yaml` under mpirun.
-  func startTraining(_ directory: String, ranks: Int, hosts: String, _ settings: [String], _ further: [String] = []) throws -> RunningCommand {
-    try start(["run", "-n", "\(ranks)", "--hosts", hosts, try Sandbox.program()] + sandbox.training(directory, settings, further))
-  }
-
-  /// Trains to the end, which must be a good one; again if mpirun hung, which is not what is tested.
-  func train(
-    _ directory: String, ranks: Int, hosts: String, _ settings: [String], _ further: [String] = [], sourceLocation: SourceLocation = #_sourceLocation
-  ) throws {
-    var running = try startTraining(directory, ranks: ranks, hosts: hosts, settings, further), outcome = try running.wait()
-    if running.launcherHung {
-      if !further.contains("--resume") { try? FileManager.default.removeItem(atPath: sandbox(directory)) }
-      running = try startTraining(directory, ranks: ranks, hosts: hosts, settings, further)
-      outcome = try running.wait()
-    }
-    try #require(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)", sourceLocation: sourceLocation)
-  }
-}
-
-/// The root of the repository.
-let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-
 extension CommandTests {
   /// Runs over several hosts: ranks started by ssh, messages by TCP.
   @Suite(.serialized) struct TestBed {
@@ -108,7 +55,7 @@ extension CommandTests {
       #expect(microseconds >= 80_000, "there and back")
 
       // 4 MB less the 256 KiB that may go at once.
-      let ssh = "ssh -F /run/lockstep-testbed/\(bed.name)/ssh_config node2"
+      let ssh = "ssh -F \(bed.folder)/ssh_config node2"
       let send = "start=${EPOCHREALTIME/./}; head -c 4000000 /dev/zero | \(ssh) 'cat > /dev/null'; echo $(( ${EPOCHREALTIME/./} - start ))"
       let sent = try bed.call(["exec", "node1", "bash", "-c", send])
       let duration = try #require(Int(sent.output.trimmingCharacters(in: .whitespacesAndNewlines)), "\(sent)")
@@ -136,7 +83,7 @@ extension CommandTests {
         let bed = try Bed(hosts: 2, in: sandbox)
         #expect(try left(bed.name).count >= 7)
         // Something that would go on for ever, away from its parent.
-        let ssh = ["ssh", "-F", "/run/lockstep-testbed/\(bed.name)/ssh_config", "node2", "sleep 1000 < /dev/null > /dev/null 2>&1 & echo $!"]
+        let ssh = ["ssh", "-F", "\(bed.folder)/ssh_config", "node2", "sleep 1000 < /dev/null > /dev/null 2>&1 & echo $!"]
         let started = try bed.call(["exec", "node1"] + ssh)
         let sleeper = try #require(pid_t(started.output.trimmingCharacters(in: .whitespacesAndNewlines)), "\(started)")
         #expect(kill(sleeper, 0) == 0)
