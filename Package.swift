@@ -6,7 +6,9 @@ let strict: [SwiftSetting] = [.strictMemorySafety()]
 let package = Package(
   name: "Lockstep",
   products: [
-    .executable(name: "lockstep", targets: ["lockstep"])
+    .executable(name: "lockstep", targets: ["lockstep"]),
+    // To be loaded before the program, which then reports what a step allocates.
+    .library(name: "AllocationCounter", type: .dynamic, targets: ["AllocationCounter"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -39,11 +41,12 @@ let package = Package(
       dependencies: ["Training", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: strict),
 
+    .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"], swiftSettings: strict),
     .testTarget(name: "NeuralNetworkTests", dependencies: ["NeuralNetwork"], swiftSettings: strict),
     // The tests read the fixtures where they are in the repository.
     .testTarget(name: "SequenceDataTests", dependencies: ["SequenceData"], exclude: ["Fixtures"], swiftSettings: strict),
-    .testTarget(name: "TrainingTests", dependencies: ["Training"], swiftSettings: strict),
+    .testTarget(name: "TrainingTests", dependencies: ["Training", "NeuralNetwork"], swiftSettings: strict),
     // A process of several ranks is one mpirun of this helper, started by the tests of MPI and DataParallel.
     .executableTarget(
       name: "DistributedCases", dependencies: ["MPI", "DataParallel", "Tensors"],

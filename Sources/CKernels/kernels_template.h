@@ -1,6 +1,7 @@
-// The kernels, written once for a real type R; included with R, KERNEL and the elementary functions defined.
+// The kernels, written once for a real type R; included with R, KERNEL and the elementary functions defined. Those named …_whole are for
+// one thread; `divided_template.h` gives them to several.
 
-CLONES void KERNEL(add)(size_t n, R *a, const R *b) {
+CLONES void KERNEL(add_whole)(size_t n, R *a, const R *b) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] += b[i];
 }
 
@@ -25,8 +26,8 @@ CLONES size_t KERNEL(first_not_finite)(size_t n, const R *a) {
   return n;
 }
 
-// Columns go in blocks whose sums stay in the first-level cache.
-enum { COLUMN_BLOCK = 512 };
+// Columns go in blocks whose sums stay near; most rows fit one, and are then read from end to end, as the processor fetches ahead best.
+enum { COLUMN_BLOCK = 3072 };
 
 CLONES void KERNEL(column_sums)(size_t B, size_t F, const R *x, size_t stride, R *out, int accumulate) {
   if (!accumulate) memset(out, 0, F * sizeof(R));
@@ -82,7 +83,7 @@ INLINE void KERNEL(lstm_forward_body)(size_t B, size_t H, const R *z, const R *z
   }
 }
 
-CLONES void KERNEL(lstm_forward)(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,
+CLONES void KERNEL(lstm_forward_whole)(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,
                                  const R *shift, const R *p_i, const R *p_f, const R *p_o, const R *c_previous, R *gates,
                                  R *c, R *h, size_t h_stride) {
 #define FORWARD(scaled, added, rescaled, po, pif)                                                                              \
@@ -136,7 +137,7 @@ INLINE void KERNEL(lstm_backward_body)(size_t B, size_t H, const R *gates, const
   }
 }
 
-CLONES void KERNEL(lstm_backward)(size_t B, size_t H, const R *gates, const R *c, const R *c_previous, const R *dh_above,
+CLONES void KERNEL(lstm_backward_whole)(size_t B, size_t H, const R *gates, const R *c, const R *c_previous, const R *dh_above,
                                   size_t dh_stride, const R *dh_next, R *dc, const R *p_i, const R *p_f, const R *p_o,
                                   R *dp_i, R *dp_f, R *dp_o, R *da) {
 #define BACKWARD(next, po, pif)                                                                                                \
@@ -254,18 +255,15 @@ CLONES void KERNEL(normalization_sums)(size_t B, size_t F, const R *dy, const R 
   }
 }
 
-CLONES void KERNEL(normalization_backward)(size_t B, size_t F, R n, const R *dy, const R *x, const R *mean, const R *rstd,
+CLONES void KERNEL(normalization_backward_whole)(size_t B, size_t F, R n, const R *dy, const R *x, const R *mean, const R *rstd,
                                            const R *scale, const R *sum_dy, const R *sum_dy_x, R *dx) {
   R inverse = (R)1 / n;
-  for (size_t first = 0; first < F; first += COLUMN_BLOCK) {
-    size_t last = F - first < COLUMN_BLOCK ? F : first + COLUMN_BLOCK;
-    for (size_t b = 0; b < B; b++) {
-      const R *dyb = dy + b * F, *xb = x + b * F;
-      R *dxb = dx + b * F;
-      ELEMENTWISE for (size_t f = first; f < last; f++) {
-        R x_hat = (xb[f] - mean[f]) * rstd[f];
-        dxb[f] = scale[f] * (dyb[f] - (sum_dy[f] + x_hat * sum_dy_x[f]) * inverse);
-      }
+  for (size_t b = 0; b < B; b++) {
+    const R *dyb = dy + b * F, *xb = x + b * F;
+    R *dxb = dx + b * F;
+    ELEMENTWISE for (size_t f = 0; f < F; f++) {
+      R x_hat = (xb[f] - mean[f]) * rstd[f];
+      dxb[f] = scale[f] * (dyb[f] - (sum_dy[f] + x_hat * sum_dy_x[f]) * inverse);
     }
   }
 }
@@ -351,17 +349,17 @@ INLINE void KERNEL(softmax_strip)(size_t V, size_t width, R *x, size_t stride, c
   }
 }
 
-CLONES void KERNEL(softmax_block)(size_t V, size_t B, R *x, const R *bias, size_t first, const int32_t *targets, R *maximum,
-                                  R *sum, R *block_maximum, R *target_logit, int32_t *wrong) {
+CLONES void KERNEL(softmax_block_whole)(size_t V, size_t B, R *x, size_t stride, const R *bias, size_t first, const int32_t *targets,
+                                        R *maximum, R *sum, R *block_maximum, R *target_logit, int32_t *wrong) {
   for (size_t start = 0; start < B; start += STRIP) {
     R top[STRIP], partial[STRIP];
     size_t width = B - start < STRIP ? B - start : STRIP;
     // A constant width lets sums and maxima stay in registers.
     if (width == STRIP)
-      KERNEL(softmax_strip)(V, STRIP, x + start, B, bias, top, partial, maximum + start, first, targets + start,
+      KERNEL(softmax_strip)(V, STRIP, x + start, stride, bias, top, partial, maximum + start, first, targets + start,
                             target_logit + start, wrong + start);
     else
-      KERNEL(softmax_strip)(V, width, x + start, B, bias, top, partial, maximum + start, first, targets + start,
+      KERNEL(softmax_strip)(V, width, x + start, stride, bias, top, partial, maximum + start, first, targets + start,
                             target_logit + start, wrong + start);
     ELEMENTWISE for (size_t c = 0; c < width; c++) {
       R shrunk = sum[start + c] * exponential(maximum[start + c] - top[c]);
@@ -380,7 +378,7 @@ CLONES void KERNEL(softmax_factors)(size_t B, const int32_t *targets, const R *b
   }
 }
 
-CLONES void KERNEL(softmax_gradient)(size_t V, size_t B, R *x, const R *factors, size_t first, const int32_t *targets,
+CLONES void KERNEL(softmax_gradient_whole)(size_t V, size_t B, R *x, const R *factors, size_t first, const int32_t *targets,
                                      R gradient_scale, R *row_sums, int accumulate) {
   for (size_t b = 0; b < B; b++) {
     // What has no target counts for nothing, whatever it is.
@@ -455,11 +453,11 @@ CLONES void KERNEL(dropout)(size_t B, size_t F, const R *x, R *out, double p, ui
 
 // ---- Optimisers ------------------------------------------------------------------------------------------------------------
 
-CLONES void KERNEL(sgd)(size_t n, R *theta, const R *g, R s, R rate) {
+CLONES void KERNEL(sgd_whole)(size_t n, R *theta, const R *g, R s, R rate) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) theta[i] -= rate * (s * g[i]);
 }
 
-CLONES void KERNEL(momentum)(size_t n, R *theta, R *u, const R *g, R s, R rate, R momentum) {
+CLONES void KERNEL(momentum_whole)(size_t n, R *theta, R *u, const R *g, R s, R rate, R momentum) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) {
     R velocity = momentum * u[i] + s * g[i];
     u[i] = velocity;
@@ -467,7 +465,7 @@ CLONES void KERNEL(momentum)(size_t n, R *theta, R *u, const R *g, R s, R rate, 
   }
 }
 
-CLONES void KERNEL(adam)(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, double beta_1, double beta_2, R correction1,
+CLONES void KERNEL(adam_whole)(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, double beta_1, double beta_2, R correction1,
                          R correction2, R epsilon) {
   // 1 − β is small: it is taken before it is rounded.
   R beta1 = (R)beta_1, beta2 = (R)beta_2, rest1 = (R)(1 - beta_1), rest2 = (R)(1 - beta_2);
@@ -481,7 +479,7 @@ CLONES void KERNEL(adam)(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate
   }
 }
 
-CLONES void KERNEL(rmsprop)(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, double rho, R epsilon) {
+CLONES void KERNEL(rmsprop_whole)(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, double rho, R epsilon) {
   R decay = (R)rho, rest = (R)(1 - rho);
   ELEMENTWISE for (size_t i = 0; i < n; i++) {
     R gradient = s * g[i];

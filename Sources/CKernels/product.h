@@ -6,6 +6,8 @@
 #pragma once
 #include <stddef.h>
 
+#include "include/CKernels.h"
+
 // Columns of a panel: three vectors of AVX-512, two of which feed each row's broadcast.
 enum { PANEL = 48 };
 // The most k of one pass over a block of C.
@@ -24,3 +26,33 @@ static inline size_t columns_of(size_t M, size_t depth, size_t size) {
   size_t panels = BLOCK_BYTES / (depth * PANEL * size);
   return (M <= 16 || panels < 1 ? 1 : panels) * PANEL;
 }
+
+// Tiles of a product, `rows` rows each.
+static inline size_t tiles_of(size_t M, size_t N, size_t K, size_t rows) {
+  size_t depth = depth_of(K);
+  return (M + rows - 1) / rows * ((N + PANEL - 1) / PANEL) * ((K + depth - 1) / depth);
+}
+
+// What a tile fetches into the second-level cache while it multiplies: at k, the line at start + k mod 8 × row + (k − k mod 8) × column. So
+// eight rows of a row-major factor (a_row, 1), a line each in eight k; or what lies side by side, a line at each k (16, 16).
+typedef struct {
+  const float *start;
+  size_t row, column;
+} ahead;
+
+// Sets what one of the last tiles fetches, `left` tiles before the end of depth k each: first the one region, then the other.
+static inline void fetch_upcoming(const lockstep_upcoming *upcoming, size_t left, size_t depth, ahead *next) {
+  enum { LINE = 16 };
+  if (!upcoming) return;
+  size_t count = (upcoming->bytes / sizeof(float) + LINE - 1) / LINE, tiles = (count + depth - 1) / depth;
+  const float *region = left < tiles ? upcoming->second : left < 2 * tiles ? upcoming->first : NULL;
+  if (region) *next = (ahead){region + (tiles - 1 - left % tiles) * depth * LINE, LINE, LINE};
+}
+
+// A product, or its rows and columns of an output: as `lockstep_product`, where the same thread goes on with so many tiles of it.
+typedef void (*multiplier)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
+                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later);
+
+// Does a product by `multiply`, in tiles of `rows` rows, on the threads that there are. It is cut by rows and columns of C, never along k.
+void lockstep_multiply(multiplier multiply, size_t rows, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column,
+                       const float *B, size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming);

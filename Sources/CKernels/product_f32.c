@@ -3,6 +3,7 @@
 #include "elementary_f32.h"
 #include "include/CKernels.h"
 #include "product.h"
+#include "threads.h"
 
 #define R float
 #define KERNEL(name) lockstep_##name##_f32
@@ -15,14 +16,19 @@
 #define TARGET_256 __attribute__((target("arch=x86-64-v3")))
 #define UNROLL _Pragma("clang loop unroll(full)")
 
+// A line of what is needed soon, at each k.
+TARGET_256 INLINE void fetch(ahead next, size_t k) {
+  _mm_prefetch((const char *)(next.start + k % 8 * next.row + k / 8 * 8 * next.column), _MM_HINT_T1);
+}
+
 // ---- AVX-512: up to 8 rows × 48 columns, 24 sums in registers --------------------------------------------------------------
 
 enum { ROWS_512 = 8 };
 
 // `rows`, `vectors` and `a_column` are constants in every instance. A(r, k) is at r a_row + k a_column; the columns of the last vector that are
-// not in `last` are neither read nor written.
+// not in `last` are neither read nor written. `next`: fetched meanwhile.
 TARGET_512 INLINE void tile_512(int rows, int vectors, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate) {
+                                size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate, ahead next) {
   __m512 sums[ROWS_512][3];
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++)
@@ -35,6 +41,7 @@ TARGET_512 INLINE void tile_512(int rows, int vectors, size_t K, const float *A,
       _mm_prefetch((const char *)(row + 8 * b_row + v * 16), _MM_HINT_T0);
       w[v] = v == vectors - 1 ? _mm512_maskz_loadu_ps(last, row + v * 16) : _mm512_loadu_ps(row + v * 16);
     }
+    fetch(next, k);
     UNROLL for (int r = 0; r < rows; r++) {
       __m512 a = _mm512_set1_ps(A[r * a_row + k * a_column]);
       UNROLL for (int v = 0; v < vectors; v++) sums[r][v] = _mm512_fmadd_ps(a, w[v], sums[r][v]);
@@ -47,16 +54,16 @@ TARGET_512 INLINE void tile_512(int rows, int vectors, size_t K, const float *A,
 
 // One panel of at most 48 columns for a group of rows.
 TARGET_512 INLINE void panel_512(int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                 size_t b_row, float *C, size_t c_row, int accumulate) {
+                                 size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
   __mmask16 last = width % 16 ? (__mmask16)((1u << width % 16) - 1) : 0xFFFF;
-  if (width > 32) tile_512(rows, 3, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate);
-  else if (width > 16) tile_512(rows, 2, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate);
-  else tile_512(rows, 1, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate);
+  if (width > 32) tile_512(rows, 3, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
+  else if (width > 16) tile_512(rows, 2, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
+  else tile_512(rows, 1, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
 }
 
 TARGET_512 static void group_512(size_t rows, size_t width, size_t K, const float *A, size_t a_row, const float *B, size_t b_row,
-                                 float *C, size_t c_row, int accumulate) {
-#define GROUP(rows) case rows: panel_512(rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate); break
+                                 float *C, size_t c_row, int accumulate, ahead next) {
+#define GROUP(rows) case rows: panel_512(rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate, next); break
   switch (rows) {
     GROUP(1); GROUP(2); GROUP(3); GROUP(4); GROUP(5); GROUP(6); GROUP(7); GROUP(8);
   }
@@ -65,8 +72,8 @@ TARGET_512 static void group_512(size_t rows, size_t width, size_t K, const floa
 
 // The same for a strip [K, ROWS_512] of rows that was copied together.
 TARGET_512 static void strip_512(size_t rows, size_t width, size_t K, const float *A, const float *B, size_t b_row, float *C,
-                                 size_t c_row, int accumulate) {
-#define GROUP(rows) case rows: panel_512(rows, width, K, A, 1, ROWS_512, B, b_row, C, c_row, accumulate); break
+                                 size_t c_row, int accumulate, ahead next) {
+#define GROUP(rows) case rows: panel_512(rows, width, K, A, 1, ROWS_512, B, b_row, C, c_row, accumulate, next); break
   switch (rows) {
     GROUP(1); GROUP(2); GROUP(3); GROUP(4); GROUP(5); GROUP(6); GROUP(7); GROUP(8);
   }
@@ -89,7 +96,7 @@ TARGET_256 INLINE __m256i columns_256(size_t width) {
 }
 
 TARGET_256 INLINE void tile_256(int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                size_t b_row, float *C, size_t c_row, int accumulate) {
+                                size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
   int isWhole = width >= 16;
   __m256i masks[2] = {columns_256(width), columns_256(width > 8 ? width - 8 : 0)};
   __m256 sums[ROWS_256][2];
@@ -99,6 +106,7 @@ TARGET_256 INLINE void tile_256(int rows, size_t width, size_t K, const float *A
   for (size_t k = 0; k < K; k++) {
     const float *row = B + k * b_row;
     _mm_prefetch((const char *)(row + 8 * b_row), _MM_HINT_T0);
+    fetch(next, k);
     __m256 w0 = isWhole ? _mm256_loadu_ps(row) : _mm256_maskload_ps(row, masks[0]);
     __m256 w1 = isWhole ? _mm256_loadu_ps(row + 8) : _mm256_maskload_ps(row + 8, masks[1]);
     UNROLL for (int r = 0; r < rows; r++) {
@@ -112,21 +120,21 @@ TARGET_256 INLINE void tile_256(int rows, size_t width, size_t K, const float *A
 }
 
 TARGET_256 INLINE void panel_256(int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                 size_t b_row, float *C, size_t c_row, int accumulate) {
+                                 size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
   for (size_t n = 0; n < width; n += 16)
-    tile_256(rows, width - n, K, A, a_row, a_column, B + n, b_row, C + n, c_row, accumulate);
+    tile_256(rows, width - n, K, A, a_row, a_column, B + n, b_row, C + n, c_row, accumulate, next);
 }
 
 TARGET_256 static void group_256(size_t rows, size_t width, size_t K, const float *A, size_t a_row, const float *B, size_t b_row,
-                                 float *C, size_t c_row, int accumulate) {
-#define GROUP(rows) case rows: panel_256(rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate); break
+                                 float *C, size_t c_row, int accumulate, ahead next) {
+#define GROUP(rows) case rows: panel_256(rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate, next); break
   switch (rows) { GROUP(1); GROUP(2); GROUP(3); GROUP(4); GROUP(5); GROUP(6); }
 #undef GROUP
 }
 
 TARGET_256 static void strip_256(size_t rows, size_t width, size_t K, const float *A, const float *B, size_t b_row, float *C,
-                                 size_t c_row, int accumulate) {
-#define GROUP(rows) case rows: panel_256(rows, width, K, A, 1, ROWS_256, B, b_row, C, c_row, accumulate); break
+                                 size_t c_row, int accumulate, ahead next) {
+#define GROUP(rows) case rows: panel_256(rows, width, K, A, 1, ROWS_256, B, b_row, C, c_row, accumulate, next); break
   switch (rows) { GROUP(1); GROUP(2); GROUP(3); GROUP(4); GROUP(5); GROUP(6); }
 #undef GROUP
 }
@@ -182,20 +190,43 @@ TARGET_512 static void pack_transposed_512(size_t N, size_t K, const float *W, s
 }
 #endif
 
-void lockstep_pack_f32(size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, float *packed) {
+typedef struct {
+  size_t N, K, stride_n, stride_k;
+  const float *W;
+  float *packed;
+} packing;
+
+// Some panels.
+static void pack_part(const void *context, size_t first, size_t end) {
+  const packing *p = context;
+  size_t n = first * PANEL, N = end * PANEL < p->N ? end * PANEL - n : p->N - n;
+  const float *W = p->W + n * p->stride_n;
+  float *packed = p->packed + n * p->K;
 #if defined(__x86_64__)
-  if (stride_k == 1 && __builtin_cpu_supports("x86-64-v4")) return pack_transposed_512(N, K, W, stride_n, packed);
+  if (p->stride_k == 1 && __builtin_cpu_supports("x86-64-v4")) return pack_transposed_512(N, p->K, W, p->stride_n, packed);
 #endif
-  lockstep_pack_plain_f32(N, K, W, stride_n, stride_k, packed);
+  lockstep_pack_plain_f32(N, p->K, W, p->stride_n, p->stride_k, packed);
+}
+
+void lockstep_pack_f32(size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, float *packed) {
+  // An element takes the time of about 32 operations in a product.
+  lockstep_divide((N + PANEL - 1) / PANEL, K * PANEL * 32, pack_part, &(packing){N, K, stride_n, stride_k, W, packed});
+}
+
+static void product_plain(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
+                          float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later) {
+  lockstep_product_plain_f32(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
 }
 
 void lockstep_product_f32(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
-                          float *C, size_t c_row, int accumulate) {
+                          float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+  multiplier multiply = product_plain;
+  size_t rows = 1;
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4")) return product_512(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
-  if (__builtin_cpu_supports("x86-64-v3")) return product_256(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
+  if (__builtin_cpu_supports("x86-64-v4")) multiply = product_512, rows = ROWS_512;
+  else if (__builtin_cpu_supports("x86-64-v3")) multiply = product_256, rows = ROWS_256;
 #endif
-  lockstep_product_plain_f32(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
+  lockstep_multiply(multiply, rows, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming);
 }
 
 int lockstep_product_is_tuned_f32(void) {
@@ -204,4 +235,19 @@ int lockstep_product_is_tuned_f32(void) {
 #else
   return 0;
 #endif
+}
+
+int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
+                                  size_t b_row, float *C, size_t c_row, int accumulate) {
+#if defined(__x86_64__)
+  if (level == 4 && __builtin_cpu_supports("x86-64-v4")) {
+    lockstep_multiply(product_512, ROWS_512, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
+    return 1;
+  }
+  if (level == 3 && __builtin_cpu_supports("x86-64-v3")) {
+    lockstep_multiply(product_256, ROWS_256, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
+    return 1;
+  }
+#endif
+  return 0;
 }

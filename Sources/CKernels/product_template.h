@@ -3,17 +3,23 @@
 size_t KERNEL(packed_size)(size_t N, size_t K) { return (N + PANEL - 1) / PANEL * PANEL * K; }
 
 static void KERNEL(pack_plain)(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed) {
+  size_t whole = N / PANEL * PANEL;
+  if (stride_n == 1) {
+    // Row by row: what is read lies side by side, and so does, for every panel, what is written.
+    for (size_t k = 0; k < K; k++) {
+      const R *row = W + k * stride_k;
+      for (size_t first = 0; first < whole; first += PANEL) memcpy(packed + first * K + k * PANEL, row + first, PANEL * sizeof(R));
+      if (whole == N) continue;
+      R *rest = packed + whole * K + k * PANEL;
+      memcpy(rest, row + whole, (N - whole) * sizeof(R));
+      memset(rest + (N - whole), 0, (PANEL - (N - whole)) * sizeof(R));
+    }
+    return;
+  }
   for (size_t first = 0; first < N; first += PANEL) {
     size_t width = N - first < PANEL ? N - first : PANEL;
     const R *source = W + first * stride_n;
     R *panel = packed + first * K;
-    if (stride_n == 1) {
-      for (size_t k = 0; k < K; k++) {
-        memcpy(panel + k * PANEL, source + k * stride_k, width * sizeof(R));
-        memset(panel + k * PANEL + width, 0, (PANEL - width) * sizeof(R));
-      }
-      continue;
-    }
     // Rows of W are columns here: go through them in blocks that stay in the cache.
     for (size_t start = 0; start < K; start += 16) {
       size_t end = K - start < 16 ? K : start + 16;

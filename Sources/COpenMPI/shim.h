@@ -39,6 +39,7 @@ static inline MPI_Datatype lockstep_mpi_int32(void) { return MPI_INT32_T; }
 static inline MPI_Datatype lockstep_mpi_int64(void) { return MPI_INT64_T; }
 static inline MPI_Datatype lockstep_mpi_uint64(void) { return MPI_UINT64_T; }
 static inline MPI_Datatype lockstep_mpi_uint8(void) { return MPI_UINT8_T; }
+static inline MPI_Datatype lockstep_mpi_uint16(void) { return MPI_UINT16_T; }
 
 // Swift rejects `stdout` as shared mutable state; a null stream flushes all of them.
 static inline void lockstep_flush_streams(void) { fflush(NULL); }
@@ -61,8 +62,8 @@ static inline uint64_t lockstep_shared_memory_room(void) {
   return (uint64_t)system.f_bavail * system.f_frsize;
 }
 
-// Takes the pages of [base, base + bytes) from the system now: false where there are not enough, which would else end the process with a signal when it
-// first writes there. Systems that cannot tell say true.
+// Takes the pages of [base, base + bytes) from the system now: false where there are not enough, which would else end the process with a
+// signal when it first writes there. Systems that cannot tell say true.
 static inline int lockstep_populate(void *base, size_t bytes) {
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23

@@ -7,14 +7,16 @@ public typealias CommunicableScalar = Scalar & MPIDatatype
 /// Sums one vector over all shards of all ranks, without blocking, along the fixed `ReductionTree`: the result has the same bits on every
 /// number of ranks. n is the vector's length, P the number of ranks.
 ///
-/// Every rank gets chunk `rank` of all partial sums, adds them in the order of the tree, and the chunks are gathered again: the traffic of a ring
-/// with one order of addition. A reducer has a communicator of its own, because ranks advance theirs at different times.
-public final class FixedOrderReducer<S: CommunicableScalar> {
+/// Every rank gets chunk `rank` of all partial sums, adds them in the order of the tree, and the chunks are gathered again: the traffic
+/// of a ring with one order of addition. A reducer has a communicator of its own, because ranks advance theirs at different times.
+public final class FixedOrderReducer<S: MPIDatatype>: VectorReducing {
   private enum Phase { case idle, scattering, gathering }
 
   /// Nil where there is no other rank.
   private let communicator: Communicator?
   private let reproducible: Bool
+  /// Adds the second vector to the first.
+  private let add: (VectorView<S>, VectorView<S>) -> Void
   private let sums: PartialSums
   /// This rank's partial sums, with room for the longest vector.
   private let partials: [VectorView<S>]
@@ -28,23 +30,19 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
 
   /// Seconds spent in `wait()` so far.
   public private(set) var secondsWaited = 0.0
+  /// Bytes that this rank has sent to others so far; without those of the MPI library's own all-reduce, which nobody tells.
+  public private(set) var bytesSent = 0
 
   /// Allocates all memory for vectors as long as `partials`. All ranks call it together.
-  /// - partials: this rank's maximal subtrees (`AccumulationPlan.subtrees`), in order, equally long. While a reduction is under way they are scratch
-  ///   memory, and hold nothing of use afterwards.
-  /// - reproducible: false leaves the order of addition over ranks to the MPI library.
+  /// - runs: the shards of each rank, consecutive and in the order of ranks.
+  /// - partials: this rank's maximal subtrees, in order, equally long. While a reduction is under way they are scratch memory, and hold
+  ///   nothing of use afterwards.
+  /// - reproducible: false leaves the addition over ranks, and its order, to the MPI library.
+  /// - add: adds the second vector to the first.
   /// - Throws: `MPIError`.
-  public convenience init(
-    communicator: Communicator, layout: ShardLayout, partials: [VectorView<S>], reproducible: Bool = true
-  ) throws(MPIError) {
-    try self.init(
-      communicator: communicator, tree: layout.tree, runs: (0..<layout.ranks).map(layout.run), partials: partials,
-      reproducible: reproducible)
-  }
-
-  /// The same for ranks with any consecutive `runs` of shards.
   init(
-    communicator: Communicator, tree: ReductionTree, runs: [Range<Int>], partials: [VectorView<S>], reproducible: Bool = true
+    communicator: Communicator, tree: ReductionTree, runs: [Range<Int>], partials: [VectorView<S>], reproducible: Bool = true,
+    add: @escaping (VectorView<S>, VectorView<S>) -> Void
   ) throws(MPIError) {
     precondition(runs.count == communicator.size, "runs of shards for \(runs.count) ranks among \(communicator.size)")
     sums = PartialSums(tree: tree, runs: runs, rank: communicator.rank)
@@ -56,6 +54,7 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
     result = scratch[0..<0]
     self.partials = partials
     self.reproducible = reproducible
+    self.add = add
     self.communicator = communicator.size > 1 ? try communicator.duplicate() : nil
   }
 
@@ -103,6 +102,7 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
   private func startScatter(_ communicator: Communicator) throws(MPIError) {
     let schedule = try self.schedule(for: result.count)
     phase = .scattering
+    bytesSent += schedule.sent * MemoryLayout<S>.stride
     for (k, round) in schedule.rounds.enumerated() {
       // A rank with fewer partial sums than others sends nothing in the last rounds.
       slots[k].pending = try communicator.startAllToAllV(
@@ -113,7 +113,7 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
   /// Adds up this rank's chunk in the order of the tree and starts collecting the chunks of all ranks.
   private func combineAndGather() throws(MPIError) {
     guard let schedule, let communicator else { preconditionFailure("no exchange is under way") }
-    for merge in sums.merges { value(merge.into, schedule.chunk).add(value(merge.from, schedule.chunk)) }
+    for merge in sums.merges { add(value(merge.into, schedule.chunk), value(merge.from, schedule.chunk)) }
     result[schedule.chunk].become(value(0, schedule.chunk))
     phase = .gathering
     slots[0].pending = try communicator.startAllGatherV(inPlace: result, blocks: schedule.chunks)
@@ -127,7 +127,7 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
 
   private func startAllReduce(_ communicator: Communicator) throws(MPIError) {
     let sum = partials[0][0..<result.count]
-    for partial in partials.dropFirst() { sum.add(partial[0..<result.count]) }
+    for partial in partials.dropFirst() { add(sum, partial[0..<result.count]) }
     result.become(sum)
     phase = .gathering
     slots[0].pending = try communicator.startAllReduce(result, .sum)
@@ -144,6 +144,21 @@ public final class FixedOrderReducer<S: CommunicableScalar> {
     let schedule = try ReductionSchedule(count: count, partials: sums)
     self.schedule = schedule
     return schedule
+  }
+}
+
+extension FixedOrderReducer where S: Scalar {
+  /// A reducer of numbers as they are, for the run of shards that the layout gives each rank. All ranks call it together.
+  /// - partials: this rank's maximal subtrees (`AccumulationPlan.subtrees`), in order, equally long. While a reduction is under way they
+  ///   are scratch memory, and hold nothing of use afterwards.
+  /// - reproducible: false leaves the order of addition over ranks to the MPI library.
+  /// - Throws: `MPIError`.
+  public convenience init(
+    communicator: Communicator, layout: ShardLayout, partials: [VectorView<S>], reproducible: Bool = true
+  ) throws(MPIError) {
+    try self.init(
+      communicator: communicator, tree: layout.tree, runs: layout.runs, partials: partials, reproducible: reproducible
+    ) { $0.add($1) }
   }
 }
 

@@ -3,23 +3,29 @@ import Tensors
 
 /// Sums gradients over all shards, bucket by bucket, while the backward pass of the layers below goes on.
 ///
-/// A bucket is a range of the flat vector of parameters. Any number of buckets can be in flight, and they finish in any order, on each rank in
-/// another. Nothing moves by itself: `poll()` about once a time step. Ranks of a node add through memory that they share (`NodeReducer`), others
-/// by messages (`FixedOrderReducer`); the bits are the same.
-public final class GradientReducer<S: CommunicableScalar> {
+/// A bucket is a range of the flat vector of parameters. Any number of buckets can be in flight, and they finish in any order, on each
+/// rank in another. Nothing moves by itself: `poll()` about once a time step. Ranks of a node add through memory that they share
+/// (`NodeReducer`), others by messages (`FixedOrderReducer`); the bits are the same.
+///
+/// With a format of 16 bits messages are half as long. Any node of the tree may have to travel: which ones do depends on the number of ranks
+/// and on where they run. So that the bits do not, *every* node is rounded to the format, by whoever computes it and whether or not it travels:
+/// the shards' gradients, the sum of each two nodes, which is made in single precision, and with it the result. Memory stays in single
+/// precision. Whoever adds shards up into `partials` uses `VectorView.add(_:as:)`; the reducer rounds what reaches it unrounded.
+public final class GradientReducer {
   /// The ranges of the flat vector.
   public let buckets: [Range<Int>]
   /// Where the gradients go: for each of this rank's maximal subtrees (`AccumulationPlan.subtrees`) the whole flat vector. A bucket's range
   /// must not be touched from its start until it is done; then it holds nothing of use.
-  public let partials: [VectorView<S>]
-  /// The sum over all shards, to be read only: a bucket's range from when it is done until this rank starts it again or writes to its partial sums.
-  public let result: VectorView<S>
+  public let partials: [VectorView<Float>]
+  /// The sum over all shards, to be read only: a bucket's range from when it is done until this rank starts it again or writes to its
+  /// partial sums.
+  public let result: VectorView<Float>
   /// Number of nodes whose ranks add through shared memory; nil where there are none and messages carry everything.
   public let nodes: Int?
 
   private enum Way {
-    case memory(NodeReducer<S>)
-    case messages([FixedOrderReducer<S>])
+    case memory(NodeReducer)
+    case messages([any VectorReducing<Float>])
   }
 
   private let way: Way
@@ -29,30 +35,34 @@ public final class GradientReducer<S: CommunicableScalar> {
   public private(set) var secondsWaited = 0.0
 
   /// Allocates all memory, for a flat vector that ends with the last of `buckets`. All ranks call it together.
-  /// - reproducible: false leaves the order of addition over ranks to the MPI library.
-  /// - sharing: which ranks are to add through shared memory. Messages are used where they cannot: where ranks are not numbered node by node,
-  ///   equally many on each, or a node has too little shared memory.
+  /// - reproducible: false leaves the order of addition over ranks to the MPI library, which adds single precision alone.
+  /// - format: what every node of the tree is rounded to and travels in; nil: single precision as it is.
+  /// - sharing: which ranks are to add through shared memory. Messages are used where they cannot: where ranks are not numbered node by
+  ///   node, equally many on each, or a node has too little shared memory.
   /// - Throws: `MPIError`.
   public init(
-    communicator: Communicator, layout: ShardLayout, buckets: [Range<Int>], reproducible: Bool = true, sharing: MemorySharing = .node
+    communicator: Communicator, layout: ShardLayout, buckets: [Range<Int>], reproducible: Bool = true, format: HalfFormat? = nil,
+    sharing: MemorySharing = .node
   ) throws(MPIError) {
+    precondition(reproducible || format == nil, "MPI adds no numbers of 16 bits")
     precondition(layout.ranks == communicator.size, "a layout for \(layout.ranks) ranks among \(communicator.size)")
     self.buckets = buckets
     inFlight.reserveCapacity(buckets.count)
     if reproducible, communicator.size > 1, let nodes = try NodeLayout(communicator, sharing),
-      let reducer = try NodeReducer<S>(communicator: communicator, layout: layout, nodes: nodes, buckets: buckets)
+      let reducer = try NodeReducer(communicator: communicator, layout: layout, nodes: nodes, buckets: buckets, format: format)
     {
       (partials, result, self.nodes) = (reducer.partials, reducer.result, nodes.ranks.count)
       way = .memory(reducer)
       return
     }
     let width = buckets.map(\.upperBound).max() ?? 0
-    let partials = layout.accumulationPlan(of: communicator.rank).subtrees.map { _ in VectorView<S>(zeros: width) }
-    var reducers: [FixedOrderReducer<S>] = []
+    let partials = layout.accumulationPlan(of: communicator.rank).subtrees.map { _ in VectorView<Float>(zeros: width) }
+    var reducers: [any VectorReducing<Float>] = []
     for bucket in buckets {
       reducers.append(
-        try FixedOrderReducer(
-          communicator: communicator, layout: layout, partials: partials.map { $0[bucket] }, reproducible: reproducible))
+        try messageReducer(
+          communicator: communicator, tree: layout.tree, runs: layout.runs, partials: partials.map { $0[bucket] },
+          reproducible: reproducible, format: format))
     }
     (self.partials, result, nodes) = (partials, partials[0], nil)
     way = .messages(reducers)
@@ -70,6 +80,14 @@ public final class GradientReducer<S: CommunicableScalar> {
     case .messages(let reducers): try reducers[bucket].start(into: result[range.lowerBound..<range.lowerBound + count])
     }
     if isInFlight(bucket) { inFlight.append(bucket) }
+  }
+
+  /// Bytes of gradients that this rank has sent to others in messages so far; without those of the MPI library's own all-reduce.
+  public var bytesSent: Int {
+    switch way {
+    case .memory(let reducer): reducer.bytesSent
+    case .messages(let reducers): reducers.reduce(0) { $0 + $1.bytesSent }
+    }
   }
 
   private func isInFlight(_ bucket: Int) -> Bool {

@@ -4,7 +4,8 @@ import MPI
 public enum MemorySharing: Sendable, Equatable {
   /// The ranks of a node.
   case node
-  /// Groups of so many consecutive ranks, all of one node, as if each group had a node of its own: the way to try several nodes on one machine.
+  /// Groups of so many consecutive ranks, all of one node, as if each group had a node of its own: the way to try several nodes on one
+  /// machine.
   case groups(of: Int)
   /// None: messages carry everything.
   case none

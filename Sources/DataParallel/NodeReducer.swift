@@ -3,18 +3,20 @@ import Tensors
 
 /// Sums gradients over all shards, bucket by bucket, through memory that the ranks of a node share.
 ///
-/// Every rank sums one chunk of a bucket, straight from the partial sums of all ranks of the node and in the order of the tree. On one node
-/// that is the result; with more nodes it is the node's partial sums, and the ranks that have the same chunk on other nodes exchange it with
-/// messages. The result is one vector for all ranks of the node.
+/// Every rank sums one chunk of a bucket, straight from the partial sums of all ranks of the node and in the order of the tree. On one
+/// node that is the result; with more nodes it is the node's partial sums, and the ranks that have the same chunk on other nodes exchange
+/// it with messages. The result is one vector for all ranks of the node.
 ///
-/// Two flags of each rank and bucket hold the number of the last reduction whose partial sums are `ready` and whose chunk is `done`. A rank that has seen
-/// all done flags may overwrite its partial sums, since nobody reads them any more, and read the result, which stays until this rank
-/// itself starts the bucket again: a chunk is only written when all ranks are ready.
-final class NodeReducer<S: CommunicableScalar> {
+/// Two flags of each rank and bucket hold the number of the last reduction whose partial sums are `ready` and whose chunk is `done`. A
+/// rank that has seen all done flags may overwrite its partial sums, since nobody reads them any more, and read the result, which stays
+/// until this rank itself starts the bucket again: a chunk is only written when all ranks are ready.
+///
+/// With a wire format every node of the tree is rounded to it, as `GradientReducer` says.
+final class NodeReducer {
   /// This rank's partial sums.
-  let partials: [VectorView<S>]
+  let partials: [VectorView<Float>]
   /// The sum; to be read only.
-  let result: VectorView<S>
+  let result: VectorView<Float>
 
   private enum Phase { case idle, collecting, exchanging, finishing }
 
@@ -22,8 +24,8 @@ final class NodeReducer<S: CommunicableScalar> {
     let range: Range<Int>
     let flags: [Flags]
     /// This rank's chunk of the node's partial sums where they are exchanged between nodes.
-    let sums: [VectorView<S>]
-    let exchange: FixedOrderReducer<S>?
+    let sums: [VectorView<Float>]
+    let exchange: (any VectorReducing<Float>)?
     var phase = Phase.idle
     /// Number of the reduction.
     var epoch: UInt64 = 0
@@ -43,8 +45,9 @@ final class NodeReducer<S: CommunicableScalar> {
   private let node: Communicator
   private let plan: NodePlan
   /// The partial sums of all ranks of the node.
-  private let all: [VectorView<S>]
-  private let scratch: [VectorView<S>]
+  private let all: [VectorView<Float>]
+  private let scratch: [VectorView<Float>]
+  private let format: HalfFormat?
   private var buckets: [Bucket]
 
   /// Elements that are summed at a time: few enough that intermediate sums stay in the cache.
@@ -53,7 +56,10 @@ final class NodeReducer<S: CommunicableScalar> {
 
   /// Allocates the memory of all buckets; nil, on all ranks, where a node has too little memory to share. All ranks call it together.
   /// - Throws: `MPIError`.
-  init?(communicator: Communicator, layout: ShardLayout, nodes: NodeLayout, buckets: [Range<Int>]) throws(MPIError) {
+  /// - format: what every node of the tree is rounded to; nil: nothing is rounded.
+  init?(
+    communicator: Communicator, layout: ShardLayout, nodes: NodeLayout, buckets: [Range<Int>], format: HalfFormat? = nil
+  ) throws(MPIError) {
     let node = nodes.node
     let width = buckets.map(\.upperBound).max() ?? 0
     let plan = NodePlan(tree: layout.tree, runs: nodes.ranks[nodes.index].map(layout.run))
@@ -61,13 +67,13 @@ final class NodeReducer<S: CommunicableScalar> {
     let row = (width + 15) / 16 * 16
     let flagCount = buckets.count * Self.flagsPerBucket
     let counts = plan.counts.enumerated().map { rank, count in (count + (rank == 0 ? 1 : 0)) * row }
-    let bytes = counts.reduce(0) { $0 + windowBytes(of: S.self, count: $1, flags: flagCount) }
+    let bytes = counts.reduce(0) { $0 + windowBytes(of: Float.self, count: $1, flags: flagCount) }
     // MPI keeps some room free, and other programs take some.
     let lacking: [Int] = try communicator.allGather(sharedMemoryRoom() / 8 * 7 < bytes ? 1 : 0)
     if lacking.contains(1) { return nil }
-    let window = try SharedWindow<S>(node, count: counts[node.rank], flags: flagCount)
+    let window = try SharedWindow<Float>(node, count: counts[node.rank], flags: flagCount)
 
-    var all: [VectorView<S>] = []
+    var all: [VectorView<Float>] = []
     for (rank, count) in plan.counts.enumerated() { for k in 0..<count { all.append(window[rank][k * row..<k * row + width]) } }
     let start = plan.counts[..<node.rank].reduce(0, +)
     var states: [Bucket] = []
@@ -76,19 +82,21 @@ final class NodeReducer<S: CommunicableScalar> {
         let first = index * Self.flagsPerBucket
         return Flags(ready: window.flag(first, of: rank), done: window.flag(first + 1, of: rank), count: window.flag(first + 2, of: rank))
       }
-      var sums: [VectorView<S>] = []
-      var exchange: FixedOrderReducer<S>?
+      var sums: [VectorView<Float>] = []
+      var exchange: (any VectorReducing<Float>)?
       if nodes.ranks.count > 1 {
         let longest = chunk(0, of: range.count, ranks: node.size).count
         sums = (0..<plan.sumCount).map { _ in VectorView(zeros: longest) }
         let runs = nodes.ranks.map { layout.run(of: $0.lowerBound).lowerBound..<layout.run(of: $0.upperBound - 1).upperBound }
-        exchange = try FixedOrderReducer(communicator: nodes.peers, tree: layout.tree, runs: runs, partials: sums)
+        exchange = try messageReducer(
+          communicator: nodes.peers, tree: layout.tree, runs: runs, partials: sums, reproducible: true, format: format)
       }
       states.append(Bucket(range: range, flags: flags, sums: sums, exchange: exchange))
     }
     self.node = node
     self.plan = plan
     self.all = all
+    self.format = format
     partials = Array(all[start..<start + plan.counts[node.rank]])
     let end = plan.counts[0] * row
     result = window[0][end..<end + width]
@@ -112,6 +120,9 @@ final class NodeReducer<S: CommunicableScalar> {
     mine.count.store(UInt64(count))
     mine.ready.store(buckets[bucket].epoch)
   }
+
+  /// Bytes that this rank has sent to other nodes so far.
+  var bytesSent: Int { buckets.reduce(0) { $0 + ($1.exchange?.bytesSent ?? 0) } }
 
   /// Moves the reduction of a bucket along without blocking; true when it is not under way any more.
   /// - Throws: `MPIError`.
@@ -170,7 +181,7 @@ final class NodeReducer<S: CommunicableScalar> {
 
   /// Sums some elements over all partial sums of the node.
   private func addUp(_ bucket: Bucket, _ elements: Range<Int>, chunk: Range<Int>) {
-    func view(_ place: NodePlan.Place) -> VectorView<S> {
+    func view(_ place: NodePlan.Place) -> VectorView<Float> {
       switch place {
       case .partial(let number): all[number][elements]
       case .scratch(let number): scratch[number][0..<elements.count]
@@ -181,7 +192,7 @@ final class NodeReducer<S: CommunicableScalar> {
     for addition in plan.additions {
       let into = view(addition.into)
       into.become(view(addition.a))
-      if let b = addition.b { into.add(view(b)) }
+      if let b = addition.b { into.add(view(b), as: format) } else { into.round(to: format) }
     }
   }
 

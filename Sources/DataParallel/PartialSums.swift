@@ -1,7 +1,7 @@
 import Tensors
 
-/// The partial sums that ranks, or nodes as a whole, hold before they communicate: the maximal subtrees of their runs of shards, numbered over
-/// all of them in the order of shards.
+/// The partial sums that ranks, or nodes as a whole, hold before they communicate: the maximal subtrees of their runs of shards, numbered
+/// over all of them in the order of shards.
 struct PartialSums {
   let rank: Int
   let ranks: Int

@@ -19,6 +19,8 @@ final class ReductionSchedule {
   let rounds: [Round]
   /// The chunks of all ranks, to put the sum together.
   let chunks: BlockLayout
+  /// Elements that this rank sends to others: chunks of its partial sums, and its chunk of the sum.
+  let sent: Int
 
   /// - Throws: `MPIError` for a vector too long for one message.
   init(count: Int, partials: PartialSums) throws(MPIError) {
@@ -38,5 +40,6 @@ final class ReductionSchedule {
             counts: places.map { $0 == nil ? 0 : chunk.count }, displacements: places.map { ($0 ?? 0) * chunk.count })))
     }
     self.rounds = rounds
+    sent = partials.local.count * (count - chunk.count) + (partials.ranks - 1) * chunk.count
   }
 }

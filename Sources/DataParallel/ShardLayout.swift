@@ -21,6 +21,9 @@ public struct ShardLayout: Sendable, Equatable {
     return start..<start + shards / ranks + (rank < shards % ranks ? 1 : 0)
   }
 
+  /// The shards of all ranks.
+  var runs: [Range<Int>] { (0..<ranks).map(run) }
+
   /// The tree along which shards are summed.
   public var tree: ReductionTree { ReductionTree(leaves: shards) }
 

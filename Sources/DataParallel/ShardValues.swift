@@ -6,6 +6,8 @@ public final class ShardValues {
   private let communicator: Communicator
   private let layout: ShardLayout
   private let merges: [(into: Int, from: Int)]
+  // Where the values of all shards arrive, for each number of values a shard that was asked for.
+  private var memory: [Int: (all: MatrixView<Double>, blocks: BlockLayout)] = [:]
 
   /// All ranks call it together.
   /// - Throws: `MPIError`.
@@ -27,9 +29,31 @@ public final class ShardValues {
   public func sums(_ local: [[Double]]) throws(MPIError) -> [Double] {
     let width = local.first?.count ?? 0
     precondition(local.allSatisfy { $0.count == width }, "shards with different numbers of values")
-    let all = try gather(local.flatMap { $0 }).matrix(rows: layout.shards, columns: width)
+    return try sums(VectorView(local.flatMap { $0 }).matrix(rows: local.count, columns: width)).array
+  }
+
+  /// The same from and into memory that is there: after the first call of a width nothing is allocated.
+  /// - local: the values of this rank's shards, [local shards, n]; it may be overwritten.
+  /// - Returns: the sums [n], until the next call.
+  /// - Throws: `MPIError`.
+  public func sums(_ local: MatrixView<Double>) throws(MPIError) -> VectorView<Double> {
+    precondition(local.rows == layout.run(of: communicator.rank).count, "values of other shards")
+    var all = local
+    if communicator.size > 1 {
+      let (target, blocks) = try room(for: local.columns)
+      try communicator.allGatherV(local.vector, into: target.vector, blocks: blocks)
+      all = target
+    }
     for merge in merges { all[merge.into].add(all[merge.from]) }
-    return all[0].array
+    return all[0]
+  }
+
+  private func room(for width: Int) throws(MPIError) -> (all: MatrixView<Double>, blocks: BlockLayout) {
+    if let known = memory[width] { return known }
+    let blocks = try BlockLayout(counts: (0..<layout.ranks).map { layout.run(of: $0).count * width })
+    let new = (all: MatrixView<Double>(zeros: layout.shards, width), blocks: blocks)
+    memory[width] = new
+    return new
   }
 
   /// The integers of all shards on every rank, shard by shard, such as frame counts [S × steps].

@@ -25,12 +25,15 @@ public final class StatisticsExchange<S: CommunicableScalar> {
   /// Seconds spent so far in both functions, waiting for other ranks included.
   public private(set) var seconds = 0.0
 
+  /// Bytes over all ranks up to which an exchange travels whole, in one message, by default.
+  public static var smallMessage: Int { 128 << 10 }
+
   /// All ranks call it together.
   /// - groups: consecutive runs of shards that cover all of them.
   /// - smallMessage: up to this many bytes over all ranks travel whole, in one message.
   /// - Throws: `MPIError`.
   public init(
-    communicator: Communicator, layout: ShardLayout, groups: [Range<Int>], smallMessage: Int = 128 << 10
+    communicator: Communicator, layout: ShardLayout, groups: [Range<Int>], smallMessage: Int = StatisticsExchange.smallMessage
   ) throws(MPIError) {
     precondition(layout.ranks == communicator.size, "a layout for \(layout.ranks) ranks among \(communicator.size)")
     schedule = StatisticsSchedule(layout: layout, rank: communicator.rank, groups: groups)

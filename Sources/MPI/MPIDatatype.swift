@@ -24,6 +24,9 @@ extension UInt64: MPIDatatype {
 extension UInt8: MPIDatatype {
   @unsafe public static var datatype: MPI_Datatype { unsafe lockstep_mpi_uint8() }
 }
+extension UInt16: MPIDatatype {
+  @unsafe public static var datatype: MPI_Datatype { unsafe lockstep_mpi_uint16() }
+}
 
 /// How an all-reduce combines elements.
 public enum ReductionOperation: Sendable {

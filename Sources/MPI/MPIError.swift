@@ -49,7 +49,8 @@ func textFromMPI(
     unsafe buffer.initialize(repeating: 0)
     count = unsafe write(buffer.baseAddress!, &length) == MPI_SUCCESS ? Int(length) : 0
   }
-  return bytes.isEmpty ? nil : String(decoding: bytes.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  // Some libraries count the terminating zero.
+  return bytes.isEmpty ? nil : String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 /// A count as MPI takes it, or an error that says which call it does not fit.

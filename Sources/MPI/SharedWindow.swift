@@ -3,9 +3,9 @@ import Tensors
 
 /// Memory that all ranks of a node read and write directly: for each rank a part with elements, and flags that order what is written to it.
 ///
-/// Ranks see each other's elements only through flags: one writes elements and then stores a flag (`SharedFlag.store`); another that has loaded this
-/// value may read them. The memory lives until `free()` or the end of MPI: releasing it is a collective operation, and those have no
-/// place in a destructor. A window that is dropped keeps its memory.
+/// Ranks see each other's elements only through flags: one writes elements and then stores a flag (`SharedFlag.store`); another that has
+/// loaded this value may read them. The memory lives until `free()` or the end of MPI: releasing it is a collective operation, and those
+/// have no place in a destructor. A window that is dropped keeps its memory.
 @safe
 public final class SharedWindow<Element: BitwiseCopyable> {
   private var memory: WindowMemory
@@ -44,7 +44,8 @@ public final class SharedWindow<Element: BitwiseCopyable> {
   /// A flag of a rank; only that rank stores it.
   public func flag(_ index: Int, of rank: Int) -> SharedFlag { SharedFlag(flags[rank][index..<index + 1], isMine: rank == self.rank) }
 
-  /// Gives the memory back. All ranks call it together; no view or flag of the window may be left, on this rank, and none be in use on others.
+  /// Gives the memory back. All ranks call it together; no view or flag of the window may be left, on this rank, and none be in use on
+  /// others.
   /// - Throws: `MPIError`.
   public func free() throws(MPIError) {
     parts.removeAll()

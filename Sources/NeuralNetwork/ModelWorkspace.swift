@@ -57,6 +57,12 @@ public final class ModelWorkspace<S: Scalar> {
   let reversals: [VectorView<Int32>]
   // [recurrent layer], empty without normalisation.
   let normalizations: [NormalizationWorkspace<S>?]
+  // Summed cross entropy and wrong frames of each local shard in the last backward pass.
+  var losses: [(loss: Double, errors: Int)]
+  // Views of the minibatch under way: of both gradient buffers as those of layers' outputs, [N, D·H] for each local shard, and of `reversals`.
+  private(set) var outputGradients: [[MatrixView<S>]] = [[], []]
+  private(set) var reversalViews: [VectorView<Int32>] = []
+  private let outputSize: Int
   // Two buffers for gradients of activations between which layers alternate.
   private let gradients: [[VectorView<S>]]
   // The gradient of a layer's input from its backward direction, before rows are put in order.
@@ -83,6 +89,8 @@ public final class ModelWorkspace<S: Scalar> {
     targets = frames.map { VectorView(zeros: $0) }
     embeddingSlots = frames.map { VectorView(zeros: training && c.embeddingSize > 0 ? $0 : 0) }
     examples = capacity.sequences.map { VectorView(zeros: $0) }
+    losses = frames.map { _ in (0, 0) }
+    outputSize = training ? c.outputSize : 0
     reversals = frames.map { VectorView(zeros: c.isBidirectional ? $0 : 0) }
     let bottom = frames.map { MatrixView<S>(zeros: $0, c.input.width) }
     self.bottom = bottom
@@ -104,7 +112,8 @@ public final class ModelWorkspace<S: Scalar> {
     gradients = frames.map { N in (0..<2).map { _ in VectorView(zeros: training ? N * width : 0) } }
     reversedGradient = VectorView(zeros: training && c.isBidirectional ? (frames.max() ?? 0) * max(width, c.input.width) : 0)
     output = OutputLayer(classes: c.classes, width: c.outputSize, frames: frames.max() ?? 0, rows: logitRows)
-    packedInput = PackedMatrix(capacity: training ? [(max(width, c.input.width, c.hiddenSize), frames.max() ?? 0)] : [])
+    packedInput = PackedMatrix(
+      outputs: training ? max(width, c.input.width, c.hiddenSize) : 0, inputs: training ? frames.max() ?? 0 : 0)
     runningAverages = training ? RunningAverages(model.normalizations, localShards: frames.count) : nil
   }
 
@@ -145,6 +154,8 @@ public final class ModelWorkspace<S: Scalar> {
       }
     }
     sequences = newSequences
+    reversalViews = sequences.indices.map { reversal($0) }
+    outputGradients = (0..<2).map { buffer in sequences.indices.map { gradient($0, buffer, columns: outputSize) } }
   }
 
   /// Announces a window of `steps` steps of all sequences.

@@ -39,7 +39,8 @@ final class OutputLayer<S: Scalar> {
   /// - input: [N, D]; targets: [N], negative where there is none.
   func loss(_ input: MatrixView<S>, weight: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>) -> (loss: Double, errors: Int) {
     var sum = (loss: 0.0, errors: 0)
-    for chunk in chunks(of: input.rows) {
+    for first in stride(from: 0, to: input.rows, by: rows) {
+      let chunk = first..<min(input.rows, first + rows)
       let found = forward(input.rows(chunk), weight, bias, targets[chunk]).loss
       sum.loss += found.loss
       sum.errors += found.errors
@@ -59,8 +60,8 @@ final class OutputLayer<S: Scalar> {
       dWeight.fill(0)
       dBias.fill(0)
     }
-    for chunk in chunks(of: input.rows) {
-      let rows = input.rows(chunk), adds = accumulate || chunk.lowerBound > 0
+    for first in stride(from: 0, to: input.rows, by: rows) {
+      let chunk = first..<min(input.rows, first + self.rows), rows = input.rows(chunk), adds = accumulate || first > 0
       let softmax = forward(rows, weight, bias, targets[chunk]), found = softmax.loss
       sum.loss += found.loss
       sum.errors += found.errors
@@ -86,10 +87,6 @@ final class OutputLayer<S: Scalar> {
       softmax.add(block: block, logits: logits, bias: bias[range], first: range.lowerBound)
     }
     return softmax
-  }
-
-  private func chunks(of frames: Int) -> [Range<Int>] {
-    stride(from: 0, to: frames, by: rows).map { $0..<min(frames, $0 + rows) }
   }
 
   private func forEachBlock(_ frames: Int, _ body: (Int, Range<Int>, MatrixView<S>) -> Void) {

@@ -46,6 +46,8 @@ public final class RecurrentLayer<S: Scalar> {
   public let direction: Direction
   /// The beginning of its tensors' names, as `lstm.0.forward.`.
   public let prefix: String
+  /// Where its tensors lie in the flat parameters, and so in gradients.
+  let places: Places
   /// W_x [G, I] and W_h [G, H].
   let inputWeight, recurrentWeight: MatrixView<S>
   /// W_x and W_h for the products of forward passes, and the transpose of W_h for their derivative; packed when the weights have changed.
@@ -58,30 +60,41 @@ public final class RecurrentLayer<S: Scalar> {
   /// Its normalisation, if any.
   public let normalization: BatchNormalization<S>?
 
+  /// The ranges of a layer's tensors; nil where it has none of the kind.
+  struct Places {
+    let inputWeight, recurrentWeight: Range<Int>
+    let bias, peephole, gamma, beta: Range<Int>?
+  }
+
   init(
     _ configuration: NetworkConfiguration, index: Int, _ direction: Direction, layout: ParameterLayout, parameters: VectorView<S>
   ) {
     let prefix = ParameterLayout.prefix(configuration, layer: index, direction)
-    func matrix(_ name: String) -> MatrixView<S> {
-      let slice = layout.tensor(prefix + name)
-      return parameters[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
-    }
+    func place(_ name: String) -> Range<Int>? { layout.optionalTensor(prefix + name)?.range }
+    let site = NormalizationSite.sites(of: configuration).first
+    let places = Places(
+      inputWeight: layout.tensor(prefix + "input_weight").range, recurrentWeight: layout.tensor(prefix + "recurrent_weight").range,
+      bias: place("bias"), peephole: place("peephole"), gamma: site.flatMap { place($0.name + ".gamma") },
+      beta: site.flatMap { place($0.name + ".beta") })
+    let (G, I) = (configuration.gateSize, configuration.inputSize(ofLayer: index))
+    self.places = places
     self.configuration = configuration
     self.index = index
     self.direction = direction
     self.prefix = prefix
-    inputWeight = matrix("input_weight")
-    recurrentWeight = matrix("recurrent_weight")
-    packedInput = PackedMatrix(outputs: configuration.gateSize, inputs: configuration.inputSize(ofLayer: index))
-    packedRecurrent = PackedMatrix(outputs: configuration.gateSize, inputs: configuration.hiddenSize)
-    packedTransposed = PackedMatrix(outputs: configuration.hiddenSize, inputs: configuration.gateSize)
-    bias = layout.optionalTensor(prefix + "bias").map { parameters[$0.range] } ?? VectorView(zeros: configuration.gateSize)
-    peepholes = Self.peepholes(configuration, in: layout.optionalTensor(prefix + "peephole").map { parameters[$0.range] })
-    normalization = NormalizationSite.sites(of: configuration).first.map { site in
-      BatchNormalization(
-        site: site, configuration: configuration.normalization, steps: configuration.steps,
-        gamma: parameters[layout.tensor(prefix + site.name + ".gamma").range],
-        beta: site.hasBeta ? parameters[layout.tensor(prefix + site.name + ".beta").range] : nil)
+    inputWeight = parameters[places.inputWeight].matrix(rows: G, columns: I)
+    recurrentWeight = parameters[places.recurrentWeight].matrix(rows: G, columns: configuration.hiddenSize)
+    packedInput = PackedMatrix(outputs: G, inputs: I)
+    packedRecurrent = PackedMatrix(outputs: G, inputs: configuration.hiddenSize)
+    packedTransposed = PackedMatrix(outputs: configuration.hiddenSize, inputs: G)
+    bias = places.bias.map { parameters[$0] } ?? VectorView(zeros: G)
+    peepholes = Self.peepholes(configuration, in: places.peephole.map { parameters[$0] })
+    if let site, let gamma = places.gamma {
+      normalization = BatchNormalization(
+        site: site, configuration: configuration.normalization, steps: configuration.steps, gamma: parameters[gamma],
+        beta: places.beta.map { parameters[$0] })
+    } else {
+      normalization = nil
     }
   }
 

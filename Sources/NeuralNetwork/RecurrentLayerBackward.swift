@@ -43,7 +43,7 @@ extension RecurrentLayer {
   /// `da_t W_h`, for the step before.
   private func multiplyRecurrentTransposed(_ w: LayerWorkspace<S>, step t: Int) {
     let rows = w.sequences.rows(t), da = (isStepwise ? w.z : w.gates).rows(rows), target = w.dhNext.rows(0..<rows.count)
-    target.setProduct(da.asIs, packed: packedTransposed)
+    target.setProduct(da.asIs, packed: packedTransposed, fetching: w.gates.rows(w.sequences.rows(t - 1)))
   }
 
   /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]
@@ -133,33 +133,29 @@ extension RecurrentLayer {
   /// - packedInput: room for what the layer reads.
   func writeGradients(
     _ w: LayerWorkspace<S>, shard: Int, _ statistics: NormalizationWorkspace<S>?, into gradient: VectorView<S>,
-    layout: ParameterLayout, packedInput: PackedMatrix<S>, accumulate: Bool
+    packedInput: PackedMatrix<S>, accumulate: Bool
   ) {
     let rows = 0..<w.sequences.frames
     let dz = w.z.rows(rows), da = (isStepwise ? w.z : w.gates).rows(rows)
-    func matrix(_ name: String) -> MatrixView<S> {
-      let slice = layout.tensor(prefix + name)
-      return gradient[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
-    }
-    func write(_ name: String, _ values: VectorView<S>) {
-      let target = gradient[layout.tensor(prefix + name).range]
-      if accumulate { target.add(values) } else { target.copy(from: values) }
+    func write(_ place: Range<Int>?, _ values: VectorView<S>) {
+      guard let place else { return }
+      if accumulate { gradient[place].add(values) } else { gradient[place].copy(from: values) }
     }
     packedInput.pack(w.input.rows(rows).transposed)
-    matrix("input_weight").setProduct(dz.transposed, packed: packedInput, accumulate: accumulate)
+    gradient[places.inputWeight].matrix(rows: dz.columns, columns: inputWeight.columns).setProduct(
+      dz.transposed, packed: packedInput, accumulate: accumulate)
     packedInput.pack(w.hPrevious.rows(rows).transposed)
-    matrix("recurrent_weight").setProduct(da.transposed, packed: packedInput, accumulate: accumulate)
-    if let slice = layout.optionalTensor(prefix + "bias") {
-      gradient[slice.range].columnSums(of: dz, accumulate: accumulate)
-    }
+    gradient[places.recurrentWeight].matrix(rows: da.columns, columns: recurrentWeight.columns).setProduct(
+      da.transposed, packed: packedInput, accumulate: accumulate)
+    if let place = places.bias { gradient[place].columnSums(of: dz, accumulate: accumulate) }
     switch configuration.peepholes {
     case .none: break
-    case .output: write("peephole", w.dPeephole[2])
-    case .all: write("peephole", w.dPeephole.vector)
+    case .output: write(places.peephole, w.dPeephole[2])
+    case .all: write(places.peephole, w.dPeephole.vector)
     }
-    if let normalization, let statistics {
-      write(normalization.site.name + ".gamma", statistics.dGamma[shard])
-      if normalization.site.hasBeta { write(normalization.site.name + ".beta", statistics.dBeta[shard]) }
+    if let statistics {
+      write(places.gamma, statistics.dGamma[shard])
+      write(places.beta, statistics.dBeta[shard])
     }
   }
 }

@@ -35,8 +35,11 @@ extension RecurrentLayer {
   private func multiplyRecurrent(_ w: LayerWorkspace<S>, step t: Int) {
     let rows = w.sequences.rows(t), previous = w.hPrevious.rows(rows)
     let isSum = normalization == nil || isStepwise
-    let target = isSum ? w.z.rows(rows) : w.r.rows(0..<rows.count)
-    target.setProduct(previous.asIs, packed: packedRecurrent, accumulate: isSum)
+    if isSum {
+      w.z.rows(rows).setProduct(previous.asIs, packed: packedRecurrent, accumulate: true, fetching: w.z.rows(w.sequences.rows(t + 1)))
+    } else {
+      w.r.rows(0..<rows.count).setProduct(previous.asIs, packed: packedRecurrent, fetching: w.z.rows(rows), and: w.gates.rows(rows))
+    }
   }
 
   /// The nonlinearity of one step, with normalisation as a scale and a shift.

@@ -7,28 +7,33 @@ import Tensors
 final class RunningAverages<S: Scalar> {
   // For each layer and each slot that the minibatch has, means and then variances; room for all slots. [local shards, Σ 2 · slots · F].
   private let contributions: MatrixView<S>
+  // Where each layer's begin in the minibatch under way.
+  private var offsets: [Int]
 
   init(_ normalizations: [BatchNormalization<S>], localShards: Int) {
+    offsets = normalizations.map { _ in 0 }
     contributions = MatrixView(zeros: localShards, normalizations.reduce(0) { $0 + 2 * $1.slots * $1.site.features })
   }
 
   /// Updates the running averages of every layer with the statistics of one minibatch.
   func update(
-    _ normalizations: [BatchNormalization<S>], _ workspaces: [NormalizationWorkspace<S>], _ pass: PassContext<S>,
+    _ normalizations: [BatchNormalization<S>], _ workspaces: [NormalizationWorkspace<S>?], _ pass: PassContext<S>,
     globalReducer: any StatisticsReducing<S>
   ) throws {
     if normalizations.isEmpty { return }
-    var offsets: [Int] = [], width = 0
-    for normalization in normalizations {
-      offsets.append(width)
+    precondition(workspaces.count == normalizations.count, "workspaces of other layers")
+    var width = 0
+    for (layer, normalization) in normalizations.enumerated() {
+      offsets[layer] = width
       width += 2 * usedSlots(normalization, pass) * normalization.site.features
     }
     let contributions = contributions.columns(0..<width)
     contributions.fill(0)
     for (layer, normalization) in normalizations.enumerated() {
+      guard let workspace = workspaces[layer] else { continue }
       for (i, shard) in pass.groups.local.enumerated() where pass.groups.group(of: shard).lowerBound == shard || pass.groups.isGlobal {
         if pass.groups.isGlobal && i > 0 { continue }
-        contribute(normalization, workspaces[layer], shard: i, offset: offsets[layer], pass)
+        contribute(normalization, workspace, shard: i, offset: offsets[layer], pass)
       }
     }
     // A single group is the same on every rank already.

@@ -8,6 +8,8 @@ public final class SequenceModel<S: Scalar> {
   public let parameters: VectorView<S>
   /// Recurrent layers, the lowest first, and of each layer the forward direction first.
   public let layers: [RecurrentLayer<S>]
+  /// The normalisation of each layer and direction; empty for `placement: none`.
+  public let normalizations: [BatchNormalization<S>]
   /// [V, E]; nil where the model reads features.
   let embedding: MatrixView<S>?
   /// [V, D·H].
@@ -29,13 +31,11 @@ public final class SequenceModel<S: Scalar> {
     layers = (0..<configuration.layers).flatMap { index in
       configuration.directions.map { RecurrentLayer(configuration, index: index, $0, layout: layout, parameters: parameters) }
     }
+    normalizations = layers.compactMap(\.normalization)
     embedding = configuration.embeddingSize > 0 ? matrix("embedding.weight") : nil
     outputWeight = matrix("output.weight")
     outputBias = parameters[layout.tensor("output.bias").range]
   }
-
-  /// The normalisation of each layer and direction; empty for `placement: none`.
-  public var normalizations: [BatchNormalization<S>] { layers.compactMap(\.normalization) }
 
   /// Rows that an embedding gradient of `tokens` tokens can touch, and so the size of its buffer.
   public func embeddingGradientRows(tokens: Int) -> Int { min(tokens, configuration.embeddingSize > 0 ? configuration.classes : 0) }

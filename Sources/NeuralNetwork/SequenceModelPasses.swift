@@ -45,7 +45,7 @@ extension SequenceModel {
     }
     if case .training = pass.mode, let averages = workspace.runningAverages {
       pass.timer.enter(.statisticsExchange)
-      try averages.update(normalizations, workspace.normalizations.compactMap { $0 }, pass, globalReducer: globalReducer)
+      try averages.update(normalizations, workspace.normalizations, pass, globalReducer: globalReducer)
     }
     pass.timer.enter(.other)
   }
@@ -79,22 +79,22 @@ extension SequenceModel {
   public func backward(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, gradientScale: Double, sink: any GradientSink<S>
   ) throws -> [(loss: Double, errors: Int)] {
-    let losses = try differentiateOutput(workspace, pass, gradientScale: S(gradientScale), sink)
-    let shards = workspace.sequences.indices, reversals = shards.map { workspace.reversal($0) }
+    try differentiateOutput(workspace, pass, gradientScale: S(gradientScale), sink)
+    let shards = workspace.sequences.indices
     var from = 0
     for index in (0..<layerCount).reversed() {
       let numbers = directions(of: index)
-      let dOutput = shards.map { workspace.gradient($0, from, columns: configuration.outputSize) }
       for number in numbers {
         try layers[number].backwardThroughTime(
-          workspace.layers[number], workspace.normalizations[number], pass, dOutput: dOutput, reversals: reversals, sink: sink)
+          workspace.layers[number], workspace.normalizations[number], pass,
+          dOutput: workspace.outputGradients[from], reversals: workspace.reversalViews, sink: sink)
       }
       for i in shards {
         pass.timer.enter(.weightGradients)
         let gradient = sink.begin(.layer(index), shard: i)
         for number in numbers {
           layers[number].writeGradients(
-            workspace.layers[number][i], shard: i, workspace.normalizations[number], into: gradient, layout: layout,
+            workspace.layers[number][i], shard: i, workspace.normalizations[number], into: gradient,
             packedInput: workspace.packedInput, accumulate: sink.accumulates)
         }
         // Nothing below features wants their gradient.
@@ -106,7 +106,7 @@ extension SequenceModel {
     }
     if embedding != nil { try differentiateEmbedding(workspace, pass, buffer: from, sink) }
     pass.timer.enter(.other)
-    return losses
+    return workspace.losses
   }
 
   /// Log-probabilities of the tokens after each sequence of shard 0 at step `step`, [B, V], without the normalising constant.
@@ -129,8 +129,7 @@ extension SequenceModel {
   /// The output layer on every shard: loss, and the gradients of its weights and of what it reads.
   private func differentiateOutput(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, gradientScale: S, _ sink: any GradientSink<S>
-  ) throws -> [(loss: Double, errors: Int)] {
-    var losses: [(loss: Double, errors: Int)] = []
+  ) throws {
     for i in workspace.sequences.indices {
       pass.timer.enter(.softmax)
       let gradient = sink.begin(.output, shard: i)
@@ -139,15 +138,13 @@ extension SequenceModel {
       let dBias = gradient[layout.tensor("output.bias").range]
       let dTop = workspace.gradient(i, 0, columns: configuration.outputSize)
       let rows = 0..<workspace.sequences[i].frames
-      losses.append(
-        workspace.output.differentiate(
-          workspace.inputs[layerCount][i].rows(rows), weight: outputWeight, bias: outputBias, targets: workspace.targets[i][rows],
-          gradientScale: gradientScale, dWeight: dWeight, dBias: dBias, dInput: dTop, accumulate: sink.accumulates))
+      workspace.losses[i] = workspace.output.differentiate(
+        workspace.inputs[layerCount][i].rows(rows), weight: outputWeight, bias: outputBias, targets: workspace.targets[i][rows],
+        gradientScale: gradientScale, dWeight: dWeight, dBias: dBias, dInput: dTop, accumulate: sink.accumulates)
       dropGradient(dTop, layer: layerCount, shard: i, workspace, pass)
       pass.timer.enter(.gradientExchange)
       try sink.end(.output, shard: i)
     }
-    return losses
   }
 
   /// The gradient of what a layer read, from all its directions.

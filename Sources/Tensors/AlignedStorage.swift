@@ -2,8 +2,8 @@ import Glibc
 
 /// Owner of one block of memory, aligned to a cache line and zero at the start.
 ///
-/// Views (`VectorView`, `MatrixView`) hold a reference to their storage, so memory never goes away under a view, and under a
-/// pending collective neither. All buffers of a run are allocated once, before the first step; a large one takes up memory only as far as it is
+/// Views (`VectorView`, `MatrixView`) hold a reference to their storage, so memory never goes away under a view, and under a pending
+/// collective neither. All buffers of a run are allocated once, before the first step; a large one takes up memory only as far as it is
 /// written to.
 @safe
 public final class AlignedStorage<Element: BitwiseCopyable> {
@@ -16,7 +16,7 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
   /// Invariant: points to `count` initialised elements, from `init` to `deinit`.
   let base: UnsafeMutablePointer<Element>
 
-  // What was allocated, with room to align `base`; nil where the memory is `owner`'s.
+  // What was allocated, with room to align `base`; nil where `owner` keeps the memory.
   private let block: UnsafeMutableRawPointer?
   private let owner: AnyObject?
 
@@ -24,7 +24,13 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
   public init(count: Int) {
     precondition(count >= 0, "a storage needs a count of at least 0")
     let bytes = max(count, 1) * MemoryLayout<Element>.stride
-    // Large blocks of calloc are pages that the system clears when they are first touched.
+    if bytes >= LargePages.worthwhile, let pages = LargePages(bytes: bytes) {
+      self.count = count
+      owner = pages
+      unsafe block = nil
+      unsafe base = pages.start.assumingMemoryBound(to: Element.self)
+      return
+    }
     guard let block = unsafe calloc(1, bytes + Self.alignment) else {
       fatalError("out of memory: \(bytes) bytes for a buffer of \(count) elements")
     }
@@ -34,8 +40,8 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
     unsafe self.base = block.alignedUp(toMultipleOf: Self.alignment).assumingMemoryBound(to: Element.self)
   }
 
-  /// Memory of another kind, such as that which ranks share: `count` initialised elements from `base` on, aligned as all storage is. They must
-  /// last as long as `owner`, which the storage keeps alive.
+  /// Memory of another kind, such as that which ranks share: `count` initialised elements from `base` on, aligned as all storage is. They
+  /// must last as long as `owner`, which the storage keeps alive.
   @unsafe
   init(base: UnsafeMutablePointer<Element>, count: Int, owner: AnyObject) {
     precondition(count >= 0, "a storage needs a count of at least 0")

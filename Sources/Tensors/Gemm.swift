@@ -1,3 +1,4 @@
+import CKernels
 import COpenBLAS
 
 /// A factor of a matrix product: a matrix as it is, or transposed.
@@ -6,6 +7,10 @@ public struct Factor<S: Scalar> {
   let isTransposed: Bool
   var rows: Int { isTransposed ? matrix.columns : matrix.rows }
   var columns: Int { isTransposed ? matrix.rows : matrix.columns }
+  /// Elements from one row to the next, and from one column to the next: one of them is 1.
+  var rowStride: Int { isTransposed ? 1 : matrix.stride }
+  var columnStride: Int { isTransposed ? matrix.stride : 1 }
+  var transposed: Factor { Factor(matrix: matrix, isTransposed: !isTransposed) }
 }
 
 extension MatrixView where Element: Scalar {
@@ -25,14 +30,23 @@ extension MatrixView where Element: Scalar {
     }
     // BLAS would pack both factors anew; one that is to be transposed has to be packed.
     if Element.isProductTuned && !b.isTransposed {
-      let matrix = a.matrix
       return unsafe Element.product(
-        rows, columns, a.columns, matrix.pointer, a.isTransposed ? 1 : matrix.stride, a.isTransposed ? matrix.stride : 1,
-        b.matrix.pointer, b.matrix.stride, pointer, stride, accumulate ? 1 : 0)
+        rows, columns, a.columns, a.matrix.pointer, a.rowStride, a.columnStride, b.matrix.pointer, b.matrix.stride, pointer, stride,
+        accumulate ? 1 : 0, nil, nil, 0)
     }
     unsafe Element.gemm(
       a.isTransposed, b.isTransposed, rows, columns, a.columns, 1, a.matrix.pointer, a.matrix.stride, b.matrix.pointer,
       b.matrix.stride, accumulate ? 1 : 0, pointer, stride)
+  }
+}
+
+extension MatrixView where Element == Float {
+  /// The same by the program's own kernels for the instruction set x86-64-v`level`, 3 or 4, for comparison; false where the processor has it not.
+  package func setProduct(_ a: Factor<Float>, _ b: Factor<Float>, accumulate: Bool, level: Int32) -> Bool {
+    precondition(!b.isTransposed && a.rows == rows && b.columns == columns && a.columns == b.rows, "a product of other shapes")
+    return unsafe lockstep_product_of_level_f32(
+      level, rows, columns, a.columns, a.matrix.pointer, a.rowStride, a.columnStride, b.matrix.pointer, b.matrix.stride, pointer, stride,
+      accumulate ? 1 : 0) != 0
   }
 }
 

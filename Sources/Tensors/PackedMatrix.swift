@@ -14,17 +14,11 @@ public final class PackedMatrix<S: Scalar> {
   // What was packed, for BLAS.
   private var source: Factor<S>?
 
-  /// Room for a matrix [N, K]; zero until `pack`.
+  /// Room for a matrix [N, K], or one of less; zero until `pack`.
   public init(outputs: Int, inputs: Int) {
     self.outputs = outputs
     self.inputs = inputs
     storage = unsafe VectorView(zeros: S.packedSize(outputs, inputs))
-  }
-
-  /// Room for any matrix of up to `capacity` [N, K], one after the other.
-  public init(capacity: [(outputs: Int, inputs: Int)]) {
-    (outputs, inputs) = (0, 0)
-    storage = VectorView(zeros: capacity.map { unsafe S.packedSize($0.outputs, $0.inputs) }.max() ?? 0)
   }
 
   /// Takes the values of `factor`, [N, K] as it is or transposed. They must stay as they are while they are multiplied.
@@ -33,32 +27,36 @@ public final class PackedMatrix<S: Scalar> {
     let size = unsafe S.packedSize(outputs, inputs)
     precondition(size <= storage.count, "a matrix larger than there is room for")
     source = factor
-    let matrix = factor.matrix
-    unsafe S.pack(
-      outputs, inputs, matrix.pointer, factor.isTransposed ? 1 : matrix.stride, factor.isTransposed ? matrix.stride : 1,
-      storage.pointer)
+    unsafe S.pack(outputs, inputs, factor.matrix.pointer, factor.rowStride, factor.columnStride, storage.pointer)
   }
 
-  fileprivate func multiply(_ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool) {
+  fileprivate func multiply(
+    _ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool, fetching upcoming: MatrixView<S>?, and other: MatrixView<S>?
+  ) {
+    precondition(
+      (upcoming?.isContiguous ?? true) && (other?.isContiguous ?? true) && other?.rows ?? 0 <= upcoming?.rows ?? 0, "what cannot be fetched")
     precondition(a.columns == inputs && c.columns == outputs && a.rows == c.rows, "a product of other shapes")
     if inputs == 0 {
       if !accumulate { c.fill(0) }
       return
     }
     if a.rows > Self.mostRows && !S.isProductTuned, let source {
-      return c.setProduct(a, Factor(matrix: source.matrix, isTransposed: !source.isTransposed), accumulate: accumulate)
+      return c.setProduct(a, source.transposed, accumulate: accumulate)
     }
-    let matrix = a.matrix
     unsafe S.product(
-      a.rows, outputs, inputs, matrix.pointer, a.isTransposed ? 1 : matrix.stride, a.isTransposed ? matrix.stride : 1,
-      storage.pointer, 0, c.pointer, c.stride, accumulate ? 1 : 0)
+      a.rows, outputs, inputs, a.matrix.pointer, a.rowStride, a.columnStride, storage.pointer, 0, c.pointer, c.stride,
+      accumulate ? 1 : 0, upcoming?.pointer, other?.pointer, (upcoming.map { $0.rows * $0.columns } ?? 0) * MemoryLayout<S>.stride)
   }
 }
 
 extension MatrixView where Element: Scalar {
   /// `self = a · Wᵀ`, or `self += a · Wᵀ` if `accumulate`, for the matrix W [N, K] that `packed` holds. Shapes [M, K] → [M, N].
   /// Every element is one sum over K in ascending order, whatever M is, where the processor has a tuned product.
-  public func setProduct(_ a: Factor<Element>, packed: PackedMatrix<Element>, accumulate: Bool = false) {
-    packed.multiply(a, into: self, accumulate: accumulate)
+  /// - upcoming, other: what is used next, of one size and without gaps, to be brought near towards the end of the product.
+  public func setProduct(
+    _ a: Factor<Element>, packed: PackedMatrix<Element>, accumulate: Bool = false, fetching upcoming: MatrixView<Element>? = nil,
+    and other: MatrixView<Element>? = nil
+  ) {
+    packed.multiply(a, into: self, accumulate: accumulate, fetching: upcoming, and: other)
   }
 }

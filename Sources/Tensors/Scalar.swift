@@ -62,7 +62,8 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
   @unsafe static func pack(_ N: Int, _ K: Int, _ W: UnsafePointer<Self>, _ strideN: Int, _ strideK: Int,
     _ packed: UnsafeMutablePointer<Self>)
   @unsafe static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Self>, _ aRow: Int, _ aColumn: Int,
-    _ B: UnsafePointer<Self>, _ bRow: Int, _ C: UnsafeMutablePointer<Self>, _ cRow: Int, _ accumulate: Int32)
+    _ B: UnsafePointer<Self>, _ bRow: Int, _ C: UnsafeMutablePointer<Self>, _ cRow: Int, _ accumulate: Int32,
+    _ upcoming: UnsafeRawPointer?, _ upcomingToo: UnsafeRawPointer?, _ upcomingBytes: Int)
   /// Whether `product` is faster than BLAS on this processor.
   static var isProductTuned: Bool { get }
   @unsafe static func softmaxBlock(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Self>, _ bias: UnsafePointer<Self>, _ first: Int,

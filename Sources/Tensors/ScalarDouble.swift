@@ -142,8 +142,10 @@ extension Double: Scalar {
   }
   @unsafe
   public static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Double>, _ aRow: Int, _ aColumn: Int,
-    _ B: UnsafePointer<Double>, _ bRow: Int, _ C: UnsafeMutablePointer<Double>, _ cRow: Int, _ accumulate: Int32) {
-    unsafe lockstep_product_f64(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate)
+    _ B: UnsafePointer<Double>, _ bRow: Int, _ C: UnsafeMutablePointer<Double>, _ cRow: Int, _ accumulate: Int32,
+    _ upcoming: UnsafeRawPointer?, _ upcomingToo: UnsafeRawPointer?, _ upcomingBytes: Int) {
+    var regions = unsafe lockstep_upcoming(first: upcomingToo, second: upcoming, bytes: upcomingBytes)
+    unsafe lockstep_product_f64(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate, &regions)
   }
   public static var isProductTuned: Bool { lockstep_product_is_tuned_f64() != 0 }
   @unsafe

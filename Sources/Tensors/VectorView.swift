@@ -18,8 +18,8 @@ public struct VectorView<Element: BitwiseCopyable> {
   /// A view of a new block of `count` elements, all zero.
   public init(zeros count: Int) { self.init(storage: AlignedStorage(count: count), offset: 0, count: count) }
 
-  /// A view of memory that `owner` keeps: `count` initialised elements from `base` on, aligned to `AlignedStorage.alignment`, that last as long as
-  /// `owner`. Every view of them keeps it alive.
+  /// A view of memory that `owner` keeps: `count` initialised elements from `base` on, aligned to `AlignedStorage.alignment`, that last
+  /// as long as `owner`. Every view of them keeps it alive.
   @unsafe
   package init(base: UnsafeMutablePointer<Element>, count: Int, owner: AnyObject) {
     self.init(storage: unsafe AlignedStorage(base: base, count: count, owner: owner), offset: 0, count: count)

@@ -73,12 +73,13 @@ struct Train: ParsableCommand {
   @Flag(help: "Go on with the run that is there, or begin one where there is none.") var resume = false
   @Option(help: "A safetensors file with initial weights.", completion: .file(extensions: ["safetensors"]))
   var initializeFrom: String?
+  @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
   func run() throws {
     let request = TrainRequest(
       configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom,
-      overrides: overrides.set)
+      overrides: overrides.set, threads: threads.threads)
     try onAllRanks { world, console in try train(request, world: world, console: console) }
   }
 }
@@ -86,6 +87,21 @@ struct Train: ParsableCommand {
 struct Overrides: ParsableArguments {
   @Option(name: .customLong("set"), parsing: .singleValue, help: "KEY=VALUE: replace a key of the configuration, such as model.hidden_size=400.")
   var set: [String] = []
+}
+
+struct ThreadCount: ParsableArguments {
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("How many threads a rank computes on; they change no bit of a result.", valueName: "n"),
+    transform: count)
+  var threads = 1
+
+  /// The number that `text` says.
+  @Sendable private static func count(_ text: String) throws -> Int {
+    guard let count = Int(text), (1...mostThreads).contains(count) else {
+      throw ValidationError("allowed are the integers from 1 to \(mostThreads)")
+    }
+    return count
+  }
 }
 
 struct Evaluate: ParsableCommand {
@@ -97,12 +113,13 @@ struct Evaluate: ParsableCommand {
   @Option(help: "The labels of features in --data: an archive or index.") var labels: String?
   @Option(help: "Write log posteriors of every frame to this Kaldi archive, and an index of it beside it.") var posteriors: String?
   @Flag(help: "Subtract the logarithms of the classes' shares of the training labels from log posteriors.") var subtractPriors = false
+  @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
   func run() throws {
     let request = EvaluationRequest(
       checkpoint: checkpoint, data: data, labels: labels, posteriors: posteriors, subtractsPriors: subtractPriors,
-      overrides: overrides.set)
+      overrides: overrides.set, threads: threads.threads)
     try onAllRanks { world, console in try evaluate(request, world: world, console: console) }
   }
 }
@@ -136,15 +153,29 @@ struct Inspect: ParsableCommand {
 
 struct Benchmark: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Measure training throughput and the time of each phase of a step.")
+    abstract: "Measure training throughput, the time of each phase of a step, and the share that it reaches of the machine's limit.")
 
   @Argument(help: "The configuration file.") var config: String
   @Option(help: "How many steps to time.") var steps = 20
   @Flag(help: "Print the figures as a JSON object on the last line.") var json = false
+  @Flag(help: "Measure what messages between ranks cost, and predict steps on more ranks.") var communication = false
+  @Option(help: "Speeds of a node's link to predict for, in Gb/s. (default: 10,25,100,200)") var link: String?
+  @Option(help: "Microseconds from one node to another to predict for. (default: 5)") var latencyUs: Double?
+  @Option(help: "Ranks of a node to predict for. (default: as in this run)") var ranksPerNode: Int?
+  @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
+  func validate() throws {
+    if !communication && (link != nil || latencyUs != nil || ranksPerNode != nil) {
+      throw ValidationError("--link, --latency-us and --ranks-per-node go with --communication")
+    }
+  }
+
   func run() throws {
-    let request = BenchmarkRequest(configuration: config, overrides: overrides.set, steps: steps, json: json)
+    let networks = CommunicationRequest(links: link ?? "10,25,100,200", latency: latencyUs ?? 5, ranksPerNode: ranksPerNode)
+    let request = BenchmarkRequest(
+      configuration: config, overrides: overrides.set, steps: steps, json: json, communication: communication ? networks : nil,
+      threads: threads.threads)
     try onAllRanks { world, console in try benchmark(request, world: world, console: console) }
   }
 }

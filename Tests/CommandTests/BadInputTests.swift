@@ -39,7 +39,7 @@ extension CommandTests {
       Case(setting: "normalization.placement=hidden", code: 64, words: ["normalization.placement", "not supported"], ranks: [2]),
       Case(
         setting: "normalization.placement=whitened-input", code: 64, words: ["normalization.placement", "not supported"], ranks: [2]),
-      Case(setting: "communication.gradients=float16", code: 64, words: ["communication.gradients", "not supported"], ranks: [1, 4]),
+      Case(setting: "communication.gradients=float8", code: 64, words: ["communication.gradients", "bfloat16"], ranks: [1, 4]),
       Case(setting: "task=frame-classification", code: 64, words: ["frame-classification"], ranks: [1, 2]),
     ]
 

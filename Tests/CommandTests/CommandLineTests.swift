@@ -132,8 +132,90 @@ extension CommandTests {
       #expect(object["steps"] as? Int == 3 && object["ranks"] as? Int == 2 && object["tokens_per_step"] as? Int == 120)
       #expect((object["tokens_per_second"] as? Double ?? 0) > 0)
       #expect(!(object["phase_seconds"] as? [String: Any] ?? [:]).isEmpty)
+      for words in ["limit ", "reached ", "most over its limit: ", "multiply-adds in registers ", "reduction of a step's gradient"] {
+        #expect(outcome.output.contains(words), "no \(words)in: \(outcome)")
+      }
+      let limit = try #require(object["limit"] as? [String: Any]), rates = try #require(object["rates"] as? [String: Any])
+      // 2 layers, 24 sequences of 5 steps, G = 32 and H = 8: 2 · 2 · (120 + 96) · 32 · 8.
+      let phases = try #require(limit["phases"] as? [String: [String: Double]])
+      #expect(phases["recurrence"]?["floating_point_operations"] == 221_184.0)
+      #expect(limit["reduction_seconds"] as? Double ?? 0 > 0)
+      #expect((limit["most_over_limit"] as? [String: Any])?["phase"] is String)
+      // What a step reaches of the limit is the ratio of the two rates.
+      let atLimit = try #require(limit["frames_per_second"] as? Double), share = try #require(object["share_of_limit"] as? Double)
+      let reached = try #require(object["frames_per_second"] as? Double)
+      #expect(abs(share - reached / atLimit) <= 1e-12 * share)
+      for rate in ["multiply_add_peak", "memory_bandwidth", "update_bandwidth"] { #expect(rates[rate] as? Double ?? 0 > 0, "\(rate)") }
+      #expect((rates["blas_products"] as? [[String: Any]])?.count == 5 && rates["reduction"] is [String: Any])
+      let hosts = (object["machine"] as? [String: Any])?["hosts"] as? [[String: Any]] ?? []
+      #expect(hosts.reduce(0) { $0 + ($1["ranks"] as? Int ?? 0) } == 2)
       #expect(!sandbox.exists("Runs"))
       try sandbox.expectFailure(64, ["--steps"], ranks: [1, 2], ["benchmark", "tiny.yaml", "--steps", "0"])
+    }
+
+    @Test(arguments: [
+      [], ["normalization.placement=input"], ["normalization.placement=input", "normalization.statistics=sequence", "model.cell=rnn"],
+      ["normalization.placement=preactivation", "normalization.scope=local"],
+      ["normalization.placement=input", "normalization.scope={group: 4}", "training.accumulate_steps=2", "optimizer.method=adam"],
+    ])
+    func stepsAllocateNothing(_ settings: [String]) throws {
+      for ranks in [1, 2] {
+        let sandbox = try Sandbox()
+        let arguments = ["benchmark", "tiny.yaml", "--steps", "50", "--json"] + settings.flatMap { ["--set", $0] }
+        let outcome = try sandbox.start(ranks: ranks, arguments, preloading: "libAllocationCounter.so").wait()
+        let line = try #require(outcome.output.split(separator: "\n").last)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any], "\(outcome)")
+        let allocations = try #require(object["allocations"] as? [String: Double], "\(outcome)")
+        // The MPI library takes a buffer now and then; what a step allocates would count fifty times.
+        #expect(allocations["count"] ?? 50 <= 5, "\(outcome)")
+      }
+    }
+
+    @Test func benchmarkOfCommunication() throws {
+      let sandbox = try Sandbox()
+      let asked = ["benchmark", "tiny.yaml", "--steps", "2", "--communication", "--link", "10,100", "--ranks-per-node", "4"]
+      let outcome = try sandbox.run(ranks: 2, asked + ["--json"])
+      #expect(outcome.exitCode == 0, "\(outcome)")
+      for words in ["gradient reduction: ", "check: ", "weak scaling", "strong scaling", "100 Gb/s"] {
+        #expect(outcome.output.contains(words), "no \(words)in: \(outcome)")
+      }
+      let line = try #require(outcome.output.split(separator: "\n").last)
+      let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+      let found = try #require(object["communication"] as? [String: Any])
+      let collectives = try #require(found["collectives"] as? [[String: Any]])
+      #expect(collectives.count == 4)
+      for collective in collectives {
+        let samples = collective["samples"] as? [[String: Double]] ?? []
+        #expect(!samples.isEmpty, "\(collective)")
+        for key in ["bytes", "seconds", "fitted_seconds"] { #expect(samples.allSatisfy { $0[key] ?? 0 > 0 }, "\(key) of \(collective)") }
+        for key in ["latency_seconds", "seconds_per_byte"] { #expect(collective[key] as? Double ?? -1 >= 0, "\(key) of \(collective)") }
+      }
+      let check = try #require(found["check"] as? [String: Double])
+      #expect(check["measured_seconds"] ?? 0 > 0 && check["predicted_seconds"] ?? 0 >= check["predicted_seconds_overlapped"] ?? .infinity)
+      let weak = try #require(found["weak_scaling"] as? [[String: Double]])
+      let strong = try #require(found["strong_scaling"] as? [[String: Double]])
+      // 2 to 4096 ranks, and as far as 24 sequences go.
+      #expect(weak.count == 2 * 12 && strong.count == 2 * 4)
+      let nodes: [Double] = [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+      #expect(weak.compactMap { $0["nodes"] } == nodes.flatMap { [$0, $0] })
+      for rows in [weak, strong] {
+        for first in stride(from: 0, to: rows.count, by: 2) {
+          let slow = rows[first], fast = rows[first + 1]
+          #expect(slow["link_gigabits"] == 10 && fast["link_gigabits"] == 100 && slow["ranks"] == fast["ranks"])
+          #expect(try #require(slow["step_seconds"]) >= #require(fast["step_seconds"]))
+          for row in [slow, fast] {
+            let efficiency = try #require(row["efficiency"]), overlapped = try #require(row["efficiency_overlapped"])
+            #expect(efficiency > 0 && efficiency <= overlapped && overlapped <= 1, "\(row)")
+          }
+        }
+      }
+
+      try sandbox.expectFailure(64, ["mpirun"], ranks: [1], ["benchmark", "tiny.yaml", "--communication"])
+      let wrong = [("--link", "10,,25"), ("--link", "-1"), ("--latency-us", "-1"), ("--latency-us", "nan"), ("--ranks-per-node", "0")]
+      for (option, value) in wrong {
+        try sandbox.expectFailure(64, [option], ranks: [2], ["benchmark", "tiny.yaml", "--communication", "\(option)=\(value)"])
+      }
+      try sandbox.expectFailure(64, ["--communication"], ranks: [2], ["benchmark", "tiny.yaml", "--link", "10"])
     }
 
     @Test func usage() throws {

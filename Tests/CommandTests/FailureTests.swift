@@ -46,6 +46,29 @@ extension CommandTests {
       #expect(try !sandbox.names(in: "run/checkpoints").contains { $0.hasPrefix("step-") })
     }
 
+    /// Gradients that single precision holds and float16 does not.
+    @Test func gradientThatOverflowsOnTheWire() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("source", ["training.maximum_steps=1"])
+      var tensors = try sandbox.tensors("source/checkpoints/latest/model.safetensors").filter { !$0.name.contains(".running_") }
+      let index = try #require(tensors.firstIndex { $0.name == "output.weight" })
+      tensors[index].values = tensors[index].values.map { $0 * 1e9 }
+      try sandbox.write("large.safetensors", FileTensor.write(tensors))
+      func arguments(_ run: String, _ format: String) -> [String] {
+        let settings = ["communication.gradients=\(format)", "training.maximum_steps=1"]
+        return sandbox.training(run, settings, ["--initialize-from", "large.safetensors"])
+      }
+      for ranks in [1, 2, 4] {
+        let words = ["step 1", "gradient norm", "float16", "65504", "communication.gradients"]
+        try sandbox.expectFailure(65, words, ranks: [ranks], arguments("half-\(ranks)", "float16"))
+        #expect(try !sandbox.names(in: "half-\(ranks)/checkpoints").contains { $0.hasPrefix("step-") })
+      }
+      for format in ["float32", "bfloat16"] {
+        let outcome = try sandbox.run(ranks: 2, arguments(format, format))
+        #expect(outcome.exitCode == 0, "\(outcome)")
+      }
+    }
+
     @Test func metricsOnFullDisk() throws {
       let sandbox = try Sandbox()
       try FileManager.default.createDirectory(atPath: sandbox("run"), withIntermediateDirectories: false)

@@ -120,13 +120,16 @@ final class Sandbox {
   }
 
   /// Starts `lockstep ARGUMENTS`; without mpirun for one rank.
-  func start(ranks: Int, _ arguments: [String], timeout: Int = 60) throws -> RunningCommand {
+  /// - library: loaded before the program: one that lies beside it.
+  func start(ranks: Int, _ arguments: [String], timeout: Int = 60, preloading library: String? = nil) throws -> RunningCommand {
     commands += 1
     let launcher = ranks == 1
       ? ["timeout", "\(timeout)"]
       : ["mpirun", "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeout)"]
+    let program = try Self.program()
+    let preload = library.map { ["env", "LD_PRELOAD=" + URL(fileURLWithPath: program).deletingLastPathComponent().appendingPathComponent($0).path] }
     return try RunningCommand(
-      launcher + [try Self.program()] + arguments, in: path, files: (self("output-\(commands)"), self("errors-\(commands)")),
+      launcher + (preload ?? []) + [program] + arguments, in: path, files: (self("output-\(commands)"), self("errors-\(commands)")),
       limit: timeout + 15)
   }
 

@@ -22,31 +22,55 @@ private struct Example {
   let partials: [VectorView<Float>]
   let sum: [UInt32]
 
-  init(_ layout: ShardLayout, _ rank: Int, rows: Int, seed: Int) {
+  init(_ layout: ShardLayout, _ rank: Int, rows: Int, seed: Int, _ format: HalfFormat?) {
     self.rows = rows
     let n = ranges.last!.lowerBound + rows
-    partials = DistributedCases.partials(layout, rank, n, seed: seed)
-    sum = treeSum(layout.shards, n, seed: seed).map(\.bitPattern)
+    partials = DistributedCases.partials(layout, rank, n, seed: seed, format)
+    sum = treeSum(layout.shards, n, seed: seed, format).map(\.bitPattern)
   }
 
-  static func all(_ layout: ShardLayout, _ rank: Int) -> [Example] {
-    [100, 33, 0, 64].enumerated().map { Example(layout, rank, rows: $1, seed: $0) }
+  static func all(_ layout: ShardLayout, _ rank: Int, _ format: HalfFormat? = nil) -> [Example] {
+    [100, 33, 0, 64].enumerated().map { Example(layout, rank, rows: $1, seed: $0, format) }
   }
 }
 
 /// The sum over all shards in every way of exchange: shared memory, messages, and both between groups that stand for nodes.
 func gradients(_ world: Communicator) throws {
-  let ways: [MemorySharing] = [.node, .none, .groups(of: 1), .groups(of: 2), .groups(of: 3), .groups(of: 4)]
-  for shards in shardCounts(world.size) {
+  let ways: [MemorySharing] = [.node, .none, .groups(of: 2), .groups(of: 3), .groups(of: 4)]
+  for shards in Set([world.size, 2 * world.size - 1, 13]).sorted() {
     let layout = ShardLayout(shards: shards, ranks: world.size)
     let examples = Example.all(layout, world.rank)
     for sharing in ways { try checkSums(world, layout, sharing, examples) }
   }
 }
 
-/// Several buckets in flight, started, polled and waited for in another order on every rank, with delays, one reduction right after another.
-private func checkSums(_ world: Communicator, _ layout: ShardLayout, _ sharing: MemorySharing, _ examples: [Example]) throws {
-  let reducer = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
+/// The same in formats of 16 bits: the sum that one rank makes, in half the bytes of single precision.
+func halfGradients(_ world: Communicator) throws {
+  for shards in Set([world.size, 8, 13]).sorted() {
+    let layout = ShardLayout(shards: shards, ranks: world.size)
+    let single = Example.all(layout, world.rank), ways: [MemorySharing] = [.node, .none, .groups(of: 2), .groups(of: 3), .groups(of: 4)]
+    let sent = try ways.map { try checkSums(world, layout, $0, single) }
+    for format in HalfFormat.allCases {
+      let examples = Example.all(layout, world.rank, format)
+      let sums = examples[0].sum.map { Float(bitPattern: $0) }
+      try expect(sums.contains { $0.isInfinite } && sums.contains { $0.isFinite && $0 != 0 }, "examples that test little")
+      for (sharing, bytes) in zip(ways, sent) {
+        let half = try checkSums(world, layout, sharing, examples, format)
+        try expect(2 * half == bytes, "\(half) bytes in \(format) and \(bytes) in single precision, \(sharing)")
+        try expect((bytes == 0) == ((expectedNodes(sharing, world.size) ?? world.size) == 1), "\(bytes) bytes sent, \(sharing)")
+      }
+    }
+  }
+}
+
+/// Several buckets in flight, started, polled and waited for in another order on every rank, with delays, one reduction right after
+/// another.
+/// - Returns: bytes that this rank has sent.
+@discardableResult
+private func checkSums(
+  _ world: Communicator, _ layout: ShardLayout, _ sharing: MemorySharing, _ examples: [Example], _ format: HalfFormat? = nil
+) throws -> Int {
+  let reducer = try GradientReducer(communicator: world, layout: layout, buckets: ranges, format: format, sharing: sharing)
   try expect(reducer.nodes == expectedNodes(sharing, world.size), "\(reducer.nodes ?? 0) nodes for \(sharing) on \(world.size) ranks")
   var random = SystemRandomNumberGenerator()
   for (number, example) in examples.enumerated() {
@@ -66,6 +90,7 @@ private func checkSums(_ world: Communicator, _ layout: ShardLayout, _ sharing: 
       reducer.result[0..<n].array.map(\.bitPattern), equals: example.sum, "round \(number) of \(layout.shards) shards, \(sharing)")
   }
   try expect(reducer.secondsWaited >= 0, "negative time")
+  return reducer.bytesSent
 }
 
 /// A short reduction many times over, as fast as it goes: whoever is too early or too late spoils a sum.
@@ -76,7 +101,7 @@ func manySteps(_ world: Communicator) throws {
   // Sums of small integers are exact in every order.
   func value(_ shard: Int, _ index: Int, _ step: Int) -> Float { Float((shard * 7 + index * 3 + step) % 1000) }
   for sharing in [MemorySharing.node, .groups(of: 2), .none] {
-    let reducer = try GradientReducer<Float>(communicator: world, layout: layout, buckets: buckets, sharing: sharing)
+    let reducer = try GradientReducer(communicator: world, layout: layout, buckets: buckets, sharing: sharing)
     for step in 0..<2000 {
       for (partial, subtree) in zip(reducer.partials, plan.subtrees) {
         for i in 0..<170 { partial[i] = subtree.reduce(0) { $0 + value($1, i, step) } }
@@ -101,7 +126,7 @@ func abandonedReducer(_ world: Communicator) throws {
   let examples = Example.all(layout, world.rank)
   for sharing in [MemorySharing.node, .groups(of: 2), .none] {
     do {
-      let failing = try GradientReducer<Float>(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
+      let failing = try GradientReducer(communicator: world, layout: layout, buckets: ranges, sharing: sharing)
       for bucket in ranges.indices { try failing.start(bucket) }
       try failing.poll()
     }

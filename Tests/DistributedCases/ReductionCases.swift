@@ -2,19 +2,37 @@ import DataParallel
 import MPI
 import Tensors
 
+/// A shard's gradient. For a format of 16 bits some elements are as small as its least numbers, and some too large for it.
+private func gradient(_ shard: Int, _ n: Int, seed: Int, _ format: HalfFormat?) -> VectorView<Float> {
+  let vector: VectorView<Float> = shardVector(shard, n, seed: seed)
+  guard let format else { return vector }
+  let (small, large): (Float, Float) = format == .float16 ? (0x1p-22, 0x1p11) : (0x1p-136, 0x1p123)
+  for i in 0..<n where i % 5 < 2 { vector[i] *= i % 5 == 0 ? small : large }
+  return vector
+}
+
 /// This rank's partial sums: shards computed by the plan, as training does.
-func partials(_ layout: ShardLayout, _ rank: Int, _ n: Int, seed: Int) -> [VectorView<Float>] {
+func partials(_ layout: ShardLayout, _ rank: Int, _ n: Int, seed: Int, _ format: HalfFormat? = nil) -> [VectorView<Float>] {
   let plan = layout.accumulationPlan(of: rank)
   let slots = (0..<plan.slotCount).map { _ in VectorView<Float>(zeros: n) }
   for step in plan.steps {
-    slots[step.slot].copy(from: shardVector(step.shard, n, seed: seed))
-    for merge in step.merges { slots[merge.into].add(slots[merge.from]) }
+    slots[step.slot].copy(from: gradient(step.shard, n, seed: seed, format))
+    for merge in step.merges { slots[merge.into].add(slots[merge.from], as: format) }
   }
   return plan.subtreeSlots.map { slots[$0] }
 }
 
-func treeSum(_ shards: Int, _ n: Int, seed: Int) -> [Float] {
-  serialTree(0..<shards, leaf: { (shardVector($0, n, seed: seed) as VectorView<Float>).array }) { zip($0, $1).map { $0 + $1 } }
+/// The sum over all shards with every node of the tree rounded, on one rank and element by element.
+func treeSum(_ shards: Int, _ n: Int, seed: Int, _ format: HalfFormat? = nil) -> [Float] {
+  func rounded(_ numbers: [Float]) -> [Float] {
+    guard let format else { return numbers }
+    let vector = VectorView(numbers)
+    vector.round(vector, to: format)
+    return vector.array
+  }
+  return serialTree(0..<shards, leaf: { rounded(gradient($0, n, seed: seed, format).array) }) { a, b in
+    rounded(zip(a, b).map { $0 + $1 })
+  }
 }
 
 /// Numbers of shards with runs of equal and of different lengths, whole subtrees and not.

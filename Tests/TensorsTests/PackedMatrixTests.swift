@@ -56,7 +56,7 @@ import Testing
       for m in 0..<M { aTurned[k, m] = a[m, k] }
       for n in 0..<N { wTurned[k, n] = w[n, k] }
     }
-    let packed = PackedMatrix<Float>(capacity: [(N, K), (1, 1)])
+    let packed = PackedMatrix<Float>(outputs: N + 9, inputs: K + 2)
     packed.pack(w.asIs)
     let first = MatrixView<Float>(zeros: M, N)
     first.setProduct(a.asIs, packed: packed)
@@ -78,6 +78,15 @@ import Testing
       other.fill(7)
       multiply()
       #expect(other.vector.array == first.vector.array, "\(name)")
+    }
+    // And on every instruction set that the processor has.
+    for level in [Int32(3), 4] {
+      for (name, left) in [("A", a.asIs), ("A transposed", aTurned.transposed)] {
+        other.fill(7)
+        if other.setProduct(left, wTurned.asIs, accumulate: false, level: level) {
+          #expect(other.vector.array == first.vector.array, "\(name), x86-64-v\(level)")
+        }
+      }
     }
     // Accumulating goes on with the sum where the first part ends.
     let part = K / 3

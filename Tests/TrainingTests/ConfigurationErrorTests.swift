@@ -256,6 +256,10 @@ private func failure(
     (["model.cell=rnn", "model.peepholes=output"], "model.peepholes", "an rnn has no gates"),
     (["model.cell=rnn", "initialization.forget_bias=1"], "initialization.forget_bias", "is 1, and an rnn has no forget gate"),
     (["optimizer.method=adam", "optimizer.momentum=0.9"], "optimizer.momentum", "is 0.9, and adam"),
+    (
+      ["communication.reproducible=false", "communication.gradients=float16"], "communication.reproducible",
+      "MPI does not add float16"
+    ),
     (["model.bidirectional=true"], "model.bidirectional", "the very token that is to be predicted"),
   ])
   func conflict(overrides: [String], key: String, why: String) throws {

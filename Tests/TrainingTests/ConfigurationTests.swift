@@ -231,12 +231,15 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
     try parse(base, "normalization.placement=none", "model.cell=rnn").checkSupported()
     try parse(base, "normalization.placement=preactivation").checkSupported()
     try parse(speech, "model.bidirectional=true").checkSupported()
+    for format in TrainingConfiguration.WireFormat.allCases {
+      let configuration = try parse(base, "communication.gradients=\(format.rawValue)")
+      try configuration.checkSupported()
+      #expect(configuration.communication.gradients == format)
+    }
     for (yaml, override, key) in [
       (base, "normalization.placement=separate", "normalization.placement"),
       (speech, "normalization.placement=hidden", "normalization.placement"),
       (base, "normalization.placement=whitened-input", "normalization.placement"),
-      (base, "communication.gradients=float16", "communication.gradients"),
-      (base, "communication.gradients=bfloat16", "communication.gradients"),
     ] {
       let configuration = try parse(yaml, override)
       let error = try #require(throws: ConfigurationError.self) { try configuration.checkSupported() }

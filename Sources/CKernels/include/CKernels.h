@@ -7,6 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Memory that is used right after a product, which fetches it towards its end: two regions of `bytes` each; nullable. */
+typedef struct {
+  const void *first, *second;
+  size_t bytes;
+} lockstep_upcoming;
+
 #define LOCKSTEP_DECLARE_KERNELS(R, S)                                                                                          \
   /* a += b */                                                                                                                  \
   void lockstep_add_##S(size_t n, R *a, const R *b);                                                                            \
@@ -79,12 +85,12 @@
                                                                                                                                 \
   /* C [M, N] = (C +) A B for A [M, K] with element (m, k) at m a_row + k a_column, one of which is 1, and B [K, N]: rows b_row       \
      apart, or, where b_row is 0, packed. Each element is one sum over ascending k, whatever M, N and K are; with fused              \
-     multiply-add where the processor has it, as in the products of BLAS. `pack` takes W = Bᵀ [N, K] with element (n, k) at          \
+     multiply-add where the processor has it, as in the products of BLAS. `upcoming` is nullable. `pack` takes W = Bᵀ [N, K] with element (n, k) at          \
      n stride_n + k stride_k, one of which is 1; `packed` holds packed_size elements. Tuned: faster than BLAS here. */                 \
   size_t lockstep_packed_size_##S(size_t N, size_t K);                                                                          \
   void lockstep_pack_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed);                          \
   void lockstep_product_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,  \
-                            R *C, size_t c_row, int accumulate);                                                                \
+                            R *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming);                             \
   int lockstep_product_is_tuned_##S(void);                                                                                      \
                                                                                                                                 \
   /* Updates of n parameters θ by gradients s g. */                                                                             \
@@ -97,9 +103,39 @@
 LOCKSTEP_DECLARE_KERNELS(float, f32)
 LOCKSTEP_DECLARE_KERNELS(double, f64)
 
+/* The product by the kernels of an instruction set, 3 or 4 for x86-64-v3 or v4, to compare their bits; 0 where the processor has it not. */
+int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
+                                  size_t b_row, float *C, size_t c_row, int accumulate);
+
+/* Makes `count` threads, the calling one among them, do what the kernels divide: products, packing, gates, softmax and updates, in pieces
+   that leave every element's own order of operations as it is, so that their number changes no bit. 1, as at the start, ends the others.
+   `least_work`: the least that is worth a piece, in floating-point operations of a product; 0 for the default. Returns 0, or the error of
+   the system that will not start them; then there is 1. Any thread may call any kernel meanwhile: one at a time has the others' help. */
+int lockstep_set_threads(size_t count, size_t least_work);
+size_t lockstep_threads(void);
+/* Writes a bit for each processor that the calling thread may run on; returns the bytes written, 0 where there are more processors. */
+size_t lockstep_usable_processors(size_t bytes, unsigned char *mask);
+
+/* Formats of 16 bits, float16 (IEEE 754 binary16) and bfloat16. `encode` rounds to nearest, ties to even; what is too large becomes infinite,
+   a NaN stays one. `decode` is exact. `round`: out = decode(encode(x)), out may be x. `add_rounded`: a = round(round(a) + round(b)), the
+   sum in single precision. `add_encoded`: the same of encoded numbers. */
+#define LOCKSTEP_DECLARE_HALF_KERNELS(S)                                                                                        \
+  void lockstep_encode_##S(size_t n, const float *x, uint16_t *out);                                                            \
+  void lockstep_decode_##S(size_t n, const uint16_t *x, float *out);                                                            \
+  void lockstep_round_##S(size_t n, const float *x, float *out);                                                                \
+  void lockstep_add_rounded_##S(size_t n, float *a, const float *b);                                                            \
+  void lockstep_add_encoded_##S(size_t n, uint16_t *a, const uint16_t *b);
+
+LOCKSTEP_DECLARE_HALF_KERNELS(float16)
+LOCKSTEP_DECLARE_HALF_KERNELS(bfloat16)
+
 /* n doubles uniform in [0, 1), 53 bits each: values first ..< first + n of the sequence that (seed, stream) names.
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);
+
+/* `rounds` of multiply-adds x ← factor x + addend in registers on each thread, in enough independent chains to fill the processor's arithmetic;
+   their sum goes to *out. Returns the number of floating-point operations. */
+double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float addend, float *out);
 
 /* The instruction set whose clone of the kernels runs here: "x86-64-v4", "x86-64-v3", "x86-64" or "generic". */
 const char *lockstep_kernel_instruction_set(void);

@@ -7,6 +7,7 @@ public final class KaldiReader {
   private var files = KaldiFileCache()
   private var buffer: [UInt8] = []
 
+  /// A reader of the utterances of `table`.
   public init(_ table: KaldiTable) { self.table = table }
 
   /// Bytes of the buffer: those of the largest entry read so far.

@@ -68,6 +68,7 @@ public struct FeatureMoments: Equatable, Sendable {
   /// The values in one list, `serializedCount(width:)` of them.
   public var serialized: [Double] { [Double(count)] + mean + squares }
 
+  /// Numbers that moments of `width` features take when they are sent: the count, means and M2.
   public static func serializedCount(width: Int) -> Int { 1 + 2 * width }
 
   /// Reads them back.

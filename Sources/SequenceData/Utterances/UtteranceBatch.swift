@@ -14,6 +14,7 @@ public struct UtteranceBatch: Equatable, Sendable {
   /// [N].
   public fileprivate(set) var labels: [Int32] = []
 
+  /// A batch without utterances.
   public init() {}
 }
 

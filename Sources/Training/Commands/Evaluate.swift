@@ -15,11 +15,13 @@ public struct EvaluationRequest: Sendable {
   /// Whether the logarithms of the classes' shares of the training labels are subtracted from log posteriors.
   public var subtractsPriors: Bool
   public var overrides: [String]
+  /// Threads of each rank.
+  public var threads: Int
 
   /// The arguments as the command line gives them.
   public init(
     checkpoint: String, data: String? = nil, labels: String? = nil, posteriors: String? = nil, subtractsPriors: Bool = false,
-    overrides: [String] = []
+    overrides: [String] = [], threads: Int = 1
   ) {
     self.checkpoint = checkpoint
     self.data = data
@@ -27,6 +29,7 @@ public struct EvaluationRequest: Sendable {
     self.posteriors = posteriors
     self.subtractsPriors = subtractsPriors
     self.overrides = overrides
+    self.threads = threads
   }
 
   /// Refuses what does not belong together.
@@ -46,6 +49,7 @@ public struct EvaluationRequest: Sendable {
 /// `lockstep evaluate`: the loss of a checkpoint on its validation data, or on other data, and log posteriors on request.
 public func evaluate(_ request: EvaluationRequest, world: Communicator, console: Console) throws -> ExitCode {
   BLAS.setThreads(1)
+  try startThreads(request.threads, world: world, console: console)
   let path = request.checkpoint
   let checkpoint = try world.agree { world.rank == 0 ? try CheckpointStore.open(path: path) : nil }
   let (state, stored) = try sendParts(of: checkpoint, path: path, world: world)

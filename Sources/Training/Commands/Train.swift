@@ -7,6 +7,7 @@ import Tensors
 public func train(_ request: TrainRequest, world: Communicator, console: Console) throws -> ExitCode {
   Signals.catchAll()
   BLAS.setThreads(1)
+  try startThreads(request.threads, world: world, console: console)
   let directory = request.directory
   let requested = try loadConfiguration(request, world: world)
   let found = try findRun(request, directory, world: world, console: console)
@@ -30,8 +31,8 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
     console: console, validation: validation, test: test)
-  try journal.write("start", try startFields(configuration, model, context, data))
-  announce(configuration, model, context, data, console)
+  try journal.write("start", try startFields(configuration, model, context, data, trainer))
+  announce(configuration, model, context, data, trainer, console)
   if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }
   do {
     return try trainer.run()
@@ -160,7 +161,8 @@ private func openJournal(
 }
 
 private func startFields(
-  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: any TrainingData
+  _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: any TrainingData,
+  _ trainer: Trainer
 ) throws -> [JSONField] {
   let world = context.world
   func perRank(_ value: String) throws -> JSONValue {
@@ -168,25 +170,27 @@ private func startFields(
   }
   return [
     JSONField("version", .string(Version.current)), JSONField("ranks", .integer(world.size)),
-    JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", try perRank(world.hostName)),
+    JSONField("threads", .integer(Threads.count)), JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", try perRank(world.hostName)),
     JSONField("blas", .string(BLAS.version)), JSONField("blas_core", try perRank(BLAS.coreType)),
     JSONField("kernels", try perRank(VectorKernels.instructionSet)), JSONField("mpi", .string(world.libraryVersion)),
+    JSONField("gradient_exchange", .string(trainer.gradientExchange)),
     JSONField("parameters", .integer(model.layout.parameterCount)),
   ] + data.description
 }
 
 private func announce(
   _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: any TrainingData,
-  _ console: Console
+  _ trainer: Trainer, _ console: Console
 ) {
   let ranks = context.world.size, shards = context.layout.shards, n = configuration.normalization
   console.print(
-    "Lockstep \(Version.current): \(ranks) rank\(ranks == 1 ? "" : "s"), \(shards) shard\(shards == 1 ? "" : "s"); "
+    "Lockstep \(Version.current): \(ranks) rank\(ranks == 1 ? "" : "s")\(Threads.count == 1 ? "" : " × \(Threads.count) threads"), \(shards) shard\(shards == 1 ? "" : "s"); "
       + "\(configuration.model.layers) × \(configuration.model.hiddenSize) \(configuration.model.bidirectional ? "bidirectional " : "")"
       + "\(configuration.model.cell.rawValue), normalisation "
       + "\(n.placement.rawValue)\(n.placement == .none ? "" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")
   console.print(data.summary)
-  console.print("BLAS kernels \(BLAS.coreType), vector kernels \(VectorKernels.instructionSet).")
+  let exchange = ranks == 1 ? "" : ", gradient exchange: \(trainer.gradientExchange)"
+  console.print("BLAS kernels \(BLAS.coreType), vector kernels \(VectorKernels.instructionSet)\(exchange).")
   if n.placement != .none && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }
   if n.placement != .none && n.statistics == .sequence && configuration.task == .languageModel {
     console.warn(

@@ -40,6 +40,12 @@ extension TrainingConfiguration {
         "is \(ConfigurationValue.number(optimizer.momentum).yaml), and adam keeps its own moments",
         allowed: "0 with optimizer.method: adam")
     }
+    if communication.gradients != .float32 && !communication.reproducible {
+      throw origins.error(
+        ["communication.reproducible", "communication.gradients"],
+        "is false, which leaves the sum to MPI, and MPI does not add \(communication.gradients.rawValue)",
+        allowed: "true with communication.gradients: \(communication.gradients.rawValue)")
+    }
   }
 
   private func checkSources(_ origins: ConfigurationOrigins) throws(ConfigurationError) {

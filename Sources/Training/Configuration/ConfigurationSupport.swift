@@ -7,9 +7,6 @@ extension TrainingConfiguration {
       throw unsupported(
         "normalization.placement", normalization.placement.rawValue, supported: "none, input or preactivation")
     }
-    if communication.gradients != .float32 {
-      throw unsupported("communication.gradients", communication.gradients.rawValue, supported: "float32")
-    }
   }
 
   private func unsupported(_ key: String, _ value: String, supported: String) -> ConfigurationError {

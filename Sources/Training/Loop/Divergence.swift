@@ -14,6 +14,8 @@ struct DivergenceError: Error, CustomStringConvertible {
   var loss: Double
   var rank: Int
   var place: String
+  /// What gradients are rounded to; nil: single precision.
+  var format: HalfFormat?
 
   var description: String {
     let what =
@@ -23,8 +25,11 @@ struct DivergenceError: Error, CustomStringConvertible {
       case .validation: "the validation loss after it is \(value)"
       }
     let outcome = kind == .validation ? "No checkpoint was written" : "Weights were not updated"
+    let limit =
+      kind == .gradient && format == .float16
+      ? " Gradients are rounded to float16, whose largest number is 65504; communication.gradients: bfloat16 has the range of float32." : ""
     return "step \(step): \(what); the first value that is not finite is in \(place) on rank \(rank). "
-      + "\(outcome) and the last checkpoint stands; a lower learning rate or clip norm may help."
+      + "\(outcome) and the last checkpoint stands; a lower learning rate or clip norm may help.\(limit)"
   }
 
   // The sign of a NaN says nothing.

@@ -10,17 +10,20 @@ public struct TrainRequest: Sendable {
   public var initializeFrom: String?
   /// `KEY=VALUE`, later ones win.
   public var overrides: [String]
+  /// Threads of each rank.
+  public var threads: Int
 
   /// The arguments as the command line gives them.
   public init(
     configuration: String, runDirectory: String? = nil, resume: Bool = false, initializeFrom: String? = nil,
-    overrides: [String] = []
+    overrides: [String] = [], threads: Int = 1
   ) {
     self.configuration = configuration
     self.runDirectory = runDirectory
     self.resume = resume
     self.initializeFrom = initializeFrom
     self.overrides = overrides
+    self.threads = threads
   }
 
   /// The run directory, with its default.

@@ -46,6 +46,9 @@ final class Trainer {
     lastCheckpoint = clock.now
   }
 
+  /// How gradients get from rank to rank, in words.
+  var gradientExchange: String { step.gradientExchange }
+
   /// Sends rank 0's initial weights to all ranks.
   func begin() throws { try checkpointing.broadcastModel() }
 

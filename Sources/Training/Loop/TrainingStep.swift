@@ -2,14 +2,38 @@ import MPI
 import NeuralNetwork
 import Tensors
 
+/// How much one update works on, over all ranks and micro-batches.
+package struct StepSize: Equatable, Sendable {
+  /// Micro-batches.
+  package var minibatches = 0
+  /// Unpadded frames.
+  package var frames = 0
+  /// Sequences, those of each micro-batch anew.
+  package var sequences = 0
+  /// Time steps of the longest sequence of each micro-batch, added up.
+  package var steps = 0
+  /// Rows of the embedding that have a gradient.
+  package var embeddingRows = 0
+
+  package init(minibatches: Int = 0, frames: Int = 0, sequences: Int = 0, steps: Int = 0, embeddingRows: Int = 0) {
+    self.minibatches = minibatches
+    self.frames = frames
+    self.sequences = sequences
+    self.steps = steps
+    self.embeddingRows = embeddingRows
+  }
+}
+
 /// What one update reports.
 struct StepResult {
   /// Mean cross entropy before the update, nats a frame, over all frames of the global minibatch.
   var loss: Double
   /// ‖g‖₂ of the reduced gradient before clipping.
   var gradientNorm: Double
+  /// What the update worked on.
+  var size: StepSize
   /// Unpadded frames of all ranks.
-  var frames: Int
+  var frames: Int { size.frames }
   /// Frames whose arg max was wrong before the update.
   var errors: Int
   /// Whether any rank asked for attention (a checkpoint that is due, a signal), by the bits that `Request` names.
@@ -30,10 +54,12 @@ final class TrainingStep {
   let optimizer: Optimizer<Float>
   let workspace: ModelWorkspace<Float>
   let timer: PhaseTimer
+  let gradients: ShardGradients
   private let context: RankContext
   private let data: any TrainingData
-  private let gradients: ShardGradients
   private let seed: UInt64
+  // For each local shard what is summed over all at the end of a step: loss, wrong frames, and one column a request.
+  private let sums: MatrixView<Double>
 
   /// Allocates everything that an update needs.
   init(
@@ -47,6 +73,7 @@ final class TrainingStep {
     self.data = data
     self.timer = timer
     seed = configuration.training.seed
+    sums = MatrixView(zeros: context.localShards.count, 4)
     guard let method = OptimizationMethod(rawValue: configuration.optimizer.method.rawValue) else {
       preconditionFailure("an unknown optimiser")
     }
@@ -57,8 +84,11 @@ final class TrainingStep {
     gradients = try ShardGradients(
       model: model, context: context, embeddingRows: model.embeddingGradientRows(tokens: tokens), accumulateSteps: A,
       bucketBytes: Int(configuration.communication.bucketMegabytes * 1_048_576),
-      isReproducible: configuration.communication.reproducible, timer: timer)
+      isReproducible: configuration.communication.reproducible, format: configuration.communication.gradients.half, timer: timer)
   }
+
+  /// How gradients get from rank to rank, in words.
+  var gradientExchange: String { gradients.exchange }
 
   private func pass(_ mode: Mode, _ counts: FrameCounts) -> PassContext<Float> {
     PassContext(
@@ -80,24 +110,27 @@ final class TrainingStep {
   func update(minibatches: Range<Int>, epoch: Int, step: Int, learningRate: Double, request: Request) throws -> StepResult {
     timer.enter(.input)
     let tokens = try data.beginUpdate(minibatches, epoch: epoch)
-    var losses = Array(repeating: (loss: 0.0, errors: 0), count: context.localShards.count), frames = 0
+    sums.fill(0)
+    var size = StepSize(minibatches: minibatches.count, embeddingRows: tokens.count)
     for (index, minibatch) in minibatches.enumerated() {
       if index > 0 && data.carriesState { workspace.carryState() }
       gradients.beginMicroBatch(index, of: minibatches.count, embeddingRows: tokens.count)
       timer.enter(.input)
       let loaded = try load(minibatch, epoch: epoch)
-      frames += loaded.counts.total
+      size.frames += loaded.counts.total
+      size.sequences += loaded.sequences
+      size.steps += loaded.counts.steps
       let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatches + minibatch)
       let pass = pass(.training(step: number, seed: seed), loaded.counts)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale(loaded), sink: gradients)
       for (i, shard) in shardLosses.enumerated() {
-        losses[i].loss += shard.loss
-        losses[i].errors += shard.errors
+        sums[i, 0] += shard.loss
+        sums[i, 1] += Double(shard.errors)
       }
     }
     try gradients.finish()
-    return try finish(losses, frames: frames, tokens: tokens, step: step, learningRate: learningRate, request: request)
+    return try finish(size: size, tokens: tokens, step: step, learningRate: learningRate, request: request)
   }
 
   private func load(_ minibatch: Int, epoch: Int) throws -> LoadedMinibatch {
@@ -106,17 +139,17 @@ final class TrainingStep {
   }
 
   private func finish(
-    _ losses: [(loss: Double, errors: Int)], frames: Int, tokens: [Int32], step: Int, learningRate: Double, request: Request
+    size: StepSize, tokens: [Int32], step: Int, learningRate: Double, request: Request
   ) throws -> StepResult {
     timer.enter(.gradientExchange)
-    let (loss, errors, requests) = try sumLosses(losses, asked: request)
+    let (loss, errors, requests) = try sumLosses(asked: request)
     timer.enter(.optimizer)
     let gradient = gradients.reduced
     let dense = gradient[0..<model.layout.embedding.lowerBound]
     let E = model.configuration.embeddingSize
     let sparse = gradient[model.layout.embedding.lowerBound..<model.layout.embedding.lowerBound + tokens.count * E]
     let norm = (dense.sumOfSquares + sparse.sumOfSquares).squareRoot()
-    let mean = loss / Double(frames)
+    let mean = loss / Double(size.frames)
     guard mean.isFinite && norm.isFinite else {
       throw try divergence(step: step, loss: mean, norm: norm)
     }
@@ -127,16 +160,15 @@ final class TrainingStep {
       step: step)
     timer.enter(.other)
     if data.carriesState { workspace.carryState() }
-    return StepResult(loss: mean, gradientNorm: norm, frames: frames, errors: errors, requests: requests)
+    return StepResult(loss: mean, gradientNorm: norm, size: size, errors: errors, requests: requests)
   }
 
   /// The sum of all shards' losses along the fixed tree, and the union of all ranks' requests.
-  private func sumLosses(_ losses: [(loss: Double, errors: Int)], asked: Request) throws -> (Double, Int, Request) {
+  private func sumLosses(asked: Request) throws -> (Double, Int, Request) {
     // A rank asks through its first shard.
-    let values = losses.enumerated().map { i, sum in
-      [sum.loss, Double(sum.errors), i == 0 && asked.contains(.checkpoint) ? 1 : 0, i == 0 && asked.contains(.stop) ? 1 : 0]
-    }
-    let sums = try context.values.sums(values)
+    if asked.contains(.checkpoint) { sums[0, 2] = 1 }
+    if asked.contains(.stop) { sums[0, 3] = 1 }
+    let sums = try context.values.sums(sums)
     var requests: Request = []
     if sums[2] > 0 { requests.insert(.checkpoint) }
     if sums[3] > 0 { requests.insert(.stop) }
@@ -147,7 +179,8 @@ final class TrainingStep {
   private func divergence(step: Int, loss: Double, norm: Double) throws -> DivergenceError {
     let (rank, place) = try firstNotFinite(model, workspace, world: context.world)
     return loss.isFinite
-      ? DivergenceError(step: step, kind: .gradient, loss: norm, rank: rank, place: place)
+      ? DivergenceError(
+        step: step, kind: .gradient, loss: norm, rank: rank, place: place, format: configuration.communication.gradients.half)
       : DivergenceError(step: step, kind: .loss, loss: loss, rank: rank, place: place)
   }
 

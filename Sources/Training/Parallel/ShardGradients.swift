@@ -16,8 +16,9 @@ final class ShardGradients: GradientSink {
   private let buckets: [ParameterGroup: [Int]]
   private let ranges: [Range<Int>]
   private let groupRanges: [ParameterGroup: Range<Int>]
-  private let reducer: GradientReducer<Float>
+  private let reducer: GradientReducer
   private let embeddingSize: Int
+  private let format: HalfFormat?
   private let timer: PhaseTimer
 
   /// Whether this is a micro-batch after the first of an update.
@@ -28,9 +29,10 @@ final class ShardGradients: GradientSink {
 
   /// - embeddingRows: the most rows of the embedding that an update can touch.
   /// - bucketBytes: the size above which a group is cut into several messages.
+  /// - format: what gradients are rounded to, at every node of the tree, and travel in; nil: single precision.
   init(
     model: SequenceModel<Float>, context: RankContext, embeddingRows: Int, accumulateSteps: Int, bucketBytes: Int,
-    isReproducible: Bool, timer: PhaseTimer
+    isReproducible: Bool, format: HalfFormat?, timer: PhaseTimer
   ) throws {
     let layout = model.layout
     embeddingSize = model.configuration.embeddingSize
@@ -40,6 +42,7 @@ final class ShardGradients: GradientSink {
     (shardSlots, merges) = (placement.shards, placement.merges)
     let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
     self.timer = timer
+    self.format = format
 
     var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
     for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
@@ -59,13 +62,20 @@ final class ShardGradients: GradientSink {
     self.groupRanges = groupRanges
     self.ranges = ranges
     self.buckets = buckets
-    let reducer = try GradientReducer<Float>(
-      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible)
+    let reducer = try GradientReducer(
+      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible, format: format)
     // The slots that end as partial sums are the reducer's memory, which other ranks may share.
     slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { slot in
       placement.partials.firstIndex(of: slot).map { reducer.partials[$0] } ?? VectorView(zeros: width)
     }
     self.reducer = reducer
+    let way =
+      switch reducer.nodes {
+      case 1: "shared memory"
+      case .some: "shared memory and messages"
+      case nil: context.world.size == 1 ? "none" : isReproducible ? "messages" : "all-reduce"
+      }
+    exchange = way + (format.map { ", rounded to \($0)" } ?? "")
   }
 
   /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of
@@ -84,6 +94,9 @@ final class ShardGradients: GradientSink {
     return (Array(plan.steps.indices), merges, plan.subtreeSlots.map { owner[$0] })
   }
 
+  /// How gradients get from rank to rank, in words.
+  let exchange: String
+
   /// The reduced gradient after `finish`: [dense part | rows of the embedding].
   var reduced: VectorView<Float> { reducer.result }
 
@@ -96,13 +109,13 @@ final class ShardGradients: GradientSink {
 
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Float> {
     let slot = slots[shardSlots[shard]]
-    return group == .embedding ? slot[0..<groupRanges[.embedding]!.lowerBound + embeddingRows * embeddingSize] : slot
+    return group == .embedding ? slot[0..<embedding(rows: embeddingRows).upperBound] : slot
   }
 
   func end(_ group: ParameterGroup, shard: Int) throws {
     guard isLastMicroBatch, let range = groupRanges[group] else { return }
-    let used = group == .embedding ? range.lowerBound..<range.lowerBound + embeddingRows * embeddingSize : range
-    for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used]) }
+    let used = group == .embedding ? embedding(rows: embeddingRows) : range
+    for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used], as: format) }
     guard shard == merges.count - 1 else { return }
     for bucket in buckets[group] ?? [] { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
   }
@@ -114,5 +127,49 @@ final class ShardGradients: GradientSink {
     timer.enter(.gradientExchange)
     try reducer.waitAll()
     timer.enter(.other)
+  }
+
+  // MARK: Outside an update
+
+  /// Clears the gradients, for reductions that are only timed.
+  func clear() { for partial in reducer.partials { partial.fill(0) } }
+
+  /// Reduces what the buffers hold, as an update with `embeddingRows` rows of the embedding does at its end. Nothing of use is left.
+  func reduce(embeddingRows: Int) throws {
+    let used = 0..<embedding(rows: embeddingRows).upperBound
+    for bucket in ranges.indices { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
+    try reducer.waitAll()
+  }
+
+  /// Reduces the first `count` elements of the longest message.
+  func reduceLongest(count: Int) throws {
+    guard let bucket = longestBucket else { return }
+    try reducer.start(bucket, count: count)
+    try reducer.wait(bucket)
+  }
+
+  /// Elements of the longest message.
+  var longestCount: Int { longestBucket.map { ranges[$0].count } ?? 0 }
+
+  /// Messages of an update whose gradient has rows of the embedding or not.
+  func messages(embeddingRows: Int) -> Int {
+    let used = 0..<embedding(rows: embeddingRows).upperBound
+    return ranges.count { !$0.clamped(to: used).isEmpty }
+  }
+
+  /// What a message of gradients takes, relative to single precision.
+  var wireShare: Double { format == nil ? 1 : 0.5 }
+
+  /// Bytes of an update's gradient in memory.
+  func bytes(embeddingRows: Int) -> Int { embedding(rows: embeddingRows).upperBound * MemoryLayout<Float>.size }
+
+  /// Whether ranks of a node add through memory that they share.
+  var sharesMemory: Bool { reducer.nodes != nil }
+
+  private var longestBucket: Int? { ranges.indices.max { ranges[$0].count < ranges[$1].count } }
+
+  private func embedding(rows: Int) -> Range<Int> {
+    let first = groupRanges[.embedding]!.lowerBound
+    return first..<first + rows * embeddingSize
   }
 }

@@ -1,7 +1,5 @@
 import Glibc
 
-// Softmax cross entropy, embedding rows and dropout. B rows, V classes, E width of a row.
-
 /// Replaces `logits` [B, V], with `bias` [V] added, by the logarithm of their softmax in each row.
 public func logSoftmax<S: Scalar>(logits: MatrixView<S>, bias: VectorView<S>) {
   precondition(logits.isContiguous && bias.count == logits.columns, "logits of another shape")
@@ -38,7 +36,9 @@ public struct BlockedSoftmax<S: Scalar> {
   /// - classes: V.
   public init(targets: VectorView<Int32>, classes: Int, memory: Memory) {
     precondition(targets.count <= memory.wrong.count, "more frames than there is room for")
-    checkTargets(targets, classes: classes)
+    targets.withSpan { targets in
+      for i in 0..<targets.count { precondition(Int(targets[i]) < classes, "a target outside the classes") }
+    }
     let frames = 0..<targets.count
     self.targets = targets
     maximum = memory.values[0][frames]
@@ -83,71 +83,4 @@ public struct BlockedSoftmax<S: Scalar> {
       logits.rows, frames, logits.pointer, factors.pointer, first, targets.pointer, gradientScale, rowSums.pointer,
       accumulate ? 1 : 0)
   }
-}
-
-private func checkTargets(_ targets: VectorView<Int32>, classes: Int) {
-  targets.withSpan { targets in
-    for i in 0..<targets.count { precondition(Int(targets[i]) < classes, "a target outside the classes") }
-  }
-}
-
-extension MatrixView where Element: Scalar {
-  /// Rows `ids` of `table` [V, E] into this matrix [B, E]. Rows of both may have gaps between them.
-  public func gatherRows(of table: MatrixView<Element>, ids: VectorView<Int32>) {
-    precondition(ids.count == rows && table.columns == columns, "rows of another shape")
-    checkIDs(ids, table)
-    unsafe Element.gatherRows(rows, columns, table.pointer, table.stride, ids.pointer, pointer, stride)
-  }
-
-  /// Adds rows `ids` of `table` [V, E] to this matrix [B, E].
-  public func addGatheredRows(of table: MatrixView<Element>, ids: VectorView<Int32>) {
-    precondition(isContiguous && table.isContiguous && ids.count == rows && table.columns == columns, "rows of another shape")
-    checkIDs(ids, table)
-    unsafe Element.addGatheredRows(rows, columns, table.pointer, ids.pointer, pointer)
-  }
-
-  private func checkIDs(_ ids: VectorView<Int32>, _ table: MatrixView<Element>) {
-    ids.withSpan { ids in
-      for i in 0..<ids.count { precondition(ids[i] >= 0 && Int(ids[i]) < table.rows, "an id outside the table") }
-    }
-  }
-
-  /// `self[slots[b]] += source[b]`, b ascending.
-  public func scatterAddRows(of source: MatrixView<Element>, slots: VectorView<Int32>) {
-    precondition(isContiguous && source.isContiguous && slots.count == source.rows && source.columns == columns,
-      "rows of another shape")
-    slots.withSpan { slots in
-      for i in 0..<slots.count { precondition(slots[i] >= 0 && Int(slots[i]) < rows, "a slot outside the table") }
-    }
-    unsafe Element.scatterAddRows(source.rows, columns, pointer, slots.pointer, source.pointer)
-  }
-}
-
-/// What decides a dropout mask beside time and unit: the same on every rank count, because examples count globally.
-public struct DropoutKey: Equatable, Sendable {
-  /// Probability that a unit is dropped, 0 ≤ p < 1; kept units are multiplied by 1/(1 − p).
-  public var probability: Double
-  /// Seed of the run.
-  public var seed: UInt64
-  /// Number of the minibatch, from 0.
-  public var step: UInt32
-  /// Number of the connection: 0 … layers, the last one is the output layer's input.
-  public var layer: UInt32
-  /// The masks of one connection in one minibatch.
-  public init(probability: Double, seed: UInt64, step: UInt32, layer: UInt32) {
-    precondition(probability >= 0 && probability < 1, "dropout probability outside 0 ..< 1")
-    self.probability = probability
-    self.seed = seed
-    self.step = step
-    self.layer = layer
-  }
-}
-
-/// Applies the masks of (`key`, `time`) to rows of `x` [B, F], into `out` of the same shape, which may be `x`.
-/// The same call on a gradient is its derivative.
-/// - examples: global number of each row's example, [B].
-public func dropout<S: Scalar>(_ x: MatrixView<S>, key: DropoutKey, examples: VectorView<Int32>, time: Int, out: MatrixView<S>) {
-  precondition(examples.count == x.rows && x.isContiguous && out.isContiguous && x.rows == out.rows && x.columns == out.columns, "dropout of another shape")
-  unsafe S.dropout(
-    x.rows, x.columns, x.pointer, out.pointer, key.probability, key.seed, key.step, key.layer, examples.pointer, UInt32(time))
 }

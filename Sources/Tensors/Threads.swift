@@ -1,0 +1,46 @@
+import CKernels
+import Glibc
+
+/// The threads of this process that divide matrix products, packing, gates, softmax and updates among them.
+///
+/// Every element keeps its own order of operations, so their number changes no bit of any result. They are those of the process, as the
+/// processor's cores are: kernels are called one at a time, and a second caller at the same time computes alone.
+public enum Threads {
+  /// The most threads of a process.
+  public static var most: Int { 1024 }
+
+  /// Makes kernels use `count` threads, the calling one among them; 1, as at the start, ends the others. They run where the caller may.
+  /// - leastWork: the least that is worth a piece of its own, in floating-point operations of a product; nil for what pays.
+  /// - Throws: `ThreadError` when the system starts no more; then there is one.
+  public static func set(_ count: Int, leastWork: Int? = nil) throws(ThreadError) {
+    precondition((1...most).contains(count) && leastWork ?? 1 >= 1, "\(count) threads")
+    let code = lockstep_set_threads(count, leastWork ?? 0)
+    if code != 0 { throw ThreadError(count: count, code: code) }
+  }
+
+  /// How many there are.
+  public static var count: Int { lockstep_threads() }
+}
+
+/// Threads that the system does not start.
+public struct ThreadError: Error, CustomStringConvertible {
+  /// How many were asked for.
+  public let count: Int
+  /// What the system says.
+  public let code: Int32
+
+  public var description: String { "cannot start \(count) threads: \(unsafe String(cString: strerror(code))) (see ulimit -u)" }
+}
+
+/// The processors on which the calling thread may run.
+public enum UsableCores {
+  /// Their numbers, ascending; nil where the system does not say.
+  public static var numbers: [Int]? {
+    // As many as the kernel can have.
+    var mask = [UInt8](repeating: 0, count: 1024)
+    // SAFETY: the system call writes at most as many bytes as the array has.
+    let bytes = unsafe lockstep_usable_processors(mask.count, &mask)
+    if bytes == 0 { return nil }
+    return (0..<bytes * 8).filter { mask[$0 / 8] & 1 << ($0 % 8) != 0 }
+  }
+}
