@@ -30,7 +30,7 @@ stop() {
   if [[ -z $job || -n $sender ]]; then return; fi
   (
     trap '' USR1
-    while kill -USR1 "$job"; do sleep 5; done
+    while kill -USR1 "$job"; do sleep 2; done
   ) > /dev/null 2>&1 < /dev/null &
   sender=$!
 }

@@ -9,6 +9,9 @@ final class Bed {
   static let script = repository.appendingPathComponent("Cluster/testbed").path
   static let slurmScript = repository.appendingPathComponent("Cluster/slurm-local").path
 
+  /// The exit code with which the scripts say that something is missing or forbidden on this machine.
+  static let impossibleHere: Int32 = 69
+
   let name: String
   let sandbox: Sandbox
   private let script: String
@@ -16,12 +19,17 @@ final class Bed {
 
   /// - options: of `Cluster/testbed up`.
   /// - withSlurm: a bed of `Cluster/slurm-local`, whose commands `call` and `start` then give.
-  /// - Throws: if the bed does not come up, with what the script says.
+  /// - Throws: if the bed does not come up, with what the script says. Where this machine lacks what a bed needs, or forbids it, the
+  ///   test is cancelled, which counts as skipped.
   init(hosts: Int, _ options: [String] = [], withSlurm: Bool = false, in sandbox: Sandbox) throws {
     name = "test-\(ProcessInfo.processInfo.processIdentifier)"
     script = withSlurm ? Self.slurmScript : Self.script
     self.sandbox = sandbox
     let outcome = try call(["up", "\(hosts)", "--while", "\(ProcessInfo.processInfo.processIdentifier)"] + options)
+    if outcome.exitCode == Self.impossibleHere {
+      let reason = outcome.errors.split(separator: "\n").last.map(String.init) ?? "nothing said"
+      try Test.cancel("not run: \(reason)")
+    }
     try #require(outcome.exitCode == 0, "no test bed: \(outcome)")
   }
 

@@ -103,11 +103,19 @@ extension CommandTests {
     /// Without a scheduler: a time to stop after, and a signal.
     @Test func local() throws {
       let (sandbox, environment) = try prepare()
-      func start(_ options: [String]) throws -> RunningCommand {
+      func start(_ options: [String], _ further: [String] = []) throws -> RunningCommand {
         try RunningCommand(
-          environment + ["OMPI_MCA_hwloc_base_binding_policy=none", "OMPI_MCA_rmaps_base_oversubscribe=1", "Cluster/run-local"] + options,
+          environment + further + ["OMPI_MCA_hwloc_base_binding_policy=none", "OMPI_MCA_rmaps_base_oversubscribe=1", "Cluster/run-local"] + options,
           in: sandbox.path, files: (sandbox("output"), sandbox("errors")))
       }
+      // A signal that comes before mpirun listens is not lost.
+      let hasty = try start(["-n", "2"])
+      for _ in 0..<400 where !catchesSignal(SIGUSR1, hasty.process.processIdentifier) { usleep(5000) }
+      kill(hasty.process.processIdentifier, SIGUSR1)
+      let hastyOutcome = try hasty.wait()
+      #expect(hastyOutcome.exitCode == 75, "\(hastyOutcome)")
+
+      try? FileManager.default.removeItem(atPath: sandbox("run"))
       let limited = try start(["-n", "2", "--for", "4"]).wait()
       #expect(limited.exitCode == 75, "\(limited)")
       let step = try sandbox.linkedStep("run")
@@ -120,8 +128,9 @@ extension CommandTests {
       #expect(outcome.exitCode == 75, "\(outcome)")
       let last = try sandbox.linkedStep("run") + 10
       try end(sandbox, after: last)
-      let done = try start(["-n", "2", "--for", "60"]).wait()
+      let done = try start(["-n", "1", "--for", "60"], ["THREADS=2"]).wait()
       #expect(done.exitCode == 0, "\(done)")
+      #expect(done.output.contains("1 rank × 2 threads"), "\(done)")
       try expectUndisturbedEnd(sandbox, step: last)
 
       for options in [["--for", "soon"], ["--for"], ["--hours", "1"]] {

@@ -9,11 +9,16 @@ extension CommandTests {
       let sandbox = try Sandbox(), bed = try Bed(hosts: 4, in: sandbox)
       let settings = ["normalization.scope={group: 2}", "training.maximum_steps=20", "training.shards=4"]
       try sandbox.train("one", settings)
-      let runs = [(2, "node1,node3", [1, 3]), (4, "node1,node2,node3,node4", [1, 2, 3, 4]), (3, "node2:2,node4:1", [2, 2, 4])]
-      for (ranks, hosts, expected) in runs {
-        let run = "on-\(ranks)"
+      let runs = [
+        (2, "node1,node3", [1, 3], "messages"), (4, "node1,node2,node3,node4", [1, 2, 3, 4], "messages"),
+        (4, "node1:2,node2:2", [1, 1, 2, 2], "shared memory and messages"), (3, "node2:2,node4:1", [2, 2, 4], "messages"),
+      ]
+      for (ranks, hosts, expected, exchange) in runs {
+        let run = "on-\(hosts)"
         try bed.train(run, ranks: ranks, hosts: hosts, settings)
-        #expect(try sandbox.events(run, "start").first?["hosts"] as? [String] == expected.map { "node\($0)" })
+        let start = try #require(try sandbox.events(run, "start").first)
+        #expect(start["hosts"] as? [String] == expected.map { "node\($0)" })
+        #expect(start["gradient_exchange"] as? String == exchange)
         try Resuming.expectSameEnd(sandbox, run, "one", step: 20)
         #expect(try sandbox.numbers(run) == sandbox.numbers("one"))
       }
@@ -67,7 +72,8 @@ extension CommandTests {
       try Resuming.expectSameEnd(sandbox, "run", "one", step: 3)
     }
 
-    /// Nothing is left of a bed: not after `down`, which may come twice, nor after a signal, nor after the end of the process that wanted it.
+    /// Nothing is left of a bed: not after `down` amid a run, which may come twice, nor after a signal, nor after the end of the process that
+    /// wanted it. A bed whose name begins alike stays.
     @Test func leavesNothing() throws {
       let sandbox = try Sandbox()
       func left(_ name: String) throws -> [String] {
@@ -77,11 +83,21 @@ extension CommandTests {
         let processes = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { pid_t($0) != nil }.compactMap {
           FileManager.default.contents(atPath: "/proc/\($0)/cmdline").map { String(decoding: $0, as: UTF8.self) }
         }.filter { $0.contains("/run/lockstep-testbed/\(name)/") }
-        return folders + processes
+        let mounts = try String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8).split(separator: "\n").map(String.init)
+          .filter { $0.contains("lockstep-\(name)-") }
+        return folders + processes + mounts
       }
+      /// What killed ranks of hosts called node1, node2, ... could leave on the machine itself.
+      func ofRanks() throws -> Set<String> {
+        Set(try ["/dev/shm", "/tmp"].flatMap { try FileManager.default.contentsOfDirectory(atPath: $0) }.filter { $0.contains(".node") })
+      }
+      let before = try ofRanks()
       do {
         let bed = try Bed(hosts: 2, in: sandbox)
         #expect(try left(bed.name).count >= 7)
+        let endless = ["training.shards=4", "training.epochs=100000", "training.maximum_steps=1000000"]
+        let training = try bed.startTraining("run", ranks: 4, hosts: "node1:2,node2:2", endless)
+        try sandbox.waitForSteps(3, of: "run", training)
         // Something that would go on for ever, away from its parent.
         let ssh = ["ssh", "-F", "\(bed.folder)/ssh_config", "node2", "sleep 1000 < /dev/null > /dev/null 2>&1 & echo $!"]
         let started = try bed.call(["exec", "node1"] + ssh)
@@ -92,17 +108,27 @@ extension CommandTests {
           #expect(outcome.exitCode == 0 && outcome.errors.isEmpty, "\(outcome)")
           #expect(try left(bed.name).isEmpty)
           #expect(!lives(sleeper))
+          #expect(try sandbox.rankProcesses().isEmpty)
         }
+        #expect(try training.wait().exitCode != 0)
+        #expect(try ofRanks() == before)
         #expect(try bed.call(["status"]).output.contains("no bed"))
       }
       let files = (sandbox("output"), sandbox("errors")), name = "left-\(ProcessInfo.processInfo.processIdentifier)"
+      func call(_ bed: String, _ arguments: String...) throws -> Outcome {
+        try RunningCommand(["TESTBED=\(bed)", Bed.script] + arguments, in: sandbox.path, files: files).wait()
+      }
+      #expect(try call("\(name)-2", "up", "1", "--while", "\(ProcessInfo.processInfo.processIdentifier)").exitCode == 0)
+      let similar = try left("\(name)-2")
+      #expect(try call(name, "down").exitCode == 0 && left("\(name)-2") == similar)
+      #expect(try call("\(name)-2", "down").exitCode == 0 && left("\(name)-2").isEmpty)
       for (signal, delay) in [(SIGINT, 0.1), (SIGTERM, 0.3), (SIGHUP, 0.6)] {
         let running = try RunningCommand(["TESTBED=\(name)", Bed.script, "up", "6"], in: sandbox.path, files: files)
         usleep(useconds_t(delay * 1e6))
         kill(running.process.processIdentifier, signal)
         let outcome = try running.wait()
         // The bed may have been up already.
-        if outcome.exitCode == 0 { _ = try RunningCommand(["TESTBED=\(name)", Bed.script, "down"], in: sandbox.path, files: files).wait() }
+        if outcome.exitCode == 0 { _ = try call(name, "down") }
         #expect([0, 130].contains(outcome.exitCode), "\(outcome)")
         #expect(try left(name).isEmpty)
       }
@@ -135,7 +161,9 @@ extension CommandTests {
       #expect(try bed.call(["exec", "node2", "sh", "-c", "exit 7"]).exitCode == 7)
 
       // Somebody without rights, who may not even read the repository.
-      try FileManager.default.copyItem(atPath: Bed.script, toPath: sandbox("testbed"))
+      for file in ["testbed", "hosts.sh"] {
+        try FileManager.default.copyItem(atPath: repository.appendingPathComponent("Cluster/\(file)").path, toPath: sandbox(file))
+      }
       let stranger = try RunningCommand(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sandbox("testbed"), "up", "2"], in: "/",
         files: (sandbox("output"), sandbox("errors"))).wait()
