@@ -5,8 +5,17 @@
 // C is one sum over k in ascending order, whatever the sizes and the blocks are.
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 #include "include/CKernels.h"
+
+// How elements of B are stored: as they are, or in the upper half of single precision.
+typedef enum { SINGLE, BFLOAT16 } format;
+
+static inline size_t size_of(format type) { return type == BFLOAT16 ? sizeof(uint16_t) : sizeof(float); }
+
+// The element of B so many elements on.
+static inline const void *element(const void *B, size_t index, format type) { return (const char *)B + index * size_of(type); }
 
 // Columns of a panel: three vectors of AVX-512, two of which feed each row's broadcast.
 enum { PANEL = 48 };
@@ -50,9 +59,10 @@ static inline void fetch_upcoming(const lockstep_upcoming *upcoming, size_t left
 }
 
 // A product, or its rows and columns of an output: as `lockstep_product`, where the same thread goes on with so many tiles of it.
-typedef void (*multiplier)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
+typedef void (*multiplier)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B, size_t b_row,
                            float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later);
 
-// Does a product by `multiply`, in tiles of `rows` rows, on the threads that there are. It is cut by rows and columns of C, never along k.
-void lockstep_multiply(multiplier multiply, size_t rows, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column,
-                       const float *B, size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming);
+// Does a product by `multiply`, in tiles of `rows` rows and with a B of that type, on the threads that there are. It is cut by rows and columns of C, never along k.
+void lockstep_multiply(multiplier multiply, size_t rows, format type, size_t M, size_t N, size_t K, const float *A, size_t a_row,
+                       size_t a_column, const void *B, size_t b_row, float *C, size_t c_row, int accumulate,
+                       const lockstep_upcoming *upcoming);

@@ -1,41 +1,63 @@
-// The blocks of a product, for one instruction set; included with PRODUCT, TARGET, ROWS, GROUP and STRIP defined, which it undefines.
+// A product in blocks, for one instruction set and type of B; included with PRODUCT (which makes names), TARGET, PANEL_KERNEL (one panel of
+// up to MOST_ROWS rows), MOST_ROWS and TYPE defined, of which it undefines PRODUCT and TYPE.
 
-TARGET static void PRODUCT(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
-                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later) {
-  float strip[DEPTH * ROWS];
-  size_t depth = depth_of(K), columns = columns_of(M, depth, sizeof(float));
-  size_t tiles = tiles_of(M, N, K, ROWS) + later;
+#if MOST_ROWS > 6
+#define CASES CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6); CASE(7); CASE(8);
+#else
+#define CASES CASE(1); CASE(2); CASE(3); CASE(4); CASE(5); CASE(6);
+#endif
+
+// Rows of A side by side in memory.
+#define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate, next); break
+TARGET static void PRODUCT(group)(size_t rows, size_t width, size_t K, const float *A, size_t a_row, const void *B, size_t b_row,
+                                  float *C, size_t c_row, int accumulate, ahead next) {
+  switch (rows) { CASES }
+}
+#undef CASE
+
+// A strip [K, MOST_ROWS] of rows that was copied together.
+#define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, 1, MOST_ROWS, B, b_row, C, c_row, accumulate, next); break
+TARGET static void PRODUCT(strip)(size_t rows, size_t width, size_t K, const float *A, const void *B, size_t b_row, float *C,
+                                  size_t c_row, int accumulate, ahead next) {
+  switch (rows) { CASES }
+}
+#undef CASE
+#undef CASES
+
+TARGET static void PRODUCT(product)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
+                                    size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming,
+                                    size_t later) {
+  float strip[DEPTH * MOST_ROWS];
+  size_t depth = depth_of(K), columns = columns_of(M, depth, size_of(TYPE));
+  size_t tiles = tiles_of(M, N, K, MOST_ROWS) + later;
   for (size_t k = 0; k < K; k += depth) {
     size_t kc = K - k < depth ? K - k : depth;
     int adds = accumulate || k > 0;
     for (size_t first = 0; first < N; first += columns) {
       size_t end = N - first < columns ? N : first + columns;
-      for (size_t m = 0; m < M; m += ROWS) {
-        size_t rows = M - m < ROWS ? M - m : ROWS;
+      for (size_t m = 0; m < M; m += MOST_ROWS) {
+        size_t rows = M - m < MOST_ROWS ? M - m : MOST_ROWS;
         const float *a = A + m * a_row + k * a_column;
         if (a_column != 1) {
-          if (rows == ROWS)
-            for (size_t i = 0; i < kc; i++) memcpy(strip + i * ROWS, a + i * a_column, ROWS * sizeof(float));
+          if (rows == MOST_ROWS)
+            for (size_t i = 0; i < kc; i++) memcpy(strip + i * MOST_ROWS, a + i * a_column, MOST_ROWS * sizeof(float));
           else
             for (size_t i = 0; i < kc; i++)
-              for (size_t r = 0; r < rows; r++) strip[i * ROWS + r] = a[i * a_column + r];
+              for (size_t r = 0; r < rows; r++) strip[i * MOST_ROWS + r] = a[i * a_column + r];
         }
         for (size_t n = first; n < end; n += PANEL) {
           size_t width = N - n < PANEL ? N - n : PANEL, stride = b_row ? b_row : PANEL;
-          const float *b = b_row ? B + k * b_row + n : B + n * K + k * PANEL;
+          const void *b = element(B, b_row ? k * b_row + n : n * K + k * PANEL, TYPE);
           float *c = C + m * c_row + n;
           // Rows that come from memory would keep the first columns waiting: the group before fetches them.
-          ahead next = {n == first && m + ROWS < M ? a + ROWS * a_row : a, a_column == 1 ? a_row : a_column, a_column};
+          ahead next = {n == first && m + MOST_ROWS < M ? a + MOST_ROWS * a_row : a, a_column == 1 ? a_row : a_column, a_column};
           fetch_upcoming(upcoming, --tiles, depth, &next);
-          if (a_column != 1) STRIP(rows, width, kc, strip, b, stride, c, c_row, adds, next);
-          else GROUP(rows, width, kc, a, a_row, b, stride, c, c_row, adds, next);
+          if (a_column != 1) PRODUCT(strip)(rows, width, kc, strip, b, stride, c, c_row, adds, next);
+          else PRODUCT(group)(rows, width, kc, a, a_row, b, stride, c, c_row, adds, next);
         }
       }
     }
   }
 }
 #undef PRODUCT
-#undef TARGET
-#undef ROWS
-#undef GROUP
-#undef STRIP
+#undef TYPE

@@ -5,10 +5,11 @@
 // A product cut into pieces of C, numbered down each block of columns, one block after the other.
 typedef struct {
   multiplier multiply;
+  format type;
   size_t M, N, K;
   const float *A;
   size_t a_row, a_column;
-  const float *B;
+  const void *B;
   size_t b_row;
   float *C;
   size_t c_row;
@@ -41,8 +42,9 @@ static void multiply_piece(const void *context, size_t first, size_t end) {
     // The thread that this piece is meant for, and how much that thread does after it.
     size_t thread = ((i + 1) * d->threads - 1) / d->pieces, later = d->pieces * (thread + 1) / d->threads - 1 - i;
     lockstep_upcoming upcoming = d->upcoming ? share(d->upcoming, thread, d->threads) : (lockstep_upcoming){0};
-    d->multiply(M, N, d->K, d->A + m * d->a_row, d->a_row, d->a_column, d->B + (d->b_row ? n : n * d->K), d->b_row,
-                d->C + m * d->c_row + n, d->c_row, d->accumulate, d->upcoming ? &upcoming : NULL, later * tiles_of(M, N, d->K, d->tile));
+    d->multiply(M, N, d->K, d->A + m * d->a_row, d->a_row, d->a_column,
+                element(d->B, d->b_row ? n : n * d->K, d->type), d->b_row, d->C + m * d->c_row + n, d->c_row, d->accumulate, d->upcoming ? &upcoming : NULL,
+                later * tiles_of(M, N, d->K, d->tile));
   }
 }
 
@@ -50,7 +52,7 @@ static void multiply_piece(const void *context, size_t first, size_t end) {
 static void cut(division *d) {
   size_t panels = quotient_up(d->N, PANEL), most = d->M / d->tile ? d->M / d->tile : 1;
   size_t wanted = least(4 * d->threads, 2 * d->M * d->N * d->K / lockstep_least_work());
-  size_t width = columns_of(d->M, depth_of(d->K), sizeof(float)) / PANEL, blocks = quotient_up(panels, width);
+  size_t width = columns_of(d->M, depth_of(d->K), size_of(d->type)) / PANEL, blocks = quotient_up(panels, width);
   if (quotient_up(wanted, blocks) > most || d->M <= 64) {
     // Few rows: each thread reads columns of B that are its own.
     width = panels > wanted ? panels / wanted : 1;
@@ -68,11 +70,12 @@ static void cut(division *d) {
   d->threads = least(d->threads, d->pieces);
 }
 
-void lockstep_multiply(multiplier multiply, size_t rows, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column,
-                       const float *B, size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+void lockstep_multiply(multiplier multiply, size_t rows, format type, size_t M, size_t N, size_t K, const float *A, size_t a_row,
+                       size_t a_column, const void *B, size_t b_row, float *C, size_t c_row, int accumulate,
+                       const lockstep_upcoming *upcoming) {
   size_t threads = lockstep_threads();
   if (threads > 1 && 2 * M * N * K >= 2 * lockstep_least_work()) {
-    division d = {multiply, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming, .tile = rows, .threads = threads};
+    division d = {multiply, type, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming, .tile = rows, .threads = threads};
     cut(&d);
     if (d.pieces > 1) return lockstep_run(d.pieces, 1, d.threads, 2 * M * N * K, multiply_piece, &d);
   }

@@ -23,23 +23,29 @@ TARGET_256 INLINE void fetch(ahead next, size_t k) {
 
 // ---- AVX-512: up to 8 rows × 48 columns, 24 sums in registers --------------------------------------------------------------
 
-enum { ROWS_512 = 8 };
+#define ROWS_512 8
 
-// `rows`, `vectors` and `a_column` are constants in every instance. A(r, k) is at r a_row + k a_column; the columns of the last vector that are
+// Sixteen columns of a row of B, from `index` on: those in `mask`, or all of a packed row, which ends in zeros.
+TARGET_512 INLINE __m512 columns_of_row_512(format type, const void *B, size_t index, __mmask16 mask) {
+  const void *row = element(B, index, type);
+  if (type == BFLOAT16) return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(row)), 16));
+  return _mm512_maskz_loadu_ps(mask, row);
+}
+
+// `type`, `rows`, `vectors` and `a_column` are constants in every instance. A(r, k) is at r a_row + k a_column; the columns of the last vector that are
 // not in `last` are neither read nor written. `next`: fetched meanwhile.
-TARGET_512 INLINE void tile_512(int rows, int vectors, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate, ahead next) {
+TARGET_512 INLINE void tile_512(format type, int rows, int vectors, size_t K, const float *A, size_t a_row, size_t a_column,
+                                const void *B, size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate, ahead next) {
   __m512 sums[ROWS_512][3];
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++)
       sums[r][v] = accumulate ? _mm512_maskz_loadu_ps(v == vectors - 1 ? last : 0xFFFF, C + r * c_row + v * 16) : _mm512_setzero_ps();
   for (size_t k = 0; k < K; k++) {
-    const float *row = B + k * b_row;
     __m512 w[3];
     UNROLL for (int v = 0; v < vectors; v++) {
       // What is larger than the cache comes from memory: ask for it some steps ahead.
-      _mm_prefetch((const char *)(row + 8 * b_row + v * 16), _MM_HINT_T0);
-      w[v] = v == vectors - 1 ? _mm512_maskz_loadu_ps(last, row + v * 16) : _mm512_loadu_ps(row + v * 16);
+      _mm_prefetch(element(B, (k + 8) * b_row + v * 16, type), _MM_HINT_T0);
+      w[v] = columns_of_row_512(type, B, k * b_row + v * 16, v == vectors - 1 ? last : 0xFFFF);
     }
     fetch(next, k);
     UNROLL for (int r = 0; r < rows; r++) {
@@ -53,50 +59,44 @@ TARGET_512 INLINE void tile_512(int rows, int vectors, size_t K, const float *A,
 }
 
 // One panel of at most 48 columns for a group of rows.
-TARGET_512 INLINE void panel_512(int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                 size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
+TARGET_512 INLINE void panel_512(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
+                                 const void *B, size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
   __mmask16 last = width % 16 ? (__mmask16)((1u << width % 16) - 1) : 0xFFFF;
-  if (width > 32) tile_512(rows, 3, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
-  else if (width > 16) tile_512(rows, 2, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
-  else tile_512(rows, 1, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
+  if (width > 32) tile_512(type, rows, 3, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
+  else if (width > 16) tile_512(type, rows, 2, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
+  else tile_512(type, rows, 1, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
 }
 
-TARGET_512 static void group_512(size_t rows, size_t width, size_t K, const float *A, size_t a_row, const float *B, size_t b_row,
-                                 float *C, size_t c_row, int accumulate, ahead next) {
-#define GROUP(rows) case rows: panel_512(rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate, next); break
-  switch (rows) {
-    GROUP(1); GROUP(2); GROUP(3); GROUP(4); GROUP(5); GROUP(6); GROUP(7); GROUP(8);
-  }
-#undef GROUP
-}
-
-// The same for a strip [K, ROWS_512] of rows that was copied together.
-TARGET_512 static void strip_512(size_t rows, size_t width, size_t K, const float *A, const float *B, size_t b_row, float *C,
-                                 size_t c_row, int accumulate, ahead next) {
-#define GROUP(rows) case rows: panel_512(rows, width, K, A, 1, ROWS_512, B, b_row, C, c_row, accumulate, next); break
-  switch (rows) {
-    GROUP(1); GROUP(2); GROUP(3); GROUP(4); GROUP(5); GROUP(6); GROUP(7); GROUP(8);
-  }
-#undef GROUP
-}
-
-#define PRODUCT product_512
+#define PRODUCT(name) name##_512
 #define TARGET TARGET_512
-#define ROWS ROWS_512
-#define GROUP group_512
-#define STRIP strip_512
+#define PANEL_KERNEL panel_512
+#define MOST_ROWS ROWS_512
+#define TYPE SINGLE
 #include "product_blocks.h"
+#define PRODUCT(name) name##_512_bfloat16
+#define TYPE BFLOAT16
+#include "product_blocks.h"
+#undef TARGET
+#undef PANEL_KERNEL
+#undef MOST_ROWS
 
 // ---- AVX2: up to 6 rows × 16 columns, 12 sums in registers -----------------------------------------------------------------
 
-enum { ROWS_256 = 6 };
+#define ROWS_256 6
 
 TARGET_256 INLINE __m256i columns_256(size_t width) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(width < 8 ? (int)width : 8), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-TARGET_256 INLINE void tile_256(int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
+// Eight columns of a row of B, from `index` on: those in `mask`, or all of a packed row, which ends in zeros.
+TARGET_256 INLINE __m256 columns_of_row_256(format type, const void *B, size_t index, __m256i mask, int isWhole) {
+  const void *row = element(B, index, type);
+  if (type == BFLOAT16) return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(row)), 16));
+  return isWhole ? _mm256_loadu_ps(row) : _mm256_maskload_ps(row, mask);
+}
+
+TARGET_256 INLINE void tile_256(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
+                                const void *B, size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
   int isWhole = width >= 16;
   __m256i masks[2] = {columns_256(width), columns_256(width > 8 ? width - 8 : 0)};
   __m256 sums[ROWS_256][2];
@@ -104,47 +104,38 @@ TARGET_256 INLINE void tile_256(int rows, size_t width, size_t K, const float *A
     UNROLL for (int v = 0; v < 2; v++)
       sums[r][v] = accumulate ? _mm256_maskload_ps(C + r * c_row + v * 8, masks[v]) : _mm256_setzero_ps();
   for (size_t k = 0; k < K; k++) {
-    const float *row = B + k * b_row;
-    _mm_prefetch((const char *)(row + 8 * b_row), _MM_HINT_T0);
+    _mm_prefetch(element(B, (k + 8) * b_row, type), _MM_HINT_T0);
     fetch(next, k);
-    __m256 w0 = isWhole ? _mm256_loadu_ps(row) : _mm256_maskload_ps(row, masks[0]);
-    __m256 w1 = isWhole ? _mm256_loadu_ps(row + 8) : _mm256_maskload_ps(row + 8, masks[1]);
+    __m256 w[2];
+    UNROLL for (int v = 0; v < 2; v++) w[v] = columns_of_row_256(type, B, k * b_row + v * 8, masks[v], isWhole);
     UNROLL for (int r = 0; r < rows; r++) {
       __m256 a = _mm256_broadcast_ss(A + r * a_row + k * a_column);
-      sums[r][0] = _mm256_fmadd_ps(a, w0, sums[r][0]);
-      sums[r][1] = _mm256_fmadd_ps(a, w1, sums[r][1]);
+      UNROLL for (int v = 0; v < 2; v++) sums[r][v] = _mm256_fmadd_ps(a, w[v], sums[r][v]);
     }
   }
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < 2; v++) _mm256_maskstore_ps(C + r * c_row + v * 8, masks[v], sums[r][v]);
 }
 
-TARGET_256 INLINE void panel_256(int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                 size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
+// One panel of at most 48 columns for a group of rows.
+TARGET_256 INLINE void panel_256(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
+                                 const void *B, size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
   for (size_t n = 0; n < width; n += 16)
-    tile_256(rows, width - n, K, A, a_row, a_column, B + n, b_row, C + n, c_row, accumulate, next);
+    tile_256(type, rows, width - n, K, A, a_row, a_column, element(B, n, type), b_row, C + n, c_row, accumulate, next);
 }
 
-TARGET_256 static void group_256(size_t rows, size_t width, size_t K, const float *A, size_t a_row, const float *B, size_t b_row,
-                                 float *C, size_t c_row, int accumulate, ahead next) {
-#define GROUP(rows) case rows: panel_256(rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate, next); break
-  switch (rows) { GROUP(1); GROUP(2); GROUP(3); GROUP(4); GROUP(5); GROUP(6); }
-#undef GROUP
-}
-
-TARGET_256 static void strip_256(size_t rows, size_t width, size_t K, const float *A, const float *B, size_t b_row, float *C,
-                                 size_t c_row, int accumulate, ahead next) {
-#define GROUP(rows) case rows: panel_256(rows, width, K, A, 1, ROWS_256, B, b_row, C, c_row, accumulate, next); break
-  switch (rows) { GROUP(1); GROUP(2); GROUP(3); GROUP(4); GROUP(5); GROUP(6); }
-#undef GROUP
-}
-
-#define PRODUCT product_256
+#define PRODUCT(name) name##_256
 #define TARGET TARGET_256
-#define ROWS ROWS_256
-#define GROUP group_256
-#define STRIP strip_256
+#define PANEL_KERNEL panel_256
+#define MOST_ROWS ROWS_256
+#define TYPE SINGLE
 #include "product_blocks.h"
+#define PRODUCT(name) name##_256_bfloat16
+#define TYPE BFLOAT16
+#include "product_blocks.h"
+#undef TARGET
+#undef PANEL_KERNEL
+#undef MOST_ROWS
 
 // ---- Packing ---------------------------------------------------------------------------------------------------------------
 
@@ -191,63 +182,118 @@ TARGET_512 static void pack_transposed_512(size_t N, size_t K, const float *W, s
 #endif
 
 typedef struct {
+  format type;
   size_t N, K, stride_n, stride_k;
   const float *W;
-  float *packed;
+  void *packed;
 } packing;
+
+static void pack_panels(size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, float *packed) {
+#if defined(__x86_64__)
+  if (stride_k == 1 && __builtin_cpu_supports("x86-64-v4")) return pack_transposed_512(N, K, W, stride_n, packed);
+#endif
+  lockstep_pack_plain_f32(N, K, W, stride_n, stride_k, packed);
+}
+
+// One panel, packed in single precision piece by piece.
+static void pack_rounded(size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, uint16_t *packed) {
+  enum { PIECE = 128 };
+  float piece[PIECE * PANEL];
+  for (size_t k = 0; k < K; k += PIECE) {
+    size_t count = K - k < PIECE ? K - k : PIECE;
+    pack_panels(N, count, W + k * stride_k, stride_n, stride_k, piece);
+    lockstep_encode_bfloat16(count * PANEL, piece, packed + k * PANEL);
+  }
+}
 
 // Some panels.
 static void pack_part(const void *context, size_t first, size_t end) {
   const packing *p = context;
-  size_t n = first * PANEL, N = end * PANEL < p->N ? end * PANEL - n : p->N - n;
-  const float *W = p->W + n * p->stride_n;
-  float *packed = p->packed + n * p->K;
-#if defined(__x86_64__)
-  if (p->stride_k == 1 && __builtin_cpu_supports("x86-64-v4")) return pack_transposed_512(N, p->K, W, p->stride_n, packed);
-#endif
-  lockstep_pack_plain_f32(N, p->K, W, p->stride_n, p->stride_k, packed);
+  if (p->type == SINGLE) {
+    size_t n = first * PANEL, N = end * PANEL < p->N ? end * PANEL - n : p->N - n;
+    return pack_panels(N, p->K, p->W + n * p->stride_n, p->stride_n, p->stride_k, (float *)p->packed + n * p->K);
+  }
+  for (size_t n = first * PANEL; n < end * PANEL; n += PANEL) {
+    size_t N = p->N - n < PANEL ? p->N - n : PANEL;
+    pack_rounded(N, p->K, p->W + n * p->stride_n, p->stride_n, p->stride_k, (uint16_t *)p->packed + n * p->K);
+  }
+}
+
+static void pack(format type, size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, void *packed) {
+  // An element takes the time of about 32 operations in a product.
+  lockstep_divide((N + PANEL - 1) / PANEL, K * PANEL * 32, pack_part, &(packing){type, N, K, stride_n, stride_k, W, packed});
 }
 
 void lockstep_pack_f32(size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, float *packed) {
-  // An element takes the time of about 32 operations in a product.
-  lockstep_divide((N + PANEL - 1) / PANEL, K * PANEL * 32, pack_part, &(packing){N, K, stride_n, stride_k, W, packed});
+  pack(SINGLE, N, K, W, stride_n, stride_k, packed);
 }
 
-static void product_plain(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
+void lockstep_pack_rounded_f32(size_t N, size_t K, const float *W, size_t stride_n, size_t stride_k, uint16_t *packed) {
+  pack(BFLOAT16, N, K, W, stride_n, stride_k, packed);
+}
+
+// ---- Products --------------------------------------------------------------------------------------------------------------
+
+static void product_plain(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B, size_t b_row,
                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later) {
   lockstep_product_plain_f32(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
 }
 
+static void product_plain_bfloat16(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
+                                   size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming,
+                                   size_t later) {
+  lockstep_product_rounded_plain_f32(M, N, K, A, a_row, a_column, B, C, c_row, accumulate);
+}
+
+// The product of a level of instructions, 3 or 4 for x86-64-v3 or v4 and 0 for plain C, and its rows of a tile; NULL where the processor
+// has it not.
+static multiplier product_of_level(int level, format type, size_t *rows) {
+#if defined(__x86_64__)
+  if (level == 4) {
+    *rows = ROWS_512;
+    return !__builtin_cpu_supports("x86-64-v4") ? NULL : type == BFLOAT16 ? product_512_bfloat16 : product_512;
+  }
+  if (level == 3) {
+    *rows = ROWS_256;
+    return !__builtin_cpu_supports("x86-64-v3") ? NULL : type == BFLOAT16 ? product_256_bfloat16 : product_256;
+  }
+#endif
+  *rows = 1;
+  return level != 0 ? NULL : type == BFLOAT16 ? product_plain_bfloat16 : product_plain;
+}
+
+static multiplier best_product(format type, size_t *rows) {
+  for (int level = 4; level > 0; level--) {
+    multiplier multiply = product_of_level(level, type, rows);
+    if (multiply) return multiply;
+  }
+  return product_of_level(0, type, rows);
+}
+
 void lockstep_product_f32(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
-  multiplier multiply = product_plain;
-  size_t rows = 1;
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4")) multiply = product_512, rows = ROWS_512;
-  else if (__builtin_cpu_supports("x86-64-v3")) multiply = product_256, rows = ROWS_256;
-#endif
-  lockstep_multiply(multiply, rows, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming);
+  size_t rows;
+  multiplier multiply = best_product(SINGLE, &rows);
+  lockstep_multiply(multiply, rows, SINGLE, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming);
+}
+
+void lockstep_product_rounded_f32(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const uint16_t *packed,
+                                  float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+  size_t rows;
+  multiplier multiply = best_product(BFLOAT16, &rows);
+  lockstep_multiply(multiply, rows, BFLOAT16, M, N, K, A, a_row, a_column, packed, 0, C, c_row, accumulate, upcoming);
 }
 
 int lockstep_product_is_tuned_f32(void) {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("x86-64-v3") != 0;
-#else
-  return 0;
-#endif
+  size_t rows;
+  return product_of_level(3, SINGLE, &rows) != NULL;
 }
 
-int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                  size_t b_row, float *C, size_t c_row, int accumulate) {
-#if defined(__x86_64__)
-  if (level == 4 && __builtin_cpu_supports("x86-64-v4")) {
-    lockstep_multiply(product_512, ROWS_512, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
-    return 1;
-  }
-  if (level == 3 && __builtin_cpu_supports("x86-64-v3")) {
-    lockstep_multiply(product_256, ROWS_256, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
-    return 1;
-  }
-#endif
-  return 0;
+int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
+                                  size_t b_row, int is_rounded, float *C, size_t c_row, int accumulate) {
+  format type = is_rounded ? BFLOAT16 : SINGLE;
+  size_t rows;
+  multiplier multiply = product_of_level(level, type, &rows);
+  if (multiply) lockstep_multiply(multiply, rows, type, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, NULL);
+  return multiply != NULL;
 }

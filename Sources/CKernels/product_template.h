@@ -31,21 +31,40 @@ static void KERNEL(pack_plain)(size_t N, size_t K, const R *W, size_t stride_n, 
   }
 }
 
-static void KERNEL(product_plain)(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,
-                                  R *C, size_t c_row, int accumulate) {
+// An element of B.
+static inline R KERNEL(right)(format type, const void *B, size_t index) {
+  if (type != BFLOAT16) return ((const R *)B)[index];
+  uint32_t bits = (uint32_t)((const uint16_t *)B)[index] << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static inline void KERNEL(product_in_c)(format type, size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column,
+                                        const void *B, size_t b_row, R *C, size_t c_row, int accumulate) {
   for (size_t first = 0; first < N; first += PANEL) {
     size_t width = N - first < PANEL ? N - first : PANEL, stride = b_row ? b_row : PANEL;
-    const R *panel = b_row ? B + first : B + first * K;
+    size_t panel = b_row ? first : first * K;
     for (size_t m = 0; m < M; m++) {
       R sums[PANEL] = {0};
       R *target = C + m * c_row + first;
       for (size_t n = 0; accumulate && n < width; n++) sums[n] = target[n];
       for (size_t k = 0; k < K; k++) {
         R a = A[m * a_row + k * a_column];
-        const R *row = panel + k * stride;
-        ELEMENTWISE for (size_t n = 0; n < width; n++) sums[n] += a * row[n];
+        size_t row = panel + k * stride;
+        ELEMENTWISE for (size_t n = 0; n < width; n++) sums[n] += a * KERNEL(right)(type, B, row + n);
       }
       memcpy(target, sums, width * sizeof(R));
     }
   }
+}
+
+static void KERNEL(product_plain)(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,
+                                  R *C, size_t c_row, int accumulate) {
+  KERNEL(product_in_c)(SINGLE, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
+}
+
+static void KERNEL(product_rounded_plain)(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column,
+                                          const uint16_t *packed, R *C, size_t c_row, int accumulate) {
+  KERNEL(product_in_c)(BFLOAT16, M, N, K, A, a_row, a_column, packed, 0, C, c_row, accumulate);
 }

@@ -1,3 +1,5 @@
+import Tensors
+
 /// The recurrent cell of a layer.
 public enum Cell: String, Sendable, CaseIterable {
   /// Long short-term memory, gates in the order input, forget, candidate, output.
@@ -83,6 +85,9 @@ public struct NetworkConfiguration: Equatable, Sendable {
   /// Probability that a unit of a vertical connection is dropped.
   public var dropout: Double
   public var normalization: NormalizationConfiguration
+  /// How the copies of W_h that products read are stored. Rounded copies are part of what the network computes, in evaluation too; its
+  /// gradients are those at the rounded weights, and updates go to the weights themselves.
+  public var recurrentWeights = PackedFormat.exact
   /// T, most time steps of a minibatch, the leading dimension of frame-wise running statistics.
   public var steps: Int
 

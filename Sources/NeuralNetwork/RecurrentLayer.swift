@@ -50,7 +50,8 @@ public final class RecurrentLayer<S: Scalar> {
   let places: Places
   /// W_x [G, I] and W_h [G, H].
   let inputWeight, recurrentWeight: MatrixView<S>
-  /// W_x and W_h for the products of forward passes, and the transpose of W_h for their derivative; packed when the weights have changed.
+  /// W_x and W_h for the products of forward passes, and the transpose of W_h for their derivative; packed when the weights have changed, those of W_h
+  /// in the format that the configuration asks for.
   let packedInput, packedRecurrent, packedTransposed: PackedMatrix<S>
   /// b [G]; zero where normalisation has a β in its place.
   let bias: VectorView<S>
@@ -85,8 +86,8 @@ public final class RecurrentLayer<S: Scalar> {
     inputWeight = parameters[places.inputWeight].matrix(rows: G, columns: I)
     recurrentWeight = parameters[places.recurrentWeight].matrix(rows: G, columns: configuration.hiddenSize)
     packedInput = PackedMatrix(outputs: G, inputs: I)
-    packedRecurrent = PackedMatrix(outputs: G, inputs: configuration.hiddenSize)
-    packedTransposed = PackedMatrix(outputs: configuration.hiddenSize, inputs: G)
+    packedRecurrent = PackedMatrix(outputs: G, inputs: configuration.hiddenSize, format: configuration.recurrentWeights)
+    packedTransposed = PackedMatrix(outputs: configuration.hiddenSize, inputs: G, format: configuration.recurrentWeights)
     bias = places.bias.map { parameters[$0] } ?? VectorView(zeros: G)
     peepholes = Self.peepholes(configuration, in: places.peephole.map { parameters[$0] })
     if let site, let gamma = places.gamma {

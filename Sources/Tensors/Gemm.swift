@@ -45,8 +45,8 @@ extension MatrixView where Element == Float {
   package func setProduct(_ a: Factor<Float>, _ b: Factor<Float>, accumulate: Bool, level: Int32) -> Bool {
     precondition(!b.isTransposed && a.rows == rows && b.columns == columns && a.columns == b.rows, "a product of other shapes")
     return unsafe lockstep_product_of_level_f32(
-      level, rows, columns, a.columns, a.matrix.pointer, a.rowStride, a.columnStride, b.matrix.pointer, b.matrix.stride, pointer, stride,
-      accumulate ? 1 : 0) != 0
+      level, rows, columns, a.columns, a.matrix.pointer, a.rowStride, a.columnStride, b.matrix.pointer, b.matrix.stride, 0, pointer,
+      stride, accumulate ? 1 : 0) != 0
   }
 }
 

@@ -146,6 +146,18 @@ extension Float: Scalar {
     var regions = unsafe lockstep_upcoming(first: upcomingToo, second: upcoming, bytes: upcomingBytes)
     unsafe lockstep_product_f32(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate, &regions)
   }
+  @unsafe
+  public static func packRounded(_ N: Int, _ K: Int, _ W: UnsafePointer<Float>, _ strideN: Int, _ strideK: Int,
+    _ packed: UnsafeMutablePointer<UInt16>) {
+    unsafe lockstep_pack_rounded_f32(N, K, W, strideN, strideK, packed)
+  }
+  @unsafe
+  public static func productRounded(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Float>, _ aRow: Int, _ aColumn: Int,
+    _ packed: UnsafePointer<UInt16>, _ C: UnsafeMutablePointer<Float>, _ cRow: Int, _ accumulate: Int32,
+    _ upcoming: UnsafeRawPointer?, _ upcomingToo: UnsafeRawPointer?, _ upcomingBytes: Int) {
+    var regions = unsafe lockstep_upcoming(first: upcomingToo, second: upcoming, bytes: upcomingBytes)
+    unsafe lockstep_product_rounded_f32(M, N, K, A, aRow, aColumn, packed, C, cRow, accumulate, &regions)
+  }
   public static var isProductTuned: Bool { lockstep_product_is_tuned_f32() != 0 }
   @unsafe
   public static func softmaxBlock(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Float>, _ bias: UnsafePointer<Float>, _ first: Int,

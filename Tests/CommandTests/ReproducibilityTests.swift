@@ -49,8 +49,10 @@ extension CommandTests {
         name: "float16 gradients", ranks: [1, 2, 3, 4, 8],
         settings: ["communication.gradients=float16", "normalization.scope=global", "training.accumulate_steps=2"]),
       Variant(
-        name: "bfloat16 gradients, many buckets", ranks: [1, 2, 4, 5],
-        settings: ["communication.gradients=bfloat16", "communication.bucket_megabytes=0.001", "optimizer.momentum=0.5"]),
+        name: "bfloat16 gradients and weights, many buckets", ranks: [1, 2, 4, 5],
+        settings: ["communication.gradients=bfloat16", "communication.bucket_megabytes=0.001", "optimizer.momentum=0.5",
+          "model.recurrent_weights=bfloat16",
+        ]),
     ]
 
     @Test(arguments: variants) func sameBits(_ variant: Variant) throws {
@@ -80,7 +82,7 @@ extension CommandTests {
       let variants = [
         "normalization.scope=local", "normalization.scope=global", "normalization.scope={group: 2}", "normalization.scope={group: 3}",
         "normalization.statistics=sequence", "normalization.placement=preactivation", "training.seed=2", "model.dropout=0.3",
-        "communication.gradients=float16", "communication.gradients=bfloat16",
+        "communication.gradients=float16", "communication.gradients=bfloat16", "model.recurrent_weights=bfloat16",
       ]
       for (index, setting) in variants.enumerated() {
         try sandbox.train("run-\(index)", [setting])

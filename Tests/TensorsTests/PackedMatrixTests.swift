@@ -109,4 +109,53 @@ import Testing
       for r in 0..<rows { #expect(part[r].array == whole[20 - rows + r].array) }
     }
   }
+
+  /// A matrix packed in bfloat16 is the matrix of rounded numbers, bit for bit, on every instruction set.
+  @Test(arguments: [(1, 1, 1), (5, 37, 21), (8, 48, 512), (19, 130, 700), (70, 300, 1100), (10, 2600, 650)])
+  func roundedWeights(_ M: Int, _ N: Int, _ K: Int) {
+    let a = Self.matrix(M, K, stride: K + 1, salt: 5, Float.self), w = MatrixView<Float>(zeros: N, K), near = MatrixView<Float>(zeros: N, K)
+    // More bits than bfloat16 has.
+    for n in 0..<N {
+      for k in 0..<K { w[n, k] = Float((n * 7919 + k * 104_729) % 65_537 - 32_768) / 65_536 }
+    }
+    near.vector.round(w.vector, to: .bfloat16)
+    #expect(M * N * K == 1 || near.vector.array != w.vector.array)
+    let turned = MatrixView<Float>(zeros: K, N)
+    for n in 0..<N {
+      for k in 0..<K { turned[k, n] = w[n, k] }
+    }
+    let exact = PackedMatrix<Float>(outputs: N, inputs: K), rounded = PackedMatrix<Float>(outputs: N + 5, inputs: K + 1, format: .bfloat16)
+    exact.pack(near.asIs)
+    for accumulate in [false, true] {
+      let expected = Self.matrix(M, N, stride: N, salt: 3, Float.self)
+      expected.setProduct(a.asIs, packed: exact, accumulate: accumulate)
+      for source in [w.asIs, turned.transposed] {
+        rounded.pack(source)
+        let found = Self.matrix(M, N, stride: N, salt: 3, Float.self)
+        found.setProduct(a.asIs, packed: rounded, accumulate: accumulate)
+        // Without a tuned product BLAS may multiply what is not rounded, in an order of its own.
+        if Float.isProductTuned || M <= 64 { #expect(found.vector.array == expected.vector.array) }
+        for level in [Int32(0), 3, 4] {
+          let other = Self.matrix(M, N, stride: N, salt: 3, Float.self), same = Self.matrix(M, N, stride: N, salt: 3, Float.self)
+          guard other.setProduct(a.asIs, packed: rounded, accumulate: accumulate, level: level) else { continue }
+          #expect(same.setProduct(a.asIs, packed: exact, accumulate: accumulate, level: level))
+          #expect(other.vector.array == same.vector.array, "level \(level)")
+        }
+      }
+    }
+    let double = PackedMatrix<Double>(outputs: N, inputs: K, format: .bfloat16), reference = PackedMatrix<Double>(outputs: N, inputs: K)
+    func doubled(_ matrix: MatrixView<Float>) -> MatrixView<Double> {
+      let result = MatrixView<Double>(zeros: matrix.rows, matrix.columns)
+      for r in 0..<matrix.rows {
+        for c in 0..<matrix.columns { result[r, c] = Double(matrix[r, c]) }
+      }
+      return result
+    }
+    double.pack(doubled(w).asIs)
+    reference.pack(doubled(near).asIs)
+    let x = doubled(a), y = MatrixView<Double>(zeros: M, N), z = MatrixView<Double>(zeros: M, N)
+    y.setProduct(x.asIs, packed: double)
+    z.setProduct(x.asIs, packed: reference)
+    #expect(y.vector.array == z.vector.array)
+  }
 }

@@ -33,6 +33,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           bidirectional: false
           peepholes: none
           dropout: 0
+          recurrent_weights: float32
         normalization:
           placement: input
           statistics: frame
@@ -187,7 +188,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 51)
+    #expect(Configuration.keys.count == 52)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

@@ -92,6 +92,11 @@ typedef struct {
   void lockstep_product_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,  \
                             R *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming);                             \
   int lockstep_product_is_tuned_##S(void);                                                                                      \
+  /* The same for a matrix that is packed in bfloat16: rounded to nearest, ties to even. The products and sums are as above. */  \
+  void lockstep_pack_rounded_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, uint16_t *packed);           \
+  void lockstep_product_rounded_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column,                    \
+                                    const uint16_t *packed, R *C, size_t c_row, int accumulate,                                 \
+                                    const lockstep_upcoming *upcoming);                                                         \
                                                                                                                                 \
   /* Updates of n parameters θ by gradients s g. */                                                                             \
   void lockstep_sgd_##S(size_t n, R *theta, const R *g, R s, R rate);                                                           \
@@ -103,9 +108,10 @@ typedef struct {
 LOCKSTEP_DECLARE_KERNELS(float, f32)
 LOCKSTEP_DECLARE_KERNELS(double, f64)
 
-/* The product by the kernels of an instruction set, 3 or 4 for x86-64-v3 or v4, to compare their bits; 0 where the processor has it not. */
-int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B,
-                                  size_t b_row, float *C, size_t c_row, int accumulate);
+/* The product by the kernels of an instruction set, 3 or 4 for x86-64-v3 or v4, to compare their bits; 0 where the processor has it not.
+   B is packed in bfloat16 if it is rounded. */
+int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
+                                  size_t b_row, int is_rounded, float *C, size_t c_row, int accumulate);
 
 /* Makes `count` threads, the calling one among them, do what the kernels divide: products, packing, gates, softmax and updates, in pieces
    that leave every element's own order of operations as it is, so that their number changes no bit. 1, as at the start, ends the others.

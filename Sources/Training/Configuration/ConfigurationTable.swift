@@ -70,6 +70,9 @@ package enum ConfigurationTable {
     Key(
       "model.dropout", \.model.dropout, .number(from: 0, below: 1),
       "probability of dropping a unit on the way up, never along time"),
+    Key(
+      "model.recurrent_weights", \.model.recurrentWeights, .choice,
+      "format of the copies that recurrent products read, in training and evaluation"),
   ]
 
   private static let normalization: [ConfigurationKey] = [

@@ -74,6 +74,12 @@ extension TrainingConfiguration {
     public var bidirectional = false
     public var peepholes = Peepholes.none
     public var dropout = 0.0
+    public var recurrentWeights = WeightFormat.float32
+  }
+
+  /// How weights are stored where products read them.
+  public enum WeightFormat: String, CaseIterable, Sendable {
+    case float32, bfloat16
   }
 
   /// The recurrent cell.

@@ -16,6 +16,7 @@ extension NetworkConfiguration {
         placement: mapped(c.normalization.placement), statistics: mapped(c.normalization.statistics),
         epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
       steps: steps)
+    recurrentWeights = c.model.recurrentWeights == .bfloat16 ? .bfloat16 : .exact
   }
 
   /// The language model that a configuration describes, for a vocabulary of `vocabularySize` tokens.
