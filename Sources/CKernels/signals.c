@@ -6,9 +6,10 @@
 static volatile sig_atomic_t received = 0;
 
 static void note(int number) {
-  // The second signal of a kind acts as if there were no handler.
   received = number;
-  signal(number, SIG_DFL);
+  // Who presses Ctrl-C twice, or sends a second SIGTERM, does not want to wait. SIGUSR1 comes more than once from schedulers
+  // that send it to a job's script and to mpirun alike.
+  if (number != SIGUSR1) signal(number, SIG_DFL);
 }
 
 void lockstep_catch_signals(void) {

@@ -199,6 +199,14 @@ final class Sandbox {
   }
 }
 
+/// Whether a process has a handler of a signal.
+func catchesSignal(_ signal: Int32, _ process: pid_t) -> Bool {
+  guard let status = FileManager.default.contents(atPath: "/proc/\(process)/status").map({ String(decoding: $0, as: UTF8.self) }),
+    let mask = status.firstMatch(of: /SigCgt:\s*([0-9a-f]+)/).flatMap({ UInt64($0.1, radix: 16) })
+  else { return false }
+  return mask >> (signal - 1) & 1 == 1
+}
+
 /// Lines of nine words each: words of low numbers are frequent, as in languages, and each word makes some others likely.
 func randomText(tokens: Int, types: Int, seed: UInt64) -> String {
   var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1

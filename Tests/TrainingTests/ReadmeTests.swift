@@ -37,6 +37,18 @@ import Training
     }
   }
 
+  /// README.md or that of the folder names every file for clusters.
+  @Test func everyClusterFileIsThere() throws {
+    let folder = root.appendingPathComponent("Cluster")
+    let own = try String(contentsOf: folder.appendingPathComponent("README.md"), encoding: .utf8)
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0 != "README.md" && $0 != "__pycache__" }
+    #expect(names.count >= 8)
+    for name in names { #expect(own.contains("`\(name)`"), "Cluster/\(name)") }
+    for name in ["slurm", "pbs", "sge", "lsf", "run-local", "testbed", "slurm-local"] {
+      #expect(try readme().contains("Cluster/\(name)"), "Cluster/\(name)")
+    }
+  }
+
   @Test func versionIsInTheChangelog() throws {
     let text = try String(contentsOf: root.appendingPathComponent("CHANGELOG.md"), encoding: .utf8)
     #expect(text.contains("\n## \(Version.current)\n"))

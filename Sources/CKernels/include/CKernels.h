@@ -146,7 +146,7 @@ double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float adden
 /* The instruction set whose clone of the kernels runs here: "x86-64-v4", "x86-64-v3", "x86-64" or "generic". */
 const char *lockstep_kernel_instruction_set(void);
 
-/* Notes SIGUSR1, SIGTERM and SIGINT from now on instead of dying of the first one; a second one of the same kind acts as usual. */
+/* Notes SIGUSR1, SIGTERM and SIGINT from now on instead of dying of them; a second SIGTERM or SIGINT acts as usual. */
 void lockstep_catch_signals(void);
 /* The number of the last signal noted, or 0. */
 int lockstep_signal_received(void);

@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# Sourced by the job scripts of this folder, in the folder from which the job was submitted: the repository's root.
+#
+#   CONFIG     the configuration
+#   RUN        the run directory, where all hosts see it
+#   THREADS    threads of a rank, if it is to have more than one
+#   OPTIONS    further options of `lockstep train`, separated by spaces; may be missing
+#   LOCKSTEP   the program, if it is not .build/release/lockstep
+
+if [[ -z ${CONFIG:-} || -z ${RUN:-} ]]; then
+  echo "CONFIG and RUN must be set: the configuration and the run directory" >&2
+  exit 64
+fi
+threads=${THREADS:-1}
+if [[ ! $threads =~ ^[1-9][0-9]{0,3}$ ]]; then
+  echo "THREADS is '$threads', which is not a number of threads" >&2
+  exit 64
+fi
+
+# From here on SIGUSR1 does not end this shell.
+stopping=false job='' sender='' timer=''
+trap stop USR1
+trap 'end "$timer"; end "$sender"' EXIT
+
+end() { if [[ -n $1 ]]; then kill "$1" 2> /dev/null; fi; }
+
+# Sends SIGUSR1 to mpirun until it ends: mpirun loses one that comes while it begins, and one more does no harm.
+stop() {
+  stopping=true
+  if [[ -z $job || -n $sender ]]; then return; fi
+  (
+    trap '' USR1
+    while kill -USR1 "$job"; do sleep 2; done
+  ) > /dev/null 2>&1 < /dev/null &
+  sender=$!
+}
+
+# stop_after TIME: sends SIGUSR1 to this shell after TIME, as `sleep` takes it, unless `train` has ended by then.
+stop_after() {
+  (
+    sleep "$1" &
+    trap 'kill $!; exit' TERM
+    wait $! && kill -USR1 $$
+  ) > /dev/null 2>&1 < /dev/null &
+  timer=$!
+}
+
+# train MPIRUN_OPTION...: trains or goes on, and leaves mpirun's exit code in `code`: 75 if the job is to be run once more.
+# SIGUSR1 to this shell makes the ranks write a checkpoint and end.
+code=0
+train() {
+  # Consecutive ranks on one host, each bound to as many cores as it has threads, unless the environment says otherwise.
+  local mapping=core options=(-x OPENBLAS_NUM_THREADS=1) further=()
+  read -r -a further <<< "${OPTIONS:-}"
+  if (( threads > 1 )); then
+    mapping=slot:PE=$threads
+    further+=(--threads "$threads")
+  fi
+  export OMPI_MCA_rmaps_base_mapping_policy=${OMPI_MCA_rmaps_base_mapping_policy:-$mapping}
+  export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-core}
+  # The same BLAS kernels on all hosts, where processors differ: set it to the oldest kind, such as Haswell.
+  if [[ -n ${OPENBLAS_CORETYPE:-} ]]; then options+=(-x OPENBLAS_CORETYPE); fi
+
+  mpirun "$@" "${options[@]}" "${LOCKSTEP:-.build/release/lockstep}" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
+  job=$!
+  if $stopping; then stop; fi
+  # A signal ends `wait`, though not mpirun.
+  while wait "$job"; kill -0 "$job" 2> /dev/null; do :; done
+  code=0
+  wait "$job" || code=$?
+  # A signal that comes before all ranks listen ends mpirun with a code of its own; the job is to be run once more all the same.
+  if $stopping; then
+    case $code in
+      0 | 64 | 65 | 70 | 74) ;;
+      *) code=75 ;;
+    esac
+  fi
+}
