@@ -27,6 +27,21 @@ extension CommandTests {
       }
     }
 
+    /// One run at a time trains in a directory; one that was killed is in nobody's way.
+    @Test func oneRunADirectory() throws {
+      let sandbox = try Sandbox()
+      let endless = ["training.maximum_steps=1000000", "training.epochs=1000000"]
+      let first = try sandbox.start(ranks: 1, sandbox.training("run", endless))
+      try sandbox.waitForSteps(6, of: "run", first)
+      let rank = try #require(sandbox.rankProcesses().first)
+      try sandbox.expectFailure(64, ["run", "another process trains there now", "process \(rank)"], sandbox.training("run", [], ["--resume"]))
+      kill(rank, SIGKILL)
+      _ = try first.wait()
+      let step = try sandbox.linkedStep("run")
+      try sandbox.train("run", ["training.maximum_steps=\(step + 3)"], ["--resume"])
+      #expect(try sandbox.linkedStep("run") == step + 3)
+    }
+
     /// A rank that is stopped is named, with what it was at, and the job ends.
     @Test(arguments: [(0, "exchange", "phase other"), (2, "step", "phase input"), (1, "validation", "validation")])
     func aStoppedRank(_ rank: Int, _ site: String, _ words: String) throws {

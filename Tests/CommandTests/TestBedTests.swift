@@ -51,6 +51,20 @@ extension CommandTests {
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: step + 300)
     }
 
+    /// A rank that is stopped with nobody beside it who could tell: its host is named, and the run goes on elsewhere to the same end.
+    @Test func aStoppedHost() throws {
+      let sandbox = try Sandbox(), bed = try Bed(hosts: 2, in: sandbox)
+      let settings = ["training.shards=4", "watchdog.warn_seconds=1", "watchdog.abort_seconds=4"]
+      let command = ["run", "--timeout", "60", "-n", "2", "--hosts", "node1,node2", "-x", "LOCKSTEP_FAULT=stop@exchange:rank=1,step=7"]
+      let outcome = try bed.start(command + [try Sandbox.program()] + sandbox.training("run", settings), timeout: 70).wait()
+      #expect(outcome.exitCode == 70 && outcome.errorMessages.count == 1, "\(outcome)")
+      #expect(outcome.errorMessages.first?.contains("rank 0 has waited") == true, "\(outcome)")
+      #expect(outcome.errorMessages.first?.contains("for host node2, not heard of for") == true, "\(outcome)")
+      try sandbox.train("run", settings, ["--resume"])
+      try sandbox.train("whole", settings)
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+    }
+
     /// A frame is under way for as long as asked, and a host sends no faster than asked. Both are lower bounds, on a busy machine too.
     @Test func rateAndDelay() throws {
       let sandbox = try Sandbox(), bed = try Bed(hosts: 2, ["--rate", "20mbit", "--delay", "40ms"], in: sandbox)

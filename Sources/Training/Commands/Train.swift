@@ -37,6 +37,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }
   let watchdog = try watch(world, configuration.watchdog, directory)
   defer { watchdog?.stop() }
+  defer { withExtendedLifetime(found.lock) {} }
   do {
     return try trainer.run()
   } catch {
@@ -59,6 +60,8 @@ func loadConfiguration(_ request: TrainRequest, world: Communicator) throws -> T
 private struct FoundRun {
   /// The state to go on from, on all ranks; nil for a new run.
   var state: CheckpointState?
+  /// On rank 0: keeps others away.
+  var lock: RunLock?
   /// On rank 0 the checkpoint.
   var checkpoint: Checkpoint?
   /// What the checkpoint holds of the data, on all ranks.
@@ -69,6 +72,7 @@ private struct FoundRun {
 private func findRun(
   _ request: TrainRequest, _ directory: RunDirectory, world: Communicator, console: Console
 ) throws -> FoundRun {
+  var lock: RunLock?
   let checkpoint = try world.agree { () -> Checkpoint? in
     guard world.rank == 0 else { return nil }
     let holdsRun = try directory.holdsRun()
@@ -77,6 +81,7 @@ private func findRun(
         description: "\(directory.path) holds a run already; go on with it by --resume, or name another --run-directory")
     }
     try directory.create()
+    lock = try directory.lock(host: world.hostName)
     for name in try directory.store.prepareForWriting() { console.warn("cleared \(name), left by a run that was killed") }
     guard request.resume else { return nil }
     let (checkpoint, skipped) = try directory.store.newestValid()
@@ -85,9 +90,9 @@ private func findRun(
     return checkpoint
   }
   let isThere = try world.broadcast(bytes: world.rank == 0 ? [checkpoint == nil ? 0 : 1] : nil, root: 0)[0] == 1
-  guard isThere else { return FoundRun() }
+  guard isThere else { return FoundRun(lock: lock) }
   let parts = try sendParts(of: checkpoint, path: directory.path, world: world)
-  return FoundRun(state: parts.state, checkpoint: checkpoint, data: parts.data)
+  return FoundRun(state: parts.state, lock: lock, checkpoint: checkpoint, data: parts.data)
 }
 
 /// Sends the state of a checkpoint that rank 0 has opened, and what it holds of the data, to all ranks.

@@ -19,6 +19,11 @@ struct RunDirectory {
   /// Makes the directory where it is missing.
   func create() throws { try system.makeDirectories(path) }
 
+  /// Makes this process the only one that trains in the directory, until it ends, however it ends.
+  /// - host: the name of this one, for the message that others get.
+  /// - Throws: `UsageError` where another one does.
+  func lock(host: String) throws -> RunLock { try RunLock("\(path)/lock", directory: path, host: host) }
+
   /// Clears the folder where nodes tell each other what their ranks do, and makes it anew where there are several.
   func prepareNodes(_ folder: String, isNeeded: Bool) throws {
     try system.removeTree(folder)

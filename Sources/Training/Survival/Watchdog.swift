@@ -26,6 +26,9 @@ final class Watchdog {
   init?(_ world: Communicator, _ limits: Limits, folder: String) {
     guard let pulse = world.pulse, limits.warn != nil || limits.abort != nil else { return nil }
     let watch = Watch(pulse: pulse, limits: limits, rank: world.rank, ranks: world.size, host: world.hostName, folder: folder)
+    // The first report is there before the first step, in which this rank may hang.
+    var first = watch
+    first.look()
     let (stopping, stopped) = (stopping, stopped)
     DispatchQueue(label: "watchdog").async {
       var watch = watch
