@@ -6,16 +6,17 @@ import MPI
 final class WorkMeter: @unchecked Sendable {
   private var since: UInt64 = 0
   private var nanoseconds: Int64 = 0
+  private var lastLook: UInt64 = 0
   private var bytes: UInt64?
 
   /// Whether, since the last call, the process has worked while its main thread waited for nobody and said nothing of its own.
   /// - sign: what the main thread says. Time that passes in a call that waits for others is no work: the call looks again and again.
   func hasWorked(_ sign: Pulse.Sign) -> Bool {
     defer { since = sign.since }
-    let now = othersNanoseconds()
-    // Less may come from threads that only wait.
-    let hasComputed = now - nanoseconds > 1_000_000
-    nanoseconds = now
+    let now = othersNanoseconds(), time = Pulse.now
+    // Less than a hundredth of the time may come from threads that only wait, such as MPI's own.
+    let hasComputed = now - nanoseconds > Int64((time - lastLook) / 100)
+    (nanoseconds, lastLook) = (now, time)
     guard sign.waitingSince == nil, sign.since == since, !hasComputed else {
       bytes = nil
       // The main thread says itself what it begins.
