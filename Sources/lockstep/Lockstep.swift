@@ -9,7 +9,7 @@ struct Lockstep: ParsableCommand {
     commandName: "lockstep",
     abstract: "Trains batch-normalised recurrent networks on any number of MPI ranks.",
     version: Version.current,
-    subcommands: [Train.self, Evaluate.self, Generate.self, Inspect.self, Benchmark.self])
+    subcommands: [Train.self, Evaluate.self, Generate.self, Inspect.self, Benchmark.self, Launch.self])
 
   /// Every rank parses the same arguments; one of them says what is wrong with them.
   static func main() {
@@ -34,6 +34,9 @@ struct Lockstep: ParsableCommand {
 
   /// Whether this process is the one that prints, before MPI has started.
   static var isFirstRank: Bool { launchedRank ?? "0" == "0" }
+
+  /// Whether a launcher of ranks has started this process.
+  static var isUnderLauncher: Bool { launchedRank != nil }
 
   /// The rank that the launcher says, before MPI has started; nil without a launcher.
   private static var launchedRank: String? {
@@ -76,11 +79,50 @@ struct Train: ParsableCommand {
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
-  func run() throws {
-    let request = TrainRequest(
+  var request: TrainRequest {
+    TrainRequest(
       configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom,
       overrides: overrides.set, threads: threads.threads)
+  }
+
+  func run() throws {
+    let request = request
     try onAllRanks { world, console in try train(request, world: world, console: console) }
+  }
+}
+
+struct Launch: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Start a training run under mpirun, and again from its last checkpoint whenever it fails.",
+    usage: "lockstep launch -n RANKS [--restarts N] [--hosts LIST] [--mpirun-options TEXT] -- train CONFIG ...")
+
+  @Option(name: [.customShort("n"), .long], help: "Ranks, or fewer where hosts are missing.") var ranks: Int
+  @Option(help: "How many times the run is started again.") var restarts = 10
+  @Option(help: ArgumentHelp("Hosts with their slots, as a:2,b:2. Those that ssh does not reach are left out.", valueName: "list"))
+  var hosts: String?
+  @Option(help: ArgumentHelp("Further options of mpirun, separated by spaces: --mpirun-options='--bind-to none'.", valueName: "text"))
+  var mpirunOptions = ""
+  @Argument(parsing: .postTerminator, help: "The training command, after --: train CONFIG and its options.") var command: [String] = []
+
+  func validate() throws {
+    guard (1...65_536).contains(ranks) else { throw ValidationError("-n is \(ranks); allowed are the integers from 1 to 65536") }
+    guard (0...1_000_000).contains(restarts) else { throw ValidationError("--restarts is \(restarts); allowed are the integers from 0 to 1000000") }
+    guard command.first == "train" else { throw ValidationError("the training command is missing: lockstep launch -n 4 -- train CONFIG") }
+    if let hosts, LaunchHost.list(hosts) == nil {
+      throw ValidationError("--hosts is '\(hosts)', and not a list such as a:2,b:2")
+    }
+    if Lockstep.isUnderLauncher { throw ValidationError("launch starts mpirun itself, and is not to be started by it") }
+  }
+
+  func run() throws {
+    let training = try Train.parse(Array(command.dropFirst()))
+    var program = [CChar](repeating: 0, count: 4096)
+    let count = unsafe readlink("/proc/self/exe", &program, program.count)
+    let path = count > 0 ? String(decoding: program.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : CommandLine.arguments[0]
+    Glibc.exit(launch(
+      LaunchRequest(
+        ranks: ranks, restarts: restarts, hosts: hosts.flatMap(LaunchHost.list),
+        options: mpirunOptions.split(separator: " ").map(String.init), program: path, arguments: command, training: training.request)))
   }
 }
 

@@ -47,7 +47,7 @@ extension CommandTests {
         settings: ["normalization.placement=none", "model.peepholes=all", "optimizer.method=rmsprop", "optimizer.learning_rate=0.003"]),
       Variant(
         name: "float16 gradients", ranks: [1, 2, 3, 4, 8],
-        settings: ["communication.gradients=float16", "normalization.scope=global", "training.accumulate_steps=2"]),
+        settings: ["communication.gradients=float16", "normalization.scope=global", "training.accumulate_steps=2", "communication.overlap=false"]),
       Variant(
         name: "bfloat16 gradients and weights, many buckets", ranks: [1, 2, 4, 5],
         settings: ["communication.gradients=bfloat16", "communication.bucket_megabytes=0.001", "optimizer.momentum=0.5",

@@ -135,6 +135,10 @@ size_t lockstep_usable_processors(size_t bytes, unsigned char *mask);
 LOCKSTEP_DECLARE_HALF_KERNELS(float16)
 LOCKSTEP_DECLARE_HALF_KERNELS(bfloat16)
 
+/* Starts a program, found as a shell finds it; `arguments` ends with NULL. It gets `ending_signal` when the calling thread ends. To be called by
+   a process of one thread. Returns its process number, or −errno; a program that cannot be run ends with 127. */
+int lockstep_spawn(char *const arguments[], int ending_signal);
+
 /* n doubles uniform in [0, 1), 53 bits each: values first ..< first + n of the sequence that (seed, stream) names.
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);

@@ -173,6 +173,9 @@ package enum ConfigurationTable {
       "communication.reproducible", \.communication.reproducible, .boolean,
       "sum in one order, so that the result does not depend on the number of ranks"),
     Key(
+      "communication.overlap", \.communication.overlap, .boolean,
+      "begin the sum of a layer's gradients while backward goes on below it; false: after backward"),
+    Key(
       "communication.bucket_megabytes", \.communication.bucketMegabytes, .number(over: 0, to: 65_536),
       "gradients that are reduced together"),
   ]

@@ -229,6 +229,7 @@ extension TrainingConfiguration {
   public struct Communication: Equatable, Sendable {
     public var gradients = WireFormat.float32
     public var reproducible = true
+    public var overlap = true
     public var bucketMegabytes = 25.0
   }
 

@@ -88,7 +88,8 @@ final class TrainingStep {
     gradients = try ShardGradients(
       model: model, context: context, embeddingRows: model.embeddingGradientRows(tokens: tokens), accumulateSteps: A,
       bucketBytes: Int(configuration.communication.bucketMegabytes * 1_048_576),
-      isReproducible: configuration.communication.reproducible, format: configuration.communication.gradients.half, timer: timer)
+      isReproducible: configuration.communication.reproducible, format: configuration.communication.gradients.half,
+      overlaps: configuration.communication.overlap, timer: timer)
   }
 
   /// How gradients get from rank to rank, in words.

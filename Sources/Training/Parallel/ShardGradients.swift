@@ -20,6 +20,10 @@ final class ShardGradients: GradientSink {
   private let embeddingSize: Int
   private let format: HalfFormat?
   private let timer: PhaseTimer
+  /// Whether a group's reduction begins while backward goes on below.
+  private let overlaps: Bool
+  // Messages that wait for the end of backward.
+  private var postponed: [(bucket: Int, count: Int)] = []
 
   /// Whether this is a micro-batch after the first of an update.
   private(set) var accumulates = false
@@ -29,10 +33,11 @@ final class ShardGradients: GradientSink {
 
   /// - embeddingRows: the most rows of the embedding that an update can touch.
   /// - bucketBytes: the size above which a group is cut into several messages.
+  /// - overlaps: whether a group's reduction begins while backward goes on below, or after it.
   /// - format: what gradients are rounded to, at every node of the tree, and travel in; nil: single precision.
   init(
     model: SequenceModel<Float>, context: RankContext, embeddingRows: Int, accumulateSteps: Int, bucketBytes: Int,
-    isReproducible: Bool, format: HalfFormat?, timer: PhaseTimer
+    isReproducible: Bool, format: HalfFormat?, overlaps: Bool = true, timer: PhaseTimer
   ) throws {
     let layout = model.layout
     embeddingSize = model.configuration.embeddingSize
@@ -43,6 +48,7 @@ final class ShardGradients: GradientSink {
     let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
     self.timer = timer
     self.format = format
+    self.overlaps = overlaps
 
     var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
     for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
@@ -62,6 +68,7 @@ final class ShardGradients: GradientSink {
     self.groupRanges = groupRanges
     self.ranges = ranges
     self.buckets = buckets
+    postponed.reserveCapacity(ranges.count)
     let reducer = try GradientReducer(
       communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible, format: format)
     // The slots that end as partial sums are the reducer's memory, which other ranks may share.
@@ -117,7 +124,10 @@ final class ShardGradients: GradientSink {
     let used = group == .embedding ? embedding(rows: embeddingRows) : range
     for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used], as: format) }
     guard shard == merges.count - 1 else { return }
-    for bucket in buckets[group] ?? [] { try reducer.start(bucket, count: ranges[bucket].clamped(to: used).count) }
+    for bucket in buckets[group] ?? [] {
+      let count = ranges[bucket].clamped(to: used).count
+      if overlaps { try reducer.start(bucket, count: count) } else { postponed.append((bucket, count)) }
+    }
   }
 
   func poll() throws { try reducer.poll() }
@@ -125,6 +135,8 @@ final class ShardGradients: GradientSink {
   /// Waits until every group is reduced.
   func finish() throws {
     timer.enter(.gradientExchange)
+    for (bucket, count) in postponed { try reducer.start(bucket, count: count) }
+    postponed.removeAll(keepingCapacity: true)
     try reducer.waitAll()
     timer.enter(.other)
   }

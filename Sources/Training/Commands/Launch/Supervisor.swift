@@ -1,0 +1,157 @@
+import CKernels
+import Glibc
+
+/// `lockstep launch`: starts a training run under mpirun, and again from its last checkpoint when it has failed.
+public func launch(_ request: LaunchRequest) -> Int32 { Supervisor(request).run() }
+
+/// Starts mpirun until the run is done.
+private struct Supervisor {
+  let request: LaunchRequest
+  private let shell: String
+
+  /// Seconds of the first pause and of the longest; each is twice the one before.
+  private static let pauses = (first: 1.0, longest: 60.0)
+  /// Seconds after which an mpirun without children has hung: Open MPI's sometimes does when its job has ended.
+  private static let patience = 15.0
+
+  init(_ request: LaunchRequest) {
+    self.request = request
+    shell = unsafe getenv("OMPI_MCA_plm_rsh_agent").map { unsafe String(cString: $0) } ?? "ssh"
+  }
+
+  func run() -> Int32 {
+    Signals.catchAll()
+    var pause = Self.pauses.first, code: Int32 = 0
+    for start in 0...request.restarts {
+      let before = step
+      let reached = request.hosts.map { $0.filter(isReachable) }
+      if let reached, reached.count < request.hosts!.count {
+        say("left out: \(request.hosts!.filter { !reached.contains($0) }.map(\.name).joined(separator: ", ")), which cannot be reached")
+      }
+      if let command = request.command(hosts: reached, isAgain: start > 0) {
+        say("start \(start + 1)\(before.map { ", from step \($0)" } ?? ""): \(command.joined(separator: " "))")
+        code = attend(command)
+        if [ExitCode.success, .usage, .badData, .stoppedBySignal].contains(where: { $0.rawValue == code }) || Signals.received {
+          if start > 0 || code != 0 { say("ended with code \(code)\(step.map { " at step \($0)" } ?? "")") }
+          return code
+        }
+        say("ended with code \(code), \(Self.meaning(code)); the last checkpoint is \(step.map { "of step \($0)" } ?? "still to come")")
+      } else {
+        say("no host can be reached")
+        code = ExitCode.internalFault.rawValue
+      }
+      if start == request.restarts { break }
+      // Who gets on is not made to wait ever longer.
+      if step ?? 0 > before ?? 0 { pause = Self.pauses.first }
+      if !sleep(pause) || !waitForRanks() { return ExitCode.stoppedBySignal.rawValue }
+      pause = min(2 * pause, Self.pauses.longest)
+    }
+    say("given up after \(request.restarts) restart\(request.restarts == 1 ? "" : "s")")
+    return code
+  }
+
+  /// The step of the last checkpoint.
+  private var step: Int? { (try? request.training.directory.store.latestStep()) ?? nil }
+
+  private static func meaning(_ code: Int32) -> String {
+    switch code {
+    case 1: "as mpirun ends when it is told to"
+    case 70: "a fault of a rank"
+    case 74: "a file could not be read or written"
+    case 127: "mpirun is not there"
+    case 129...: "by signal \(code - 128), or a host was lost"
+    default: "which is nobody's"
+    }
+  }
+
+  private func say(_ message: String) { Console(isSilent: false).writeLine("lockstep: launch: \(message)") }
+
+  /// False if a signal came.
+  private func sleep(_ seconds: Double) -> Bool {
+    let end = ContinuousClock.now + .seconds(seconds)
+    while ContinuousClock.now < end {
+      if Signals.received { return false }
+      usleep(50_000)
+    }
+    return !Signals.received
+  }
+
+  /// Ranks whose mpirun was killed end by themselves, a little later: until then they hold the lock of the run directory. False if a signal came.
+  private func waitForRanks() -> Bool {
+    let directory = request.training.directory
+    for _ in 0..<60 {
+      if (try? directory.lock(host: "of lockstep launch")) != nil { return true }
+      if !sleep(1) { return false }
+    }
+    return true
+  }
+
+  /// Runs a command to its end; hands on signals as SIGUSR1, which makes all ranks write a checkpoint and end.
+  private func attend(_ command: [String]) -> Int32 {
+    let process = spawn(command)
+    if process < 0 { return 127 }
+    var lonely: ContinuousClock.Instant?, told: ContinuousClock.Instant?
+    while true {
+      if let code = exitCode(process) { return code }
+      let now = ContinuousClock.now
+      // mpirun loses a signal that comes while it begins, and one more does no harm.
+      if Signals.received, told.map({ now - $0 > .seconds(2) }) ?? true {
+        kill(process, SIGUSR1)
+        told = now
+      }
+      if hasChildren(process) {
+        lonely = nil
+      } else if let since = lonely, now - since > .seconds(Self.patience) {
+        say("mpirun has had no process left for \(Int(Self.patience)) s, and is ended")
+        kill(process, SIGKILL)
+      } else if lonely == nil {
+        lonely = now
+      }
+      usleep(100_000)
+    }
+  }
+
+  private func spawn(_ command: [String]) -> Int32 {
+    var arguments = unsafe command.map { unsafe strdup($0) } + [nil]
+    defer { for unsafe argument in unsafe arguments { unsafe free(argument) } }
+    // SAFETY: strings that live until the call has returned, and a null pointer after the last.
+    return unsafe lockstep_spawn(&arguments, SIGTERM)
+  }
+
+  /// Nil while the process runs.
+  private func exitCode(_ process: Int32) -> Int32? {
+    var status: Int32 = 0
+    let found = unsafe waitpid(process, &status, WNOHANG)
+    if found == 0 || found < 0 && errno == EINTR { return nil }
+    if found < 0 { return ExitCode.internalFault.rawValue }
+    return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
+  }
+
+  /// Whether a process has children; true where the system does not say.
+  private func hasChildren(_ process: Int32) -> Bool {
+    guard let threads = try? FileSystem().names(in: "/proc/\(process)/task") else { return true }
+    for thread in threads {
+      guard let file = try? PosixFile("/proc/\(process)/task/\(thread)/children", .read) else { continue }
+      var buffer = [UInt8](repeating: 0, count: 32)
+      if (try? file.read(into: &buffer, at: 0)) != 0 { return true }
+    }
+    return false
+  }
+
+  /// Whether ranks can be started on a host: this one, or one that answers.
+  private func isReachable(_ host: LaunchHost) -> Bool {
+    var name = [CChar](repeating: 0, count: 256)
+    unsafe gethostname(&name, name.count - 1)
+    let own = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    if host.name == own || host.name == "localhost" { return true }
+    let process = spawn(shell.split(separator: " ").map(String.init) + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"])
+    if process < 0 { return false }
+    for _ in 0..<200 {
+      if let code = exitCode(process) { return code == 0 }
+      usleep(50_000)
+    }
+    kill(process, SIGKILL)
+    while exitCode(process) == nil { usleep(10_000) }
+    return false
+  }
+}

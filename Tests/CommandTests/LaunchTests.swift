@@ -1,0 +1,89 @@
+import Foundation
+import Testing
+
+extension CommandTests {
+  /// `lockstep launch`: runs that are started again.
+  @Suite struct Launching {
+    private func launch(_ sandbox: Sandbox, _ options: [String], _ settings: [String], environment: [String] = []) throws -> RunningCommand {
+      let options = ["launch"] + options + ["--mpirun-options=--oversubscribe --bind-to none --timeout 60", "--"]
+      return try sandbox.start(ranks: 1, options + sandbox.training("run", settings), environment: environment, timeout: 100)
+    }
+
+    private let endless = ["training.maximum_steps=1000000", "training.epochs=1000000", "checkpoint.every_steps=3"]
+
+    /// What fails at the same step each time is given up after a while.
+    @Test func givesUp() throws {
+      let sandbox = try Sandbox()
+      let fault = "LOCKSTEP_FAULT=kill@update:rank=1,step=7"
+      let settings = ["training.maximum_steps=16", "checkpoint.every_steps=1"]
+      let outcome = try launch(sandbox, ["-n", "3", "--restarts", "3"], settings, environment: [fault]).wait()
+      // Killed after the seventh update, before its checkpoint, each time: the fault comes again with the step.
+      #expect(outcome.exitCode == 137, "\(outcome)")
+      #expect(outcome.errors.components(separatedBy: "lockstep: launch: start ").count == 5, "\(outcome)")
+      #expect(outcome.errors.contains("start 4, from step 6: mpirun -n 3"), "\(outcome)")
+      #expect(outcome.errors.contains("given up after 3 restarts"), "\(outcome)")
+      #expect(try sandbox.linkedStep("run") == 6)
+    }
+
+    /// Ranks and mpirun itself are killed: the run goes on from its last checkpoint, to the same end.
+    @Test func goesOnAfterKills() throws {
+      let sandbox = try Sandbox()
+      let settings = ["training.maximum_steps=3000", "training.epochs=1000000", "checkpoint.every_steps=50", "evaluation.every_epochs=1000"]
+      let running = try launch(sandbox, ["-n", "2"], settings)
+      for (steps, isLauncher) in [(60, false), (200, true)] {
+        try sandbox.waitForSteps(steps, of: "run", running)
+        let rank = try #require(sandbox.rankProcesses().last { parent(of: $0) != running.process.processIdentifier })
+        kill(isLauncher ? parent(of: rank) : rank, SIGKILL)
+      }
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 0, "\(outcome)")
+      #expect(outcome.errors.components(separatedBy: "lockstep: launch: start ").count == 4, "\(outcome)")
+      #expect(outcome.errors.contains("--resume") && outcome.errors.contains("by signal 9"), "\(outcome)")
+      try sandbox.train("whole", settings)
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 3000)
+    }
+
+    private func parent(of process: pid_t) -> pid_t {
+      let status = FileManager.default.contents(atPath: "/proc/\(process)/status").map { String(decoding: $0, as: UTF8.self) } ?? ""
+      return status.firstMatch(of: /PPid:\s*(\d+)/).flatMap { pid_t($0.1) } ?? -1
+    }
+
+    /// A signal reaches the ranks, and nothing is started again.
+    @Test(arguments: [SIGUSR1, SIGTERM, SIGINT]) func signals(_ signal: Int32) throws {
+      let sandbox = try Sandbox()
+      let running = try launch(sandbox, ["-n", "2"], endless)
+      try sandbox.waitForSteps(5, of: "run", running)
+      let launcher = try #require(sandbox.rankProcesses().first { parent(of: $0) == running.process.processIdentifier })
+      kill(launcher, signal)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75, "\(outcome)")
+      #expect(outcome.errors.components(separatedBy: "lockstep: launch: start ").count == 2, "\(outcome)")
+      #expect(try sandbox.rankProcesses().isEmpty)
+    }
+
+    /// What is wrong with the command or the data would be wrong again.
+    @Test func mistakes() throws {
+      let sandbox = try Sandbox()
+      let wrong = try launch(sandbox, ["-n", "2"], ["model.hidden_size=0"]).wait()
+      #expect(wrong.exitCode == 64 && wrong.errors.components(separatedBy: "launch: start ").count == 2, "\(wrong)")
+      for arguments in [
+        ["-n", "2"], ["-n", "0", "--", "train", "tiny.yaml"], ["--", "train", "tiny.yaml"], ["-n", "2", "--", "evaluate", "tiny.yaml"],
+        ["-n", "2", "--", "train"], ["-n", "2", "--hosts", "a:0", "--", "train", "tiny.yaml"], ["-n", "2", "--restarts", "-1", "--", "train", "tiny.yaml"],
+      ] {
+        try sandbox.expectFailure(64, [], ranks: [1], ["launch"] + arguments)
+      }
+    }
+
+    /// Hosts that cannot be reached are left out; the others finish the run, with the same result.
+    @Test func missingHosts() throws {
+      let sandbox = try Sandbox()
+      let host = ProcessInfo.processInfo.hostName
+      let running = try launch(sandbox, ["-n", "4", "--hosts", "\(host):2,no-such-host.invalid:2"], [])
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 0, "\(outcome)")
+      #expect(outcome.errors.contains("left out: no-such-host.invalid") && outcome.errors.contains("mpirun -n 2 --host \(host):2"), "\(outcome)")
+      try sandbox.train("whole")
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+    }
+  }
+}
