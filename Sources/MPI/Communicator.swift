@@ -37,7 +37,7 @@ public final class Communicator {
   /// - Throws: `MPIError`.
   public func duplicate() throws(MPIError) -> Communicator {
     var copy = unsafe lockstep_mpi_comm_null()
-    try check(unsafe MPI_Comm_dup(raw, &copy), "MPI_Comm_dup", rank: rank)
+    try blocking("MPI_Comm_dup") { unsafe MPI_Comm_dup(raw, &copy) }
     let duplicate = try unsafe Communicator(raw: copy!)
     duplicate.pulse = pulse
     return duplicate

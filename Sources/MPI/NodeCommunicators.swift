@@ -6,7 +6,7 @@ extension Communicator {
   /// - Throws: `MPIError`.
   public func splitByMemory() throws(MPIError) -> Communicator {
     var part = unsafe lockstep_mpi_comm_null()
-    try check(unsafe lockstep_mpi_split_by_memory(raw, Int32(rank), &part), "MPI_Comm_split_type", rank: rank)
+    try blocking("MPI_Comm_split_type") { unsafe lockstep_mpi_split_by_memory(raw, Int32(rank), &part) }
     return try unsafe Communicator(part: part!, of: self)
   }
 
@@ -16,7 +16,7 @@ extension Communicator {
     precondition(color >= 0, "negative color")
     var part = unsafe lockstep_mpi_comm_null()
     let color = try messageCount(color, "MPI_Comm_split", rank: rank)
-    try check(unsafe MPI_Comm_split(raw, color, Int32(rank), &part), "MPI_Comm_split", rank: rank)
+    try blocking("MPI_Comm_split") { unsafe MPI_Comm_split(raw, color, Int32(rank), &part) }
     return try unsafe Communicator(part: part!, of: self)
   }
 

@@ -17,9 +17,12 @@ public final class Pulse: @unchecked Sendable {
     public var since: UInt64
     /// When it began to wait for other ranks; nil while it does not.
     public var waitingSince: UInt64?
+    /// When its process last gave a sign of life; 0 before the first.
+    public var alive: UInt64
 
     /// A sign with these parts.
-    public init(activity: Int, step: Int, since: UInt64, waitingSince: UInt64?) {
+    public init(activity: Int, step: Int, since: UInt64, waitingSince: UInt64?, alive: UInt64 = 0) {
+      self.alive = alive
       self.activity = activity
       self.step = step
       self.since = since
@@ -28,7 +31,7 @@ public final class Pulse: @unchecked Sendable {
   }
 
   private struct Line {
-    let activity, step, since, waitingSince, isGivingUp: SharedFlag
+    let activity, step, since, waitingSince, isGivingUp, alive: SharedFlag
   }
 
   /// The ranks of this node, in the order of `world`.
@@ -49,7 +52,7 @@ public final class Pulse: @unchecked Sendable {
       Line(
         activity: window.flag(0, of: rank), step: window.flag(1, of: rank), since: window.flag(2, of: rank),
         waitingSince: window.flag(3, of: rank),
-        isGivingUp: window.flag(4, of: rank))
+        isGivingUp: window.flag(4, of: rank), alive: window.flag(5, of: rank))
     }
     mine = lines[node.rank]
     mine.since.store(Self.now)
@@ -85,6 +88,9 @@ public final class Pulse: @unchecked Sendable {
   /// Says that the wait is over.
   public func endWait() { mine.waitingSince.store(0) }
 
+  /// Says that this process runs.
+  public func beat() { mine.alive.store(Self.now) }
+
   /// Says that this rank is about to end the job.
   public func giveUp() { mine.isGivingUp.store(1) }
 
@@ -95,7 +101,8 @@ public final class Pulse: @unchecked Sendable {
   public func sign(_ place: Int) -> Sign {
     let line = lines[place], waiting = line.waitingSince.value
     return Sign(
-      activity: Int(line.activity.value), step: Int(line.step.value), since: line.since.value, waitingSince: waiting == 0 ? nil : waiting)
+      activity: Int(line.activity.value), step: Int(line.step.value), since: line.since.value, waitingSince: waiting == 0 ? nil : waiting,
+      alive: line.alive.value)
   }
 }
 

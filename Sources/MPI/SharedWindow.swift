@@ -99,7 +99,7 @@ private final class WindowMemory {
   init(_ node: Communicator, bytes: Int) throws(MPIError) {
     var window = unsafe lockstep_mpi_win_null()
     var base: UnsafeMutableRawPointer?
-    try check(unsafe lockstep_mpi_win_allocate_shared(bytes, node.raw, &base, &window), "MPI_Win_allocate_shared", rank: node.rank)
+    try node.blocking("MPI_Win_allocate_shared") { unsafe lockstep_mpi_win_allocate_shared(bytes, node.raw, &base, &window) }
     try check(unsafe MPI_Win_set_errhandler(window, lockstep_mpi_errors_return()), "MPI_Win_set_errhandler", rank: node.rank)
     guard let base = unsafe base, unsafe lockstep_populate(base, bytes) != 0 else {
       throw MPIError(

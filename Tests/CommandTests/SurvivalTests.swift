@@ -63,6 +63,65 @@ extension CommandTests {
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
     }
 
+    /// A rank that works for longer than the limit while others wait, or rests for less, does not end the run; one that rests for longer does.
+    @Test(arguments: [
+      ("spin@checkpoint:rank=0,step=5,seconds=4", true), ("sleep@step:rank=1,step=3,seconds=1", true),
+      ("sleep@validation:rank=1,step=10,seconds=30", false),
+    ])
+    func aBusyRank(_ fault: String, _ ends: Bool) throws {
+      let sandbox = try Sandbox()
+      let settings = ["watchdog.warn_seconds=0.4", "watchdog.abort_seconds=2"]
+      let outcome = try sandbox.start(ranks: 3, sandbox.training("run", settings), environment: ["LOCKSTEP_FAULT=\(fault)"]).wait()
+      #expect(outcome.exitCode == (ends ? 0 : 70) && outcome.errorMessages.count == (ends ? 0 : 1), "\(outcome)")
+      #expect(outcome.warnings.count == 1 && outcome.warnings.first?.contains("rank \(ends && fault.hasPrefix("spin") ? 0 : 1) on host") == true, "\(outcome)")
+    }
+
+    /// A fault that only its rank finds impossible ends all.
+    @Test func aTensorThatIsNone() throws {
+      let sandbox = try Sandbox()
+      let outcome = try sandbox.start(
+        ranks: 3, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=flip@update:rank=1,step=2,tensor=none"]).wait()
+      #expect(outcome.exitCode == 64 && outcome.errorMessages.count == 1 && outcome.errors.contains("no tensor none"), "\(outcome)")
+    }
+
+    /// Replicas stay the same whatever adds gradients.
+    @Test(arguments: [2, 3, 4, 8]) func healthy(ranks: Int) throws {
+      let sandbox = try Sandbox()
+      for (index, settings) in [
+        ["communication.reproducible=false", "normalization.scope=local"],
+        ["communication.reproducible=false", "optimizer.method=adam", "communication.bucket_megabytes=0.001", "model.hidden_size=40"],
+        ["optimizer.method=rmsprop", "optimizer.learning_rate=0.003", "communication.gradients=bfloat16"],
+      ].enumerated() {
+        try sandbox.train("run-\(index)", ranks: ranks, settings + ["replica_check.every_steps=1"])
+      }
+    }
+
+    /// A flip before a validation is found before it, though no comparison is due.
+    @Test func aFlipBeforeAValidation() throws {
+      let sandbox = try Sandbox()
+      let outcome = try sandbox.start(
+        ranks: 4, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=flip@update:rank=1,step=9,bit=29"]).wait()
+      #expect(outcome.exitCode == 70 && outcome.errorMessages.first?.contains("step 10: the replicas of the ranks differ") == true, "\(outcome)")
+      #expect(try sandbox.events("run", "validation").isEmpty)
+    }
+
+    /// A run that an earlier version began, without these keys.
+    @Test func configurationWithoutTheKeys() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("run", ranks: 2, ["training.maximum_steps=7"])
+      let keys = /(watchdog|replica_check):(\\n|\n) .*?(\\n|\n) .*?(\\n|\n)/
+      for file in ["run/config.yaml", "run/checkpoints/step-00000007/state.json"] {
+        let text = try sandbox.text(file), old = text.replacing(keys, with: "")
+        #expect(text.contains("watchdog") && !old.contains("watchdog") && !old.contains("replica_check"), "\(old)")
+        try sandbox.write(file, old)
+      }
+      let outcome = try sandbox.run(
+        ranks: 2, ["train", "run/config.yaml", "--run-directory", sandbox("run"), "--resume", "--set", "training.maximum_steps=12"])
+      #expect(outcome.exitCode == 0 && outcome.output.contains("Resumed at step 7") && outcome.warnings.isEmpty, "\(outcome)")
+      try sandbox.train("whole")
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+    }
+
     /// A bit that flips in one rank's weights, optimiser or averages is found by the next comparison, with rank and tensor.
     @Test(arguments: ["lstm.1.forward.recurrent_weight", "optimizer.velocity.output.weight", "running.lstm.0.forward.input_norm.running_mean"])
     func aFlippedBit(in tensor: String) throws {

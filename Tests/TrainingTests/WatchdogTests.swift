@@ -1,3 +1,4 @@
+import MPI
 import Testing
 import Training
 
@@ -9,6 +10,21 @@ import Training
     #expect(NodeReport(report.text) == report)
     #expect(report.late.map(\.rank) == [1])
     for text in ["", "host\n1 2 3\n", "host\na 1 2 3 -\n"] { #expect(NodeReport(text) == nil, "\(text)") }
+  }
+
+  /// One that is stopped within a wait is late too; what lies before a suspension of the job counts for nothing.
+  @Test func signsOfLife() {
+    let second: UInt64 = 1_000_000_000
+    func rank(alive: UInt64, countsFrom: UInt64 = 0) -> NodeReport.Rank {
+      let sign = Pulse.Sign(activity: 3, step: 7, since: 10 * second, waitingSince: 20 * second, alive: alive * second)
+      return NodeReport.Rank(1, sign, now: 100 * second, countsFrom: countsFrom * second, silentAfter: 15)
+    }
+    #expect(NodeReport(host: "a", ranks: [rank(alive: 90)]).late.isEmpty)
+    #expect(NodeReport(host: "a", ranks: [rank(alive: 84)]).late.map(\.rank) == [1])
+    #expect(NodeReport(host: "a", ranks: [rank(alive: 84, countsFrom: 95)]).late.isEmpty)
+    let late = WatchdogVerdict(late: [("a", rank(alive: 84))], silent: [])
+    #expect(late.hasBeenStill(for: 90) && !late.hasBeenStill(for: 91))
+    #expect(!WatchdogVerdict(late: [("a", rank(alive: 84, countsFrom: 95))], silent: []).hasBeenStill(for: 6))
   }
 
   /// Ranks that do not wait are late, on whatever node; a node without a new report has hung, whatever its last one says.

@@ -16,6 +16,9 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   if let state = found.state { try checkContinuation(of: state, configuration, console: console) }
 
   if world.size > 1 { world.pulse = try Pulse(world) }
+  world.pulse?.begin(Activity.startingUp.rawValue, step: found.state?.step ?? 0)
+  let watchdog = try watch(world, configuration.watchdog, directory)
+  defer { watchdog?.stop() }
   let context = try RankContext(world: world, configuration)
   let data = try openTrainingData(configuration, context, stored: found.data)
   let validation = try data.evaluationData(configuration.data.validation, key: "data.validation")
@@ -35,16 +38,18 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   try journal.write("start", try startFields(configuration, model, context, data, trainer))
   announce(configuration, model, context, data, trainer, console)
   if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }
-  let watchdog = try watch(world, configuration.watchdog, directory)
-  defer { watchdog?.stop() }
   defer { withExtendedLifetime(found.lock) {} }
+  let code: ExitCode
   do {
-    return try trainer.run()
+    code = try trainer.run()
   } catch {
     // The first error is the one to report.
     try? journal.write("end", [JSONField("reason", .string("error")), JSONField("message", .string("\(error)"))])
     throw error
   }
+  // Those that have ended wait here for those that have not, and not where MPI ends, which nobody watches.
+  try world.barrier()
+  return code
 }
 
 /// Reads a configuration on rank 0 and sends it to all ranks, so that all have the same.

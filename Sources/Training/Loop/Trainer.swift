@@ -180,6 +180,8 @@ final class Trainer {
 
   private func validate(epoch: Int) throws {
     let start = clock.now
+    // Statistics and losses of weights that differ would go into the checkpoint.
+    try compareReplicas(beforeCheckpoint: true)
     try prepareStatistics()
     survival.begin(.validation, step: progress.step)
     try survival.reach(.validation, step: progress.step)

@@ -10,6 +10,7 @@ import Tensors
 /// | `kill` | ends the process by SIGKILL |
 /// | `stop` | stops it by SIGSTOP, as a host that hangs would |
 /// | `throw` | fails with an error |
+/// | `sleep`, `spin` | does nothing, or computes to no purpose, for `seconds=X`, 1 unless said |
 /// | `nan` | writes a NaN into the first value of a tensor |
 /// | `flip` | flips a bit, counted over the tensor from its first value's lowest |
 ///
@@ -17,7 +18,7 @@ import Tensors
 /// before one is written, `validation` and `population` before those. A fault happens once, on rank R in step N, the number of the update that is
 /// under way or done last. The tensor is one of the model's, of the optimiser's or a running average; the first of the model unless named.
 struct Faults {
-  enum Action: String, CaseIterable { case kill, stop, `throw`, nan, flip }
+  enum Action: String, CaseIterable { case kill, stop, `throw`, sleep, spin, nan, flip }
   enum Site: String, CaseIterable { case step, exchange, update, checkpoint, validation, population }
 
   struct Fault: Equatable {
@@ -27,6 +28,7 @@ struct Faults {
     var step = 1
     var tensor: String?
     var bit = 0
+    var seconds = 1
   }
 
   private(set) var pending: [Fault]
@@ -63,6 +65,7 @@ struct Faults {
       case ("rank", let number?): fault.rank = number
       case ("step", let number?): fault.step = number
       case ("bit", let number?): fault.bit = number
+      case ("seconds", let number?) where number <= 86_400: fault.seconds = number
       case ("tensor", _): fault.tensor = parts[1]
       default: throw wrong("'\(setting)' is unknown or no number from 0 up")
       }
@@ -72,13 +75,17 @@ struct Faults {
 
   /// Lets the faults of `site` and `step` happen.
   /// - tensors: what can be damaged.
-  /// - Throws: `InjectedFault`; `UsageError` for a tensor or bit that there is not.
+  /// - Throws: `InjectedFault`; `FaultlessError` for a tensor or bit that there is not.
   mutating func reach(_ site: Site, step: Int, tensors: () -> [NamedTensor]) throws {
     while let index = pending.firstIndex(where: { $0.site == site && $0.step == step }) {
       let fault = pending.remove(at: index)
       switch fault.action {
       case .kill: kill(getpid(), SIGKILL)
       case .stop: kill(getpid(), SIGSTOP)
+      case .sleep: sleep(UInt32(fault.seconds))
+      case .spin:
+        let start = ContinuousClock.now
+        while ContinuousClock.now - start < .seconds(fault.seconds) {}
       case .throw: throw InjectedFault(fault: fault)
       case .nan, .flip: try damage(fault, tensors())
       }
@@ -87,12 +94,19 @@ struct Faults {
 
   private func damage(_ fault: Fault, _ tensors: [NamedTensor]) throws {
     guard let tensor = fault.tensor.map({ name in tensors.first { $0.name == name } }) ?? tensors.first, fault.bit / 32 < tensor.values.count else {
-      throw UsageError(description: "LOCKSTEP_FAULT: no tensor \(fault.tensor ?? "at all") with bit \(fault.bit)")
+      // This rank alone fails, so it is none of the errors that ranks agree on.
+      throw FaultlessError(description: "LOCKSTEP_FAULT: no tensor \(fault.tensor ?? "at all") with bit \(fault.bit)")
     }
     let place = fault.action == .nan ? 0 : fault.bit / 32
     let value = tensor.values[place]
     tensor.values[place] = fault.action == .nan ? .nan : Float(bitPattern: value.bitPattern ^ 1 << UInt32(fault.bit % 32))
   }
+}
+
+/// A fault that cannot happen.
+struct FaultlessError: ExitCodeError, CustomStringConvertible {
+  var description: String
+  var exitCode: Int32 { ExitCode.usage.rawValue }
 }
 
 /// A failure that the environment asked for.

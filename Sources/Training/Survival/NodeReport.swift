@@ -13,13 +13,19 @@ package struct NodeReport: Equatable {
     /// Seconds that it has waited for others; nil if it does not wait.
     var waited: Double?
 
-    init(_ rank: Int, _ sign: Pulse.Sign, now: UInt64) {
-      func seconds(since start: UInt64) -> Double { now > start ? Double(now - start) / 1e9 : 0 }
+    /// - countsFrom: what was before counts for nothing.
+    /// - silentAfter: seconds without a sign of life after which a rank is not held for one that waits, whatever it said last.
+    package init(_ rank: Int, _ sign: Pulse.Sign, now: UInt64, countsFrom: UInt64 = 0, silentAfter: Double = .infinity) {
+      func seconds(since start: UInt64) -> Double {
+        let start = max(start, countsFrom)
+        return now > start ? Double(now - start) / 1e9 : 0
+      }
       self.rank = rank
       activity = sign.activity
       step = sign.step
       still = seconds(since: sign.since)
-      waited = sign.waitingSince.map(seconds)
+      let isSilent = sign.alive != 0 && seconds(since: sign.alive) > silentAfter
+      waited = isSilent ? nil : sign.waitingSince.map(seconds)
     }
 
     package init(rank: Int, activity: Int, step: Int, still: Double, waited: Double?) {

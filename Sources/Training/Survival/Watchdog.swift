@@ -5,14 +5,17 @@ import MPI
 /// Watches over the waits of a rank: warns when other ranks keep it waiting, and ends the job when they do so for too long, on a thread of its
 /// own that needs no MPI, since the rank's own is inside it.
 ///
-/// A rank is late if others wait and it does not. What it does and since when, it has said in memory that its node shares (`Pulse`), so that
+/// A rank is late if others wait and it does not, or its process gives no sign of life. What it does and since when, it has said in memory that its node shares (`Pulse`), so that
 /// one that is stopped can be named too. With several nodes the first rank of each writes down what its node's ranks do (`NodeReport`), for those
-/// on other nodes. A late rank that gets on, as one that works through its data, is warned of and not aborted.
+/// on other nodes. A late rank that gets on, or whose process computes, reads or writes, is warned of and not aborted.
 final class Watchdog {
   /// When to speak; nil: never.
   struct Limits: Equatable, Sendable {
     var warn: Double?
     var abort: Double?
+
+    /// A process, or a node, that gives no sign for so long does not run.
+    var silentSeconds: Double { max(3 * period, 2) }
 
     /// Seconds between two looks.
     var period: Double { max(0.05, min(5, (min(warn ?? .infinity, abort ?? .infinity)) / 4)) }
@@ -53,8 +56,12 @@ private struct Watch: Sendable {
   let ranks: Int
   let host: String
   let folder: String
+  private let meter = WorkMeter()
   // The wait that was warned of, by its beginning.
   private var warned: UInt64?
+  private var lastLook = Pulse.now
+  // What lies before counts for nothing: the job was suspended then, as a whole or with this rank.
+  private var countsFrom: UInt64 = 0
 
   init(pulse: Pulse, limits: Watchdog.Limits, rank: Int, ranks: Int, host: String, folder: String) {
     (self.pulse, self.limits, self.rank, self.ranks, self.host, self.folder) = (pulse, limits, rank, ranks, host, folder)
@@ -66,10 +73,22 @@ private struct Watch: Sendable {
   /// Looks once.
   mutating func look() {
     let now = Pulse.now
-    let report = NodeReport(host: host, ranks: pulse.ranks.indices.map { NodeReport.Rank(pulse.ranks[$0], pulse.sign($0), now: now) })
+    if now - lastLook > UInt64((4 * limits.period + 1) * 1e9) { countsFrom = now }
+    lastLook = now
+    // Work that takes long, as writing a large checkpoint does, is no hang.
+    if meter.hasWorked(pulse.sign(pulse.place)) {
+      pulse.goOn()
+      meter.expect(pulse.sign(pulse.place))
+    }
+    pulse.beat()
+    let report = NodeReport(
+      host: host,
+      ranks: pulse.ranks.indices.map {
+        NodeReport.Rank(pulse.ranks[$0], pulse.sign($0), now: now, countsFrom: countsFrom, silentAfter: limits.silentSeconds)
+      })
     if hasOtherNodes && pulse.place == 0 { report.write(to: reportPath) }
-    guard let since = pulse.sign(pulse.place).waitingSince, now > since, !pulse.hasGivenUp else { return }
-    let waited = Double(now - since) / 1e9
+    guard let since = pulse.sign(pulse.place).waitingSince, now > max(since, countsFrom), !pulse.hasGivenUp else { return }
+    let waited = Double(now - max(since, countsFrom)) / 1e9
     if let abort = limits.abort, waited >= abort {
       let verdict = judge(report)
       if verdict.hasBeenStill(for: abort), waited >= abort + patience { end(verdict, waited) }
@@ -93,7 +112,7 @@ private struct Watch: Sendable {
 
   private func judge(_ own: NodeReport) -> WatchdogVerdict {
     if !own.late.isEmpty || !hasOtherNodes { return WatchdogVerdict(late: own.late.map { (own.host, $0) }, silent: []) }
-    return WatchdogVerdict(own, others: NodeReport.readAll(folder: folder, but: reportPath), silentAfter: max(3 * limits.period, 2))
+    return WatchdogVerdict(own, others: NodeReport.readAll(folder: folder, but: reportPath), silentAfter: limits.silentSeconds)
   }
 
   private func end(_ verdict: WatchdogVerdict, _ waited: Double) -> Never {
