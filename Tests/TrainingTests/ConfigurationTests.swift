@@ -70,6 +70,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           every_steps: null
           every_minutes: 10
           keep: 3
+          on_error: stop
         replica_check:
           every_steps: 100
           heal: false
@@ -195,7 +196,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 57)
+    #expect(Configuration.keys.count == 58)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

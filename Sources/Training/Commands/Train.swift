@@ -31,7 +31,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   }
   let model = SequenceModel<Float>(data.network)
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
-  let journal = try openJournal(directory, configuration, world: world)
+  let journal = try openJournal(directory, configuration, world: world, console: console)
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
     console: console, validation: validation, test: test)
@@ -176,11 +176,12 @@ private func setInitialWeights(
 }
 
 private func openJournal(
-  _ directory: RunDirectory, _ configuration: TrainingConfiguration, world: Communicator
+  _ directory: RunDirectory, _ configuration: TrainingConfiguration, world: Communicator, console: Console
 ) throws -> Journal {
   try world.agree {
     if world.rank == 0 { try directory.write(configuration) }
-    return try Journal(path: world.rank == 0 ? directory.metricsPath : nil)
+    return try Journal(
+      path: world.rank == 0 ? directory.metricsPath : nil, onError: configuration.checkpoint.onError, console: console)
   }
 }
 

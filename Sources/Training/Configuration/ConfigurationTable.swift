@@ -150,6 +150,9 @@ package enum ConfigurationTable {
       "checkpoint.every_minutes", \.checkpoint.everyMinutes, .orNull(.number(over: 0, to: 525_600)),
       "minutes from one checkpoint to the next"),
     Key("checkpoint.keep", \.checkpoint.keep, .integer(1...unboundedCount), "newest checkpoints that stay, beside the best"),
+    Key(
+      "checkpoint.on_error", \.checkpoint.onError, .choice,
+      "when a checkpoint or metrics cannot be written: stop, or say so and try again when it is next due"),
   ]
 
   private static let survival: [ConfigurationKey] = [

@@ -210,6 +210,12 @@ extension TrainingConfiguration {
     public var everySteps: Int?
     public var everyMinutes: Double? = 10
     public var keep = 3
+    public var onError = OnError.stop
+  }
+
+  /// What a run does when a checkpoint or its metrics cannot be written.
+  public enum OnError: String, CaseIterable, Sendable {
+    case stop, `continue`
   }
 
   /// Section `replica_check`.

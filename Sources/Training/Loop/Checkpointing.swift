@@ -26,6 +26,9 @@ final class Checkpointing {
   private let store: CheckpointStore
   private let configuration: TrainingConfiguration
   private let data: any TrainingData
+  // On rank 0: what is written while the run goes on.
+  private var modelCopy = TensorCopy()
+  private var trainingCopy = TensorCopy()
 
   init(
     configuration: TrainingConfiguration, context: RankContext, model: SequenceModel<Float>, optimizer: Optimizer<Float>,
@@ -40,26 +43,25 @@ final class Checkpointing {
     self.data = data
   }
 
-  /// Writes a checkpoint from rank 0; all ranks call it.
-  /// - Returns: its path.
+  /// Copies what a checkpoint holds, for rank 0 to write; all ranks call it. The copy before must not be in use any more.
+  /// - Returns: on rank 0 the checkpoint that is to be written.
   /// - Throws: on every rank the error of the rank that failed.
-  func write(_ progress: Progress, statistics: CheckpointState.Statistics, isBest: Bool) throws -> String {
+  func copy(_ progress: Progress, statistics: CheckpointState.Statistics, isBest: Bool) throws -> CheckpointJob? {
     let carried = try gatherState()
     return try context.world.agree {
-      guard context.isFirst else { return store.path(step: progress.step) }
+      guard context.isFirst else { return nil }
       try checkFinite(progress)
-      let training =
+      modelCopy.take(model.parameterTensors + model.evaluationTensors)
+      trainingCopy.take(
         optimizer.tensors(layout: model.layout) + model.runningTensors
-        + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) }
+        + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) })
       let state = CheckpointState(
         programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.minibatch,
         seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
         configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps)
-      let path = try store.write(
-        model: model.parameterTensors + model.evaluationTensors, training: training, files: [(configuration.task.dataFile, data.stored)],
-        state: state, isBest: isBest)
-      try store.prune(keep: configuration.checkpoint.keep)
-      return path
+      return CheckpointJob(
+        store: store, model: modelCopy.tensors, training: trainingCopy.tensors, files: [(configuration.task.dataFile, data.stored)],
+        state: state, isBest: isBest, keep: configuration.checkpoint.keep)
     }
   }
 

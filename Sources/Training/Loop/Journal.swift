@@ -3,14 +3,31 @@ import Glibc
 /// The metrics of a run: written by rank 0, ignored on the others.
 final class Journal {
   private var log: MetricsLog?
+  private let isTolerant: Bool
+  private let console: Console
+  // Events since the last one that could be written.
+  private var lost = 0
 
   /// - path: the file; nil on ranks after the first.
-  init(path: String?) throws { log = try path.map { path throws(MetricsError) in try MetricsLog(path: path) } }
+  /// - onError: whether an event that cannot be written ends the run, or is left out.
+  init(path: String?, onError: TrainingConfiguration.OnError, console: Console) throws {
+    log = try path.map { path throws(MetricsError) in try MetricsLog(path: path) }
+    isTolerant = onError == .continue
+    self.console = console
+  }
 
   /// Appends an event.
   func write(_ kind: String, _ fields: [JSONField]) throws {
     guard log != nil else { return }
-    try log?.append(MetricsEvent(kind, fields))
+    do {
+      if lost > 0 { try log?.append(MetricsEvent("lost", [JSONField("events", .integer(lost))])) }
+      lost = 0
+      try log?.append(MetricsEvent(kind, fields))
+    } catch {
+      guard isTolerant else { throw error }
+      if lost == 0 { console.warn("\(error); events are left out until there is room again, and the run goes on") }
+      lost += 1
+    }
   }
 
   /// Appends the event of an evaluation.

@@ -11,6 +11,7 @@ final class Trainer {
   private let model: SequenceModel<Float>
   private let step: TrainingStep
   private let checkpointing: Checkpointing
+  private let checkpoints: CheckpointSchedule
   private let survival: Survival
   private let directory: RunDirectory
   private let journal: Journal
@@ -19,12 +20,10 @@ final class Trainer {
   private let testData: (any EvaluationData)?
   private let clock = ContinuousClock()
   private var progress: Progress
-  private var lastCheckpoint: ContinuousClock.Instant
   private var speed = SpeedMeter()
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?
   private var validatedStep: Int?
-  private var checkpointedStep: Int?
 
   init(
     configuration: TrainingConfiguration, context: RankContext, data: any TrainingData, model: SequenceModel<Float>,
@@ -41,6 +40,8 @@ final class Trainer {
     checkpointing = Checkpointing(
       configuration: configuration, context: context, model: model, optimizer: step.optimizer, workspace: step.workspace,
       store: directory.store, data: data)
+    checkpoints = CheckpointSchedule(
+      configuration.checkpoint, contents: checkpointing, context: context, journal: journal, console: console)
     survival = try Survival(
       configuration.replicaCheck, world: context.world,
       tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors)
@@ -48,7 +49,6 @@ final class Trainer {
     self.validation = Evaluator(model: model, context: context, data: validation)
     testData = test
     progress = Progress()
-    lastCheckpoint = clock.now
   }
 
   /// How gradients get from rank to rank, in words.
@@ -64,7 +64,7 @@ final class Trainer {
     progress = Progress(
       step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation)
     if state.statistics == .population { populationStep = state.step }
-    checkpointedStep = state.step
+    checkpoints.resume(step: state.step)
     validatedStep = state.validation?.step
     try journal.write("resume", [JSONField("step", .integer(state.step))])
     console.print("Resumed at step \(state.step), epoch \(state.epoch).")
@@ -72,6 +72,16 @@ final class Trainer {
 
   /// Trains to the end, or until a signal.
   func run() throws -> ExitCode {
+    do {
+      return try train()
+    } catch where error is RemoteFailure || error is any AgreedError {
+      // The ranks end in order, so there is time for what is being written. One that fails alone takes the others with it at once.
+      checkpoints.abandon()
+      throw error
+    }
+  }
+
+  private func train() throws -> ExitCode {
     // A signal stopped the run after the last update of an epoch.
     if progress.minibatch == data.minibatches { try finishEpoch() }
     while !isDone {
@@ -79,12 +89,10 @@ final class Trainer {
       let requests = try update()
       try survival.reach(.update, step: progress.step)
       try compareReplicas(beforeCheckpoint: false)
+      if requests.contains(.written) { try settle() }
       if requests.contains(.stop) { return try stop() }
       if progress.minibatch == data.minibatches { try finishEpoch() }
-      let isDue = configuration.checkpoint.everySteps.map { progress.step % $0 == 0 } ?? false
-      if (isDue || requests.contains(.checkpoint)) && !isDone && checkpointedStep != progress.step {
-        try writeCheckpoint(isBest: false)
-      }
+      if !isDone && checkpoints.isDue(step: progress.step, requests) { try writeCheckpoint(isBest: false) }
     }
     return try finish()
   }
@@ -131,14 +139,7 @@ final class Trainer {
   }
 
   private func request() -> Request {
-    var request: Request = []
-    if Signals.received { request.insert(.stop) }
-    if context.isFirst, let minutes = configuration.checkpoint.everyMinutes,
-      (clock.now - lastCheckpoint) / .seconds(60) >= minutes
-    {
-      request.insert(.checkpoint)
-    }
-    return request
+    Signals.received ? checkpoints.request.union(.stop) : checkpoints.request
   }
 
   private func progressLine(_ result: StepResult) -> String {
@@ -189,6 +190,9 @@ final class Trainer {
       let (rank, place) = try firstNotFinite(model, validation.workspace, world: context.world)
       throw DivergenceError(step: progress.step, kind: .validation, loss: result.loss, rank: rank, place: place)
     }
+    // Whether the last one stands decides what is best so far.
+    try settle()
+    let before = progress.validation
     let isBest = result.loss < progress.validation?.bestLoss ?? .infinity
     progress.validation = CheckpointState.Validation(
       loss: result.loss, bestLoss: isBest ? result.loss : progress.validation?.bestLoss ?? result.loss,
@@ -198,25 +202,33 @@ final class Trainer {
     console.print(
       "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), "
         + "\(configuration.task.words(result))\(isBest ? " (best so far)" : "").")
-    try writeCheckpoint(isBest: isBest)
+    try writeCheckpoint(isBest: isBest, validationBefore: before)
+    if isDone { try settle(isLast: true) }
   }
 
-  private func writeCheckpoint(isBest: Bool) throws {
+  /// Waits for the checkpoint that is being written. A best model that was lost counts no longer as the best.
+  private func settle(isLast: Bool = false) throws {
+    if checkpoints.isWriting { survival.begin(.checkpoint, step: progress.step) }
+    if let lost = try checkpoints.settle(isLast: isLast), lost.isBest { progress.validation = lost.validationBefore }
+  }
+
+  private func writeCheckpoint(isBest: Bool, validationBefore: CheckpointState.Validation? = nil) throws {
+    try settle()
     try compareReplicas(beforeCheckpoint: true)
     survival.begin(.checkpoint, step: progress.step)
     try survival.reach(.checkpoint, step: progress.step)
     let isPopulation = configuration.evaluation.statistics == .population && populationStep == progress.step
     if !isPopulation { model.useRunningStatistics() }
-    let path = try checkpointing.write(progress, statistics: isPopulation ? .population : .running, isBest: isBest)
-    lastCheckpoint = clock.now
-    checkpointedStep = progress.step
-    try journal.write("checkpoint", [JSONField("step", .integer(progress.step)), JSONField("path", .string(path))])
+    try checkpoints.begin(
+      progress, statistics: isPopulation ? .population : .running, isBest: isBest, validationBefore: validationBefore)
   }
 
   // MARK: The end
 
   private func stop() throws -> ExitCode {
-    if checkpointedStep != progress.step { try writeCheckpoint(isBest: false) }
+    try settle()
+    if checkpoints.lastStep != progress.step { try writeCheckpoint(isBest: false) }
+    try settle(isLast: true)
     try journal.write("end", [JSONField("reason", .string("signal"))])
     console.print("Stopped by a signal after step \(progress.step); go on with --resume.")
     return .stoppedBySignal

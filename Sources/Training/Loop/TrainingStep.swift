@@ -45,6 +45,8 @@ struct Request: OptionSet {
   let rawValue: Int
   static let checkpoint = Request(rawValue: 1)
   static let stop = Request(rawValue: 2)
+  /// The checkpoint that was being written has come to its end.
+  static let written = Request(rawValue: 4)
 }
 
 /// One update of the model from the next minibatches: forward, backward, reduction, clipping, update.
@@ -77,7 +79,7 @@ final class TrainingStep {
     self.data = data
     self.timer = timer
     seed = configuration.training.seed
-    sums = MatrixView(zeros: context.localShards.count, 4)
+    sums = MatrixView(zeros: context.localShards.count, 5)
     guard let method = OptimizationMethod(rawValue: configuration.optimizer.method.rawValue) else {
       preconditionFailure("an unknown optimiser")
     }
@@ -175,10 +177,12 @@ final class TrainingStep {
     // A rank asks through its first shard.
     if asked.contains(.checkpoint) { sums[0, 2] = 1 }
     if asked.contains(.stop) { sums[0, 3] = 1 }
+    if asked.contains(.written) { sums[0, 4] = 1 }
     let sums = try context.values.sums(sums)
     var requests: Request = []
     if sums[2] > 0 { requests.insert(.checkpoint) }
     if sums[3] > 0 { requests.insert(.stop) }
+    if sums[4] > 0 { requests.insert(.written) }
     return (sums[0], Int(sums[1]), requests)
   }
 

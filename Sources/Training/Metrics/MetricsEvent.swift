@@ -3,7 +3,7 @@
 ///
 /// A double that is not finite is written as `null`.
 public struct MetricsEvent: Equatable, Sendable {
-  /// The kind: `start`, `step`, `validation`, `test`, `checkpoint`, `resume`, `end`.
+  /// The kind: `start`, `step`, `validation`, `test`, `checkpoint`, `checkpoint_failed`, `lost`, `resume`, `end`, and others.
   public let kind: String
   /// The other keys, in order.
   public private(set) var fields: [JSONField]

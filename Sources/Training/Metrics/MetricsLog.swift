@@ -8,6 +8,8 @@ public struct MetricsLog: ~Copyable {
   private var file: PosixFile
   private var bytes: Int
   private let isRegular: Bool
+  // Whether a part of a line that could not be written may still stand at the end.
+  private var isTorn = false
 
   /// Opens the file to append, or makes it. A last line without an end is cut off.
   /// - Throws: `MetricsError`.
@@ -32,10 +34,15 @@ public struct MetricsLog: ~Copyable {
   public mutating func append(_ event: MetricsEvent) throws(MetricsError) {
     let line = Array(event.line.utf8) + [UInt8(ascii: "\n")]
     do {
+      if isTorn { try file.truncate(to: bytes) }
+      isTorn = false
       try unsafe file.write(line.span.bytes)
     } catch {
-      // The first error is the one to report; a torn line is cut off when the file is next opened anyway.
-      if isRegular { try? file.truncate(to: bytes) }
+      // The first error is the one to report. What cannot be cut off now is cut off before the next line, or when the file is next opened.
+      if isRegular {
+        isTorn = true
+        if (try? file.truncate(to: bytes)) != nil { isTorn = false }
+      }
       throw MetricsError(path, .file(error))
     }
     bytes += line.count

@@ -1,0 +1,119 @@
+import DataParallel
+import MPI
+
+/// When checkpoints are written, and what becomes of them. Training waits only while a copy is taken; rank 0 writes it behind the next steps.
+///
+/// All ranks hold one and call it alike: that a checkpoint is due, and that one has been written, reaches them with the sums of a step.
+final class CheckpointSchedule {
+  /// A checkpoint that could not be written, in a run that goes on.
+  struct Lost {
+    /// Whether it was that of the best validation.
+    var isBest: Bool
+    /// What was known of validations before it.
+    var validationBefore: CheckpointState.Validation?
+  }
+
+  private struct Pending {
+    var step: Int
+    var lost: Lost
+  }
+
+  private let configuration: TrainingConfiguration.Checkpoint
+  private let contents: Checkpointing
+  private let context: RankContext
+  private let journal: Journal
+  private let console: Console
+  private let writer = CheckpointWriter()
+  private let clock = ContinuousClock()
+  private var lastBegin: ContinuousClock.Instant
+  private var standingStep: Int?
+  private var pending: Pending?
+
+  init(
+    _ configuration: TrainingConfiguration.Checkpoint, contents: Checkpointing, context: RankContext, journal: Journal, console: Console
+  ) {
+    self.configuration = configuration
+    self.contents = contents
+    self.context = context
+    self.journal = journal
+    self.console = console
+    lastBegin = clock.now
+  }
+
+  /// The step of the last checkpoint that stands or is being written.
+  var lastStep: Int? { pending?.step ?? standingStep }
+
+  /// Whether a checkpoint is being written, or waits to be settled.
+  var isWriting: Bool { pending != nil }
+
+  /// The run goes on from a checkpoint.
+  func resume(step: Int) { standingStep = step }
+
+  /// What this rank asks of all: a checkpoint by the clock; a look at one that has been written.
+  var request: Request {
+    guard context.isFirst else { return [] }
+    var request: Request = []
+    if let minutes = configuration.everyMinutes, (clock.now - lastBegin) / .seconds(60) >= minutes { request.insert(.checkpoint) }
+    if pending != nil && writer.isFinished { request.insert(.written) }
+    return request
+  }
+
+  /// Whether a checkpoint is due after `step` updates, at the last of which ranks asked for `requests`.
+  func isDue(step: Int, _ requests: Request) -> Bool {
+    lastStep != step && (requests.contains(.checkpoint) || configuration.everySteps.map { step % $0 == 0 } ?? false)
+  }
+
+  /// Takes a copy of everything and begins to write it. The one before must have been settled.
+  /// - validationBefore: what was known of validations before that of this step.
+  /// - Throws: on every rank the error of the rank that failed.
+  func begin(
+    _ progress: Progress, statistics: CheckpointState.Statistics, isBest: Bool, validationBefore: CheckpointState.Validation?
+  ) throws {
+    precondition(pending == nil, "a checkpoint while another one is being written")
+    let job = try contents.copy(progress, statistics: statistics, isBest: isBest)
+    lastBegin = clock.now
+    pending = Pending(step: progress.step, lost: Lost(isBest: isBest, validationBefore: validationBefore))
+    if let job { writer.start(job) }
+  }
+
+  /// Waits for the checkpoint that is being written, if there is one, and says what came of it.
+  /// - isLast: whether the run ends with it: then it must stand.
+  /// - Returns: the checkpoint, if it does not stand and the run is to go on.
+  /// - Throws: on every rank why it could not be written, or older ones not be removed.
+  func settle(isLast: Bool = false) throws -> Lost? {
+    guard let written = pending else { return nil }
+    pending = nil
+    let mustStop = configuration.onError == .stop
+    let stands = try context.world.agree {
+      guard context.isFirst else { return true }
+      let outcome = writer.wait()
+      if let path = outcome.path { try report(step: written.step, path: path) }
+      guard let error = outcome.error else { return true }
+      if mustStop || isLast && outcome.path == nil { throw error }
+      console.warn(
+        "step \(written.step): \(outcome.path == nil ? "no checkpoint was written" : "old checkpoints stay"), and the run goes on: \(error)")
+      try journal.write(
+        "checkpoint_failed", [JSONField("step", .integer(written.step)), JSONField("message", .string("\(error)"))])
+      return outcome.path != nil
+    }
+    // Only rank 0 knows; the others need it where the run goes on without the checkpoint.
+    let isThere = try mustStop || context.world.allGather(stands ? 1 : 0)[0] == 1
+    if isThere { standingStep = written.step }
+    return isThere ? nil : written.lost
+  }
+
+  /// Waits for the checkpoint that is being written without the other ranks, in a run that ends by an error they all know.
+  func abandon() {
+    guard pending != nil, context.isFirst else { return }
+    let step = pending?.step ?? 0
+    pending = nil
+    let outcome = writer.wait()
+    // The error that ends the run is the one to report.
+    if let path = outcome.path { try? report(step: step, path: path) }
+    if let error = outcome.error { console.warn("step \(step): \(error)") }
+  }
+
+  private func report(step: Int, path: String) throws {
+    try journal.write("checkpoint", [JSONField("step", .integer(step)), JSONField("path", .string(path))])
+  }
+}
