@@ -114,6 +114,43 @@ extension CommandTests {
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: step + 10)
     }
 
+    /// With `checkpoint.on_error: continue` a run gets over a disk that is full for a while, says so, and writes checkpoints again.
+    @Test(arguments: [1, 2]) func fullDiskForAWhile(ranks: Int) throws {
+      let sandbox = try Sandbox()
+      let settings = ["model.hidden_size=48", "training.epochs=100000", "checkpoint.on_error=continue", "evaluation.every_epochs=100000"]
+      let running = try sandbox.start(ranks: ranks, sandbox.training("run", settings + ["training.maximum_steps=100000", "checkpoint.every_steps=10"]))
+      try sandbox.waitForSteps(12, of: "run", running)
+      func limit(_ bytes: String) throws {
+        for rank in try sandbox.rankProcesses() {
+          let limiter = Process()
+          limiter.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+          limiter.arguments = ["prlimit", "--pid", "\(rank)", "--fsize=\(bytes):unlimited"]
+          try limiter.run()
+          limiter.waitUntilExit()
+          try #require(limiter.terminationStatus == 0)
+        }
+      }
+      func waitForEvents(_ kind: String, more count: Int) throws {
+        let before = try sandbox.events("run", kind).count
+        for _ in 0..<2000 where try sandbox.events("run", kind).count < before + count && running.process.isRunning { usleep(5000) }
+        #expect(try sandbox.events("run", kind).count >= before + count)
+      }
+      // Smaller than a checkpoint; events may find no room either.
+      try limit("100000")
+      for _ in 0..<2000 where !(try sandbox.text("errors-1")).contains("the run goes on") && running.process.isRunning { usleep(5000) }
+      try limit("unlimited")
+      try waitForEvents("checkpoint", more: 2)
+      for rank in try sandbox.rankProcesses() { kill(rank, SIGUSR1) }
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+      #expect(outcome.warnings.contains { $0.contains("no checkpoint was written, and the run goes on") }, "\(outcome)")
+      #expect(try !sandbox.names(in: "run/checkpoints").contains { $0.contains("partial") })
+      let end = try sandbox.linkedStep("run") + 5
+      try sandbox.train("run", settings + ["training.maximum_steps=\(end)"], ["--resume"])
+      try sandbox.train("whole", settings + ["training.maximum_steps=\(end)"])
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: end)
+    }
+
     /// Nobody reads the output any more: the run goes on.
     @Test func outputThatNobodyReads() throws {
       let sandbox = try Sandbox()

@@ -17,12 +17,13 @@ extension CommandTests {
       let fault = "LOCKSTEP_FAULT=kill@update:rank=1,step=7"
       let settings = ["training.maximum_steps=16", "checkpoint.every_steps=1"]
       let outcome = try launch(sandbox, ["-n", "3", "--restarts", "3"], settings, environment: [fault]).wait()
-      // Killed after the seventh update, before its checkpoint, each time: the fault comes again with the step.
+      // Killed after the seventh update, before its checkpoint, each time: the fault comes again with the step. That of the sixth may still have
+      // been under way.
       #expect(outcome.exitCode == 137, "\(outcome)")
       #expect(outcome.errors.components(separatedBy: "lockstep: launch: start ").count == 5, "\(outcome)")
-      #expect(outcome.errors.contains("start 4, from step 6: mpirun -n 3"), "\(outcome)")
+      #expect(outcome.errors.firstMatch(of: /start 4, from step [56]: mpirun -n 3/) != nil, "\(outcome)")
       #expect(outcome.errors.contains("given up after 3 restarts"), "\(outcome)")
-      #expect(try sandbox.linkedStep("run") == 6)
+      #expect(try [5, 6].contains(sandbox.linkedStep("run")))
     }
 
     /// Ranks and mpirun itself are killed: the run goes on from its last checkpoint, to the same end.
