@@ -4,8 +4,8 @@ import Tensors
 /// What each rank of a node is doing, where the others see it without its help: a rank that hangs cannot answer.
 ///
 /// Every rank has a cache line of shared memory that it alone writes: what it does and since when, and since when it waits for other ranks.
-/// `Communicator`s that carry a pulse say by themselves when they wait. Any thread of the process may read.
-// Safe to share between threads: nothing changes after `init` but numbers in shared memory, which are loaded and stored whole.
+/// `Communicator`s that carry a pulse say by themselves when they wait. Any thread of the process may read: nothing changes after `init` but
+/// numbers in shared memory, which are loaded and stored whole.
 public final class Pulse: @unchecked Sendable {
   /// What a rank has said of itself last.
   public struct Sign: Equatable, Sendable {

@@ -137,13 +137,13 @@ final class Sandbox {
   }
 
   /// Runs `lockstep ARGUMENTS` to its end; again without what it has made if mpirun hung, which is not what is tested.
-  func run(ranks: Int = 1, _ arguments: [String]) throws -> Outcome {
-    let command = try start(ranks: ranks, arguments), outcome = try command.wait()
+  func run(ranks: Int = 1, _ arguments: [String], environment: [String] = []) throws -> Outcome {
+    let command = try start(ranks: ranks, arguments, environment: environment), outcome = try command.wait()
     guard command.launcherHung else { return outcome }
     if let index = arguments.firstIndex(of: "--run-directory"), !arguments.contains("--resume") {
       try? FileManager.default.removeItem(atPath: arguments[index + 1])
     }
-    return try start(ranks: ranks, arguments).wait()
+    return try start(ranks: ranks, arguments, environment: environment).wait()
   }
 
   /// The arguments of a training run of `tiny.yaml` in `directory`.

@@ -7,7 +7,7 @@ extension CommandTests {
     @Test(arguments: ["kill", "burn@step", "kill@moon:rank=0", "kill@step:rank=-1", "kill@step:rank", "flip@step:bit=x", "kill@step:size=1"])
     func faultsThatAreNone(_ fault: String) throws {
       let sandbox = try Sandbox()
-      let outcome = try sandbox.start(ranks: 1, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=\(fault)"]).wait()
+      let outcome = try sandbox.run(ranks: 1, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=\(fault)"])
       #expect(outcome.exitCode == 64 && outcome.errorMessages.count == 1 && outcome.errors.contains("LOCKSTEP_FAULT: '\(fault)'"), "\(outcome)")
     }
 
@@ -19,7 +19,7 @@ extension CommandTests {
         let step = ["validation", "population"].contains(site) ? 10 : site == "checkpoint" ? 5 : 7
         // The validation of the tenth step ends the first epoch.
         let fault = "LOCKSTEP_FAULT=throw@\(site):rank=\(rank),step=\(step)", run = "run-\(rank)"
-        let outcome = try sandbox.start(ranks: 3, sandbox.training(run, []), environment: [fault]).wait()
+        let outcome = try sandbox.run(ranks: 3, sandbox.training(run, []), environment: [fault])
         #expect(outcome.exitCode == 70, "\(outcome)")
         #expect(outcome.errorMessages.count == 1 && outcome.errors.contains("rank \(rank): LOCKSTEP_FAULT asked"), "\(outcome)")
         try sandbox.train(run, ranks: 2, [], ["--resume"])
@@ -37,9 +37,10 @@ extension CommandTests {
       try sandbox.expectFailure(64, ["run", "another process trains there now", "process \(rank)"], sandbox.training("run", [], ["--resume"]))
       kill(rank, SIGKILL)
       _ = try first.wait()
-      let step = try sandbox.linkedStep("run")
-      try sandbox.train("run", ["training.maximum_steps=\(step + 3)"], ["--resume"])
-      #expect(try sandbox.linkedStep("run") == step + 3)
+      // The newest checkpoint may not have been linked yet.
+      let step = try sandbox.linkedStep("run") + 12
+      try sandbox.train("run", ["training.maximum_steps=\(step)"], ["--resume"])
+      #expect(try sandbox.linkedStep("run") == step)
     }
 
     /// A rank that is stopped is named, with what it was at, and the job ends.
@@ -49,10 +50,11 @@ extension CommandTests {
       let step = site == "validation" ? 10 : 7
       let settings = ["watchdog.warn_seconds=0.4", "watchdog.abort_seconds=1.2"]
       let fault = "LOCKSTEP_FAULT=stop@\(site):rank=\(rank),step=\(step)"
-      let outcome = try sandbox.start(ranks: 3, sandbox.training("run", settings), environment: [fault]).wait()
+      let outcome = try sandbox.run(ranks: 3, sandbox.training("run", settings), environment: [fault])
       #expect(outcome.exitCode == 70, "\(outcome)")
       let warnings = outcome.errors.split(separator: "\n").filter { $0.hasPrefix("lockstep: warning:") }
-      #expect(warnings.count == 1 && warnings[0].contains("s for rank \(rank) on host "), "\(outcome)")
+      // On a busy machine another rank may be late for a moment, too.
+      #expect(warnings.contains { $0.contains("s for rank \(rank) on host ") }, "\(outcome)")
       #expect(outcome.errorMessages.count == 1 && outcome.errors.contains("watchdog.abort_seconds"), "\(outcome)")
       for text in ["s for rank \(rank) on host ", words, "step \(step)"] {
         #expect(outcome.errorMessages.first?.contains(text) == true, "no \(text) in \(outcome)")
@@ -71,7 +73,7 @@ extension CommandTests {
     func aBusyRank(_ fault: String, _ ends: Bool) throws {
       let sandbox = try Sandbox()
       let settings = ["watchdog.warn_seconds=0.4", "watchdog.abort_seconds=2"]
-      let outcome = try sandbox.start(ranks: 3, sandbox.training("run", settings), environment: ["LOCKSTEP_FAULT=\(fault)"]).wait()
+      let outcome = try sandbox.run(ranks: 3, sandbox.training("run", settings), environment: ["LOCKSTEP_FAULT=\(fault)"])
       #expect(outcome.exitCode == (ends ? 0 : 70) && outcome.errorMessages.count == (ends ? 0 : 1), "\(outcome)")
       #expect(outcome.warnings.count == 1 && outcome.warnings.first?.contains("rank \(ends && fault.hasPrefix("spin") ? 0 : 1) on host") == true, "\(outcome)")
     }
@@ -79,8 +81,7 @@ extension CommandTests {
     /// A fault that only its rank finds impossible ends all.
     @Test func aTensorThatIsNone() throws {
       let sandbox = try Sandbox()
-      let outcome = try sandbox.start(
-        ranks: 3, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=flip@update:rank=1,step=2,tensor=none"]).wait()
+      let outcome = try sandbox.run(ranks: 3, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=flip@update:rank=1,step=2,tensor=none"])
       #expect(outcome.exitCode == 64 && outcome.errorMessages.count == 1 && outcome.errors.contains("no tensor none"), "\(outcome)")
     }
 
@@ -99,8 +100,7 @@ extension CommandTests {
     /// A flip before a validation is found before it, though no comparison is due.
     @Test func aFlipBeforeAValidation() throws {
       let sandbox = try Sandbox()
-      let outcome = try sandbox.start(
-        ranks: 4, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=flip@update:rank=1,step=9,bit=29"]).wait()
+      let outcome = try sandbox.run(ranks: 4, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=flip@update:rank=1,step=9,bit=29"])
       #expect(outcome.exitCode == 70 && outcome.errorMessages.first?.contains("step 10: the replicas of the ranks differ") == true, "\(outcome)")
       #expect(try sandbox.events("run", "validation").isEmpty)
     }
@@ -128,7 +128,7 @@ extension CommandTests {
       let settings = ["optimizer.momentum=0.5", "replica_check.every_steps=5", "checkpoint.every_steps=4"]
       let fault = "LOCKSTEP_FAULT=flip@update:rank=1,step=9,tensor=\(tensor),bit=86"
       for (ranks, place) in [(3, "\(tensor) on rank 1 (host "), (2, "no value has a majority")] {
-        let outcome = try sandbox.start(ranks: ranks, sandbox.training("run-\(ranks)", settings), environment: [fault]).wait()
+        let outcome = try sandbox.run(ranks: ranks, sandbox.training("run-\(ranks)", settings), environment: [fault])
         #expect(outcome.exitCode == 70 && outcome.errorMessages.count == 1, "\(outcome)")
         for text in ["step 10: the replicas of the ranks differ", place, "--resume"] {
           #expect(outcome.errorMessages.first?.contains(text) == true, "no \(text) in \(outcome)")
@@ -145,8 +145,7 @@ extension CommandTests {
       let faults = [
         "flip@update:rank=0,step=10,tensor=output.weight,bit=20", "flip@update:rank=0,step=10,tensor=optimizer.velocity.output.weight,bit=33",
       ]
-      let outcome = try sandbox.start(
-        ranks: 3, sandbox.training("run", settings), environment: ["LOCKSTEP_FAULT=\(faults.joined(separator: ";"))"]).wait()
+      let outcome = try sandbox.run(ranks: 3, sandbox.training("run", settings), environment: ["LOCKSTEP_FAULT=\(faults.joined(separator: ";"))"])
       #expect(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)")
       #expect(outcome.errors.contains("step 10: healed output.weight on rank 0 (host "), "\(outcome)")
       let healed = try sandbox.events("run", "heal")
@@ -154,7 +153,7 @@ extension CommandTests {
       #expect(healed.first?["tensors"] as? [String] == ["output.weight", "optimizer.velocity.output.weight"])
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
       // Two ranks have no majority.
-      let two = try sandbox.start(ranks: 2, sandbox.training("two", settings), environment: ["LOCKSTEP_FAULT=\(faults[0])"]).wait()
+      let two = try sandbox.run(ranks: 2, sandbox.training("two", settings), environment: ["LOCKSTEP_FAULT=\(faults[0])"])
       #expect(two.exitCode == 70 && two.errors.contains("no value has a majority"), "\(two)")
     }
   }

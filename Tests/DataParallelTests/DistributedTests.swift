@@ -53,7 +53,9 @@ import Testing
   }
 
   @Test func failedExpectationFailsTheJob() throws {
-    let job = try DistributedJob("failing", ranks: 3)
+    var job = try DistributedJob("failing", ranks: 3)
+    // mpirun itself sometimes ends by a segmentation fault when it has aborted a job.
+    for _ in 0..<2 where job.output.contains("Signal: Segmentation fault") { job = try DistributedJob("failing", ranks: 3) }
     #expect(job.exitCode == 1 && job.output.contains("rank 2 of 3: line"), "\(job.output)")
   }
 }
