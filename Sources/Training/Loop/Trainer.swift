@@ -28,7 +28,8 @@ final class Trainer {
 
   init(
     configuration: TrainingConfiguration, context: RankContext, data: any TrainingData, model: SequenceModel<Float>,
-    directory: RunDirectory, journal: Journal, console: Console, validation: any EvaluationData, test: (any EvaluationData)?
+    directory: RunDirectory, journal: Journal, console: Console, validation: any EvaluationData, test: (any EvaluationData)?,
+    faults: Faults?
   ) throws {
     self.configuration = configuration
     self.context = context
@@ -43,7 +44,7 @@ final class Trainer {
       store: directory.store, data: data)
     survival = try Survival(
       configuration.replicaCheck, world: context.world,
-      tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors)
+      tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors, faults: faults)
     step.survival = survival
     self.validation = Evaluator(model: model, context: context, data: validation)
     testData = test
