@@ -62,7 +62,8 @@ static inline void fetch_upcoming(const lockstep_upcoming *upcoming, size_t left
 typedef void (*multiplier)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B, size_t b_row,
                            float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later);
 
-// Does a product by `multiply`, in tiles of `rows` rows and with a B of that type, on the threads that there are. It is cut by rows and columns of C, never along k.
+// Does a product by `multiply`, in tiles of `rows` rows and with a B of that type, on the threads that there are. It is cut by rows and
+// columns of C, never along k.
 void lockstep_multiply(multiplier multiply, size_t rows, format type, size_t M, size_t N, size_t K, const float *A, size_t a_row,
                        size_t a_column, const void *B, size_t b_row, float *C, size_t c_row, int accumulate,
                        const lockstep_upcoming *upcoming);

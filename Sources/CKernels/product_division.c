@@ -43,8 +43,8 @@ static void multiply_piece(const void *context, size_t first, size_t end) {
     size_t thread = ((i + 1) * d->threads - 1) / d->pieces, later = d->pieces * (thread + 1) / d->threads - 1 - i;
     lockstep_upcoming upcoming = d->upcoming ? share(d->upcoming, thread, d->threads) : (lockstep_upcoming){0};
     d->multiply(M, N, d->K, d->A + m * d->a_row, d->a_row, d->a_column,
-                element(d->B, d->b_row ? n : n * d->K, d->type), d->b_row, d->C + m * d->c_row + n, d->c_row, d->accumulate, d->upcoming ? &upcoming : NULL,
-                later * tiles_of(M, N, d->K, d->tile));
+                element(d->B, d->b_row ? n : n * d->K, d->type), d->b_row, d->C + m * d->c_row + n, d->c_row, d->accumulate,
+                d->upcoming ? &upcoming : NULL, later * tiles_of(M, N, d->K, d->tile));
   }
 }
 

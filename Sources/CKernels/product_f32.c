@@ -32,8 +32,8 @@ TARGET_512 INLINE __m512 columns_of_row_512(format type, const void *B, size_t i
   return _mm512_maskz_loadu_ps(mask, row);
 }
 
-// `type`, `rows`, `vectors` and `a_column` are constants in every instance. A(r, k) is at r a_row + k a_column; the columns of the last vector that are
-// not in `last` are neither read nor written. `next`: fetched meanwhile.
+// `type`, `rows`, `vectors` and `a_column` are constants in every instance. A(r, k) is at r a_row + k a_column; the columns of the last
+// vector that are not in `last` are neither read nor written. `next`: fetched meanwhile.
 TARGET_512 INLINE void tile_512(format type, int rows, int vectors, size_t K, const float *A, size_t a_row, size_t a_column,
                                 const void *B, size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate, ahead next) {
   __m512 sums[ROWS_512][3];

@@ -50,8 +50,8 @@ public final class RecurrentLayer<S: Scalar> {
   let places: Places
   /// W_x [G, I] and W_h [G, H].
   let inputWeight, recurrentWeight: MatrixView<S>
-  /// W_x and W_h for the products of forward passes, and the transpose of W_h for their derivative; packed when the weights have changed, those of W_h
-  /// in the format that the configuration asks for.
+  /// W_x and W_h for the products of forward passes, and the transpose of W_h for their derivative; packed when the weights have changed,
+  /// those of W_h in the format that the configuration asks for.
   let packedInput, packedRecurrent, packedTransposed: PackedMatrix<S>
   /// b [G]; zero where normalisation has a β in its place.
   let bias: VectorView<S>

@@ -37,7 +37,6 @@ import Training
 
     let silent = WatchdogVerdict(own, others: [(late, 30), (own, 0)], silentAfter: 5, of: 5)
     #expect(silent.words(rank: 0, waited: 60) == "rank 0 has waited 60 s for host b, not heard of for 30 s")
-    // Its report may be late for as long as somebody who works may be.
     #expect(silent.hasBeenStill(for: 30) && !silent.hasBeenStill(for: 31))
 
     let nobody = WatchdogVerdict(own, others: [(own, 0)], silentAfter: 5, of: 1)

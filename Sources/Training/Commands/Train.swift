@@ -141,7 +141,10 @@ private func checkContinuation(
   of state: CheckpointState, _ configuration: TrainingConfiguration, console: Console
 ) throws {
   let before = try TrainingConfiguration(yaml: state.configuration, file: "the checkpoint's configuration", overrides: [])
-  let free = ["evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "training.epochs", "training.maximum_steps", "data.validation", "data.test", "data.train"]
+  let free = [
+    "evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "training.epochs", "training.maximum_steps",
+    "data.validation", "data.test", "data.train",
+  ]
   for difference in configuration.differences(from: before) {
     let (old, new) = (difference.old ?? "absent", difference.new ?? "absent")
     if free.contains(where: { difference.key.hasPrefix($0) }) { continue }

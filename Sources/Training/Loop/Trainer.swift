@@ -79,7 +79,7 @@ final class Trainer {
       if progress.minibatch == 0 { step.workspace.resetState() }
       let requests = try update()
       try survival.reach(.update, step: progress.step)
-      try compareReplicas(beforeCheckpoint: false)
+      try compareReplicas(always: false)
       if requests.contains(.stop) { return try stop() }
       if progress.minibatch == data.minibatches { try finishEpoch() }
       let isDue = configuration.checkpoint.everySteps.map { progress.step % $0 == 0 } ?? false
@@ -122,8 +122,8 @@ final class Trainer {
   }
 
   /// Compares the ranks' replicas where that is due; says what was healed.
-  private func compareReplicas(beforeCheckpoint: Bool) throws {
-    guard let healed = try survival.compare(step: progress.step, beforeCheckpoint: beforeCheckpoint) else { return }
+  private func compareReplicas(always: Bool) throws {
+    guard let healed = try survival.compare(step: progress.step, always: always) else { return }
     try journal.write("heal", [
       JSONField("step", .integer(progress.step)), JSONField("ranks", .array(healed.ranks.map { .integer($0) })),
       JSONField("tensors", .array(healed.tensors.map { .string($0) })),
@@ -181,7 +181,7 @@ final class Trainer {
   private func validate(epoch: Int) throws {
     let start = clock.now
     // Statistics and losses of weights that differ would go into the checkpoint.
-    try compareReplicas(beforeCheckpoint: true)
+    try compareReplicas(always: true)
     try prepareStatistics()
     survival.begin(.validation, step: progress.step)
     try survival.reach(.validation, step: progress.step)
@@ -203,7 +203,7 @@ final class Trainer {
   }
 
   private func writeCheckpoint(isBest: Bool) throws {
-    try compareReplicas(beforeCheckpoint: true)
+    try compareReplicas(always: true)
     survival.begin(.checkpoint, step: progress.step)
     try survival.reach(.checkpoint, step: progress.step)
     let isPopulation = configuration.evaluation.statistics == .population && populationStep == progress.step

@@ -111,7 +111,7 @@ struct Faults {
 
   /// Lets the faults of `site` and `step` happen.
   /// - tensors: what can be damaged.
-  /// - Throws: `InjectedFault`; `FaultlessError` for a tensor or bit that there is not.
+  /// - Throws: `InjectedFault`; `ImpossibleFault` for a tensor or bit that there is not.
   mutating func reach(_ site: Site, step: Int, tensors: () -> [NamedTensor]) throws {
     while let index = pending.firstIndex(where: { $0.site == site && $0.step == step }) {
       let fault = pending.remove(at: index)
@@ -127,7 +127,7 @@ struct Faults {
   private func damage(_ fault: Fault, _ tensors: [NamedTensor]) throws {
     guard let tensor = fault.tensor.map({ name in tensors.first { $0.name == name } }) ?? tensors.first, fault.bit / 32 < tensor.values.count else {
       // This rank alone fails, so it is none of the errors that ranks agree on.
-      throw FaultlessError(description: "LOCKSTEP_FAULT: no tensor \(fault.tensor ?? "at all") with bit \(fault.bit)")
+      throw ImpossibleFault(description: "LOCKSTEP_FAULT: no tensor \(fault.tensor ?? "at all") with bit \(fault.bit)")
     }
     let place = fault.action == .nan ? 0 : fault.bit / 32
     let value = tensor.values[place]
@@ -136,7 +136,7 @@ struct Faults {
 }
 
 /// A fault that cannot happen.
-struct FaultlessError: ExitCodeError, CustomStringConvertible {
+struct ImpossibleFault: ExitCodeError, CustomStringConvertible {
   var description: String
   var exitCode: Int32 { ExitCode.usage.rawValue }
 }

@@ -46,11 +46,12 @@ final class Survival {
   /// Lets the faults of a site happen.
   func reach(_ site: Faults.Site, step: Int) throws { try faults?.reach(site, step: step) { tensors } }
 
-  /// Compares replicas where that is due: after every so many updates, and before a checkpoint, which holds what rank 0 has.
+  /// Compares replicas, unless that has been done in this step or is not due.
+  /// - always: whether it is due in any step: before a checkpoint, which holds what rank 0 has, and not only after every so many updates.
   /// - Returns: tensors and ranks that were healed, in words and by name; nil where there was nothing to heal.
   /// - Throws: `ReplicaError`.
-  func compare(step: Int, beforeCheckpoint: Bool) throws -> (words: String, tensors: [String], ranks: [Int])? {
-    guard let replicas, comparedStep != step, beforeCheckpoint || step % everySteps == 0 else { return nil }
+  func compare(step: Int, always: Bool) throws -> (words: String, tensors: [String], ranks: [Int])? {
+    guard let replicas, comparedStep != step, always || step % everySteps == 0 else { return nil }
     begin(.replicaCheck, step: step)
     comparedStep = step
     let healed = try replicas.run(step: step)

@@ -2,12 +2,13 @@ import Dispatch
 import Glibc
 import MPI
 
-/// Watches over the waits of a rank: warns when other ranks keep it waiting, and ends the job when they do so for too long, on a thread of its
-/// own that needs no MPI, since the rank's own is inside it.
+/// Watches over the waits of a rank: warns when other ranks keep it waiting, and ends the job when they do so for too long, on a
+/// thread of its own that needs no MPI, since the rank's own is inside it.
 ///
-/// A rank is late if others wait and it does not, or its process gives no sign of life. What it does and since when, it has said in memory that its node shares (`Pulse`), so that
-/// one that is stopped can be named too. With several nodes the first rank of each writes down what its node's ranks do (`NodeReport`), for those
-/// on other nodes. A late rank that gets on, or whose process computes, reads or writes, is warned of and not aborted.
+/// A rank is late if others wait and it does not, or its process gives no sign of life. What it does and since when, it has said in
+/// memory that its node shares (`Pulse`), so that one that is stopped can be named too. With several nodes the first rank of each writes
+/// down what its node's ranks do (`NodeReport`), for those on other nodes. A late rank that gets on, or whose process computes, reads
+/// or writes, is warned of and not aborted.
 final class Watchdog {
   /// When to speak; nil: never.
   struct Limits: Equatable, Sendable {
@@ -28,13 +29,12 @@ final class Watchdog {
   /// - folder: where nodes tell each other what their ranks do; made if there are several nodes. All ranks see it.
   init?(_ world: Communicator, _ limits: Limits, folder: String) {
     guard let pulse = world.pulse, limits.warn != nil || limits.abort != nil else { return nil }
-    let watch = Watch(pulse: pulse, limits: limits, rank: world.rank, ranks: world.size, host: world.hostName, folder: folder)
+    var first = Watch(pulse: pulse, limits: limits, rank: world.rank, ranks: world.size, host: world.hostName, folder: folder)
     // The first report is there before the first step, in which this rank may hang.
-    var first = watch
     first.look()
     let (stopping, stopped) = (stopping, stopped)
-    DispatchQueue(label: "watchdog").async {
-      var watch = watch
+    DispatchQueue(label: "watchdog").async { [first] in
+      var watch = first
       while stopping.wait(timeout: .now() + limits.period) == .timedOut { watch.look() }
       watch.finish()
       stopped.signal()
@@ -118,7 +118,8 @@ private struct Watch: Sendable {
 
   private func end(_ verdict: WatchdogVerdict, _ waited: Double) -> Never {
     pulse.giveUp()
-    write("error", verdict.words(rank: rank, waited: waited) + "; the job is ended (watchdog.abort_seconds), and --resume goes on from the last checkpoint")
+    let outcome = "the job is ended (watchdog.abort_seconds), and --resume goes on from the last checkpoint"
+    write("error", "\(verdict.words(rank: rank, waited: waited)); \(outcome)")
     // Nothing more can be done in order while the rank's own thread is inside MPI. mpirun ends the other ranks.
     _exit(ExitCode.internalFault.rawValue)
   }
@@ -158,8 +159,8 @@ package struct WatchdogVerdict {
     }
   }
 
-  /// Whether nobody who is late was seen to get on for so many seconds. A file system that a large checkpoint keeps busy may hold up
-  /// reports too: a host has to be silent for as long.
+  /// Whether nobody who is late was seen to get on for so many seconds. Reports may be held up by a file system that a checkpoint keeps
+  /// busy: a host has to be silent for as long.
   package func hasBeenStill(for seconds: Double) -> Bool {
     late.allSatisfy { $0.rank.still >= seconds } && silent.allSatisfy { $0.age >= seconds }
   }

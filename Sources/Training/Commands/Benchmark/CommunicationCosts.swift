@@ -43,8 +43,8 @@ struct CommunicationCosts {
     let perByte = max(0, gradient.seconds - Double(gradient.messages) * latency) / Double(gradient.bytes)
     model = ScalingModel.Costs(
       ranks: context.world.size, reduction: LinearCost(latency: latency, secondsPerByte: perByte),
-      sharesMemory: step.gradients.sharesMemory, wholeStatistics: wholeStatistics.cost, chunkedStatistics: chunkedStatistics.cost, smallMessage: limit, values: values.cost,
-      wireShare: step.gradients.wireShare)
+      sharesMemory: step.gradients.sharesMemory, wholeStatistics: wholeStatistics.cost, chunkedStatistics: chunkedStatistics.cost,
+      smallMessage: limit, values: values.cost, wireShare: step.gradients.wireShare)
   }
 
   /// Records of all ranks in one exchange: their maximal subtrees of shards.

@@ -8,8 +8,8 @@
 //   reduction by messages alone               g(q) a + f(N) b x  +  2 (M − 1) α + 2 q x (1 − 1/M) / B      (so too statistics in chunks)
 //   gathering whole records                   g(q) a + g(N) b x  +    (M − 1) α + (N − q) x / B
 //
-// With gradients of 16 bits on the wire, x is half as much in the terms with B. Both exchanges of a reduction send to one node after the other. Ranks of a node that add in memory send one vector, those that do not
-// send one each.
+// With gradients of 16 bits on the wire, x is half as much in the terms with B. Both exchanges of a reduction send to one node after the
+// other. Ranks of a node that add in memory send one vector, those that do not send one each.
 
 /// Predicts steps on any number of ranks.
 package struct ScalingModel: Sendable {

@@ -76,11 +76,18 @@ private struct Supervisor {
     return !Signals.received
   }
 
-  /// Ranks whose mpirun was killed end by themselves, a little later: until then they hold the lock of the run directory. False if a signal came.
+  /// Ranks whose mpirun was killed end by themselves, a little later: until then they hold the lock of the run directory. False if a
+  /// signal came.
   private func waitForRanks() -> Bool {
     let directory = request.training.directory
     for _ in 0..<60 {
-      if (try? directory.lock(host: "of lockstep launch")) != nil { return true }
+      do {
+        _ = try directory.lock(host: "of lockstep launch")
+        return true
+      } catch where !(error is UsageError) {
+        // There is no directory yet, or it cannot be written: the run will say so.
+        return true
+      } catch {}
       if !sleep(1) { return false }
     }
     return true
