@@ -4,7 +4,8 @@ import Testing
 extension CommandTests {
   /// Ranks that hang, fail or go astray (`LOCKSTEP_FAULT`).
   @Suite struct Survival {
-    @Test(arguments: ["kill", "burn@step", "kill@moon:rank=0", "kill@step:rank=-1", "kill@step:rank", "flip@step:bit=x", "kill@step:size=1"])
+    @Test(arguments: ["kill", "burn@step", "kill@moon:rank=0", "kill@step:rank=-1", "kill@step:rank", "flip@step:bit=x", "kill@step:size=1",
+      "full@step", "flip@write:bit=1", "full@rename", "tear@write:bytes=-1"])
     func faultsThatAreNone(_ fault: String) throws {
       let sandbox = try Sandbox()
       let outcome = try sandbox.run(ranks: 1, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=\(fault)"])
@@ -25,6 +26,39 @@ extension CommandTests {
         try sandbox.train(run, ranks: 2, [], ["--resume"])
         try Resuming.expectSameEnd(sandbox, run, "whole", step: 12)
       }
+    }
+
+    /// A disk that is full or fails, or writes less than it says: nothing half done is left, and the run goes on to the same end.
+    @Test(arguments: [
+      ("full@write:step=5,file=training.safetensors,bytes=100", 74, ["training.safetensors", "No space left"]),
+      ("throw@write:step=10,bytes=100", 74, ["model.safetensors", "Input/output error"]), ("throw@rename:step=5", 74, ["step-00000005"]),
+      ("tear@write:step=10,bytes=700", 65, ["model.safetensors"]), ("tear@write:step=10,file=state.json,bytes=30", 65, ["state.json"]),
+    ] as [(String, Int32, [String])])
+    func aDiskThatFails(_ fault: String, _ code: Int32, _ words: [String]) throws {
+      let sandbox = try Sandbox()
+      let outcome = try sandbox.run(ranks: 2, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=\(fault)"])
+      #expect(outcome.exitCode == code && outcome.errorMessages.count == 1, "\(outcome)")
+      for word in words { #expect(outcome.errorMessages.first?.contains(word) == true, "no \(word) in \(outcome)") }
+      #expect(try !sandbox.names(in: "run/checkpoints").contains { $0.hasPrefix(".") })
+      try sandbox.train("run", ranks: 3, [], ["--resume"])
+      try sandbox.train("whole")
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+    }
+
+    /// A rank that is killed amid a checkpoint, or before it has its name, and a checkpoint whose file is cut after all was well.
+    @Test(arguments: [
+      ("kill@write:step=10,file=training.safetensors,bytes=100", "cleared .step-00000010.partial"),
+      ("kill@rename:step=10", "cleared .step-00000010.partial"),
+      ("tear@rename:step=10,bytes=700;kill@step:step=12", "passed over a checkpoint"),
+    ])
+    func killedWhileWriting(_ fault: String, _ words: String) throws {
+      let sandbox = try Sandbox()
+      let outcome = try sandbox.run(ranks: 2, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=\(fault)"])
+      #expect(outcome.exitCode == 137, "\(outcome)")
+      let resumed = try sandbox.train("run", ranks: 3, [], ["--resume"])
+      #expect(resumed.warnings.contains { $0.contains(words) } && resumed.output.contains("Resumed at step 5"), "\(resumed)")
+      try sandbox.train("whole")
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
     }
 
     /// One run at a time trains in a directory; one that was killed is in nobody's way.

@@ -31,15 +31,18 @@ import Training
   @Test func verdicts() {
     let own = NodeReport(host: "a", ranks: [waiting])
     let late = NodeReport(host: "b", ranks: [.init(rank: 4, activity: 7, step: 6, still: 40, waited: nil), waiting])
-    let found = WatchdogVerdict(own, others: [(late, 0.5)], silentAfter: 5)
+    let found = WatchdogVerdict(own, others: [(late, 0.5)], silentAfter: 5, of: 5)
     #expect(found.words(rank: 0, waited: 60) == "rank 0 has waited 60 s for rank 4 on host b, last seen 40 s ago in phase gradient_exchange of step 6")
     #expect(found.hasBeenStill(for: 40) && !found.hasBeenStill(for: 41))
 
-    let silent = WatchdogVerdict(own, others: [(late, 30), (own, 0)], silentAfter: 5)
+    let silent = WatchdogVerdict(own, others: [(late, 30), (own, 0)], silentAfter: 5, of: 5)
     #expect(silent.words(rank: 0, waited: 60) == "rank 0 has waited 60 s for host b, not heard of for 30 s")
     #expect(silent.hasBeenStill(for: 30) && !silent.hasBeenStill(for: 31))
 
-    let nobody = WatchdogVerdict(own, others: [(own, 0)], silentAfter: 5)
+    let nobody = WatchdogVerdict(own, others: [(own, 0)], silentAfter: 5, of: 1)
     #expect(nobody.words(rank: 0, waited: 60).contains("all wait too"))
+
+    let unseen = WatchdogVerdict(own, others: [], silentAfter: 5, of: 7)
+    #expect(unseen.words(rank: 0, waited: 60).hasPrefix("rank 0 has waited 60 s for rank 1, 2, 3, 4 and 2 more, of which no report"))
   }
 }

@@ -45,6 +45,13 @@ package struct PosixFile: ~Copyable {
     return (Int(status.st_size), status.st_mode & S_IFMT == S_IFREG)
   }
 
+  /// When its content was changed last, in seconds by the clock of the file system.
+  package func modified() throws(FileError) -> Double {
+    var status = stat()
+    try system.call(.status, path) { Int(unsafe fstat(descriptor, &status)) }
+    return Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
+  }
+
   /// Writes all of `bytes` at the current position; what a short write leaves is written by further calls.
   package func write(_ bytes: RawSpan) throws(FileError) {
     var done = 0

@@ -8,8 +8,10 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   Signals.catchAll()
   BLAS.setThreads(1)
   try startThreads(request.threads, world: world, console: console)
-  let directory = request.directory
+  var directory = request.directory
   let requested = try loadConfiguration(request, world: world)
+  let faults = try world.agree { try Faults.fromEnvironment(rank: world.rank) }
+  directory.fileFaults = faults?.ofFiles
   let found = try findRun(request, directory, world: world, console: console)
   let configuration = try resolve(requested, found.state, world: world)
   try configuration.checkSupported()
@@ -34,7 +36,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let journal = try openJournal(directory, configuration, world: world, console: console)
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
-    console: console, validation: validation, test: test)
+    console: console, validation: validation, test: test, faults: faults)
   try journal.write("start", try startFields(configuration, model, context, data, trainer))
   announce(configuration, model, context, data, trainer, console)
   if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }

@@ -1,9 +1,14 @@
 /// The directory of a run: its configuration, metrics and checkpoints.
 struct RunDirectory {
   let path: String
+  /// Faults that a test asks for in the files of checkpoints.
+  var fileFaults: FileFaults?
   private let system = FileSystem()
 
-  var store: CheckpointStore { CheckpointStore(runDirectory: path) }
+  var store: CheckpointStore {
+    guard let fileFaults else { return CheckpointStore(runDirectory: path) }
+    return CheckpointStore(runDirectory: path, system: FileSystem { fileFaults.reach($0, $1) })
+  }
   var configurationPath: String { "\(path)/config.yaml" }
   var metricsPath: String { "\(path)/metrics.jsonl" }
 

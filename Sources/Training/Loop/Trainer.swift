@@ -27,7 +27,8 @@ final class Trainer {
 
   init(
     configuration: TrainingConfiguration, context: RankContext, data: any TrainingData, model: SequenceModel<Float>,
-    directory: RunDirectory, journal: Journal, console: Console, validation: any EvaluationData, test: (any EvaluationData)?
+    directory: RunDirectory, journal: Journal, console: Console, validation: any EvaluationData, test: (any EvaluationData)?,
+    faults: Faults?
   ) throws {
     self.configuration = configuration
     self.context = context
@@ -44,7 +45,7 @@ final class Trainer {
       configuration.checkpoint, contents: checkpointing, context: context, journal: journal, console: console)
     survival = try Survival(
       configuration.replicaCheck, world: context.world,
-      tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors)
+      tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors, faults: faults)
     step.survival = survival
     self.validation = Evaluator(model: model, context: context, data: validation)
     testData = test

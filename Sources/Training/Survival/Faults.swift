@@ -3,7 +3,7 @@ import MPI
 import NeuralNetwork
 import Tensors
 
-/// Faults for tests, which the environment asks for: `LOCKSTEP_FAULT=ACTION@SITE:rank=R,step=N[,tensor=NAME][,bit=B]`, several separated by `;`.
+/// Faults for tests, which the environment asks for: `LOCKSTEP_FAULT=ACTION@SITE:rank=R,step=N[,NAME=VALUE]...`, several separated by `;`.
 ///
 /// | action | does |
 /// |---|---|
@@ -13,13 +13,15 @@ import Tensors
 /// | `sleep`, `spin` | does nothing, or computes to no purpose, for `seconds=X`, 1 unless said |
 /// | `nan` | writes a NaN into the first value of a tensor |
 /// | `flip` | flips a bit, counted over the tensor from its first value's lowest |
+/// | `full`, `tear` | refuses to write, or cuts a file (`FileFaults`) |
 ///
 /// Sites: `step` before an update, `exchange` between backward and the wait for the gradients' sum, `update` after an update, `checkpoint`
 /// before one is written, `validation` and `population` before those. A fault happens once, on rank R in step N, the number of the update that is
 /// under way or done last. The tensor is one of the model's, of the optimiser's or a running average; the first of the model unless named.
+/// Sites `write` and `rename` lie within the writing of a checkpoint, and are those of `FileFaults`.
 struct Faults {
-  enum Action: String, CaseIterable { case kill, stop, `throw`, sleep, spin, nan, flip }
-  enum Site: String, CaseIterable { case step, exchange, update, checkpoint, validation, population }
+  enum Action: String, CaseIterable { case kill, stop, `throw`, sleep, spin, nan, flip, full, tear }
+  enum Site: String, CaseIterable { case step, exchange, update, checkpoint, validation, population, write, rename }
 
   struct Fault: Equatable {
     var action: Action
@@ -29,6 +31,31 @@ struct Faults {
     var tensor: String?
     var bit = 0
     var seconds = 1
+    var file = CheckpointLayout.model
+    var bytes = 0
+
+    /// Whether the action can happen at the site.
+    var isPossible: Bool {
+      switch action {
+      case .kill, .stop, .throw, .sleep, .spin: true
+      case .nan, .flip: site != .write && site != .rename
+      case .full: site == .write
+      case .tear: site == .write || site == .rename
+      }
+    }
+
+    /// Does to the process what the action says; nothing where it means something else.
+    func befallProcess() {
+      switch action {
+      case .kill: Glibc.kill(getpid(), SIGKILL)
+      case .stop: Glibc.kill(getpid(), SIGSTOP)
+      case .sleep: Glibc.sleep(UInt32(seconds))
+      case .spin:
+        let start = ContinuousClock.now
+        while ContinuousClock.now - start < .seconds(seconds) {}
+      case .throw, .nan, .flip, .full, .tear: break
+      }
+    }
   }
 
   private(set) var pending: [Fault]
@@ -47,16 +74,23 @@ struct Faults {
     return faults.pending.isEmpty ? nil : faults
   }
 
+  /// Those of the files of checkpoints; nil where there are none.
+  var ofFiles: FileFaults? {
+    let faults = pending.filter { $0.site == .write || $0.site == .rename }
+    return faults.isEmpty ? nil : FileFaults(faults: faults)
+  }
+
   private static func parse(_ text: String) throws -> Fault {
     func wrong(_ what: String) -> UsageError {
       UsageError(
-        description: "LOCKSTEP_FAULT: '\(text)': \(what); allowed is ACTION@SITE:rank=R,step=N[,tensor=NAME][,bit=B] with the actions "
+        description: "LOCKSTEP_FAULT: '\(text)': \(what); allowed is ACTION@SITE:rank=R,step=N[,NAME=VALUE]... with the actions "
           + "\(Action.allCases.map(\.rawValue).joined(separator: ", ")) and the sites \(Site.allCases.map(\.rawValue).joined(separator: ", "))")
     }
     let halves = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     let names = halves[0].split(separator: "@", omittingEmptySubsequences: false).map(String.init)
     guard names.count == 2, let action = Action(rawValue: names[0]), let site = Site(rawValue: names[1]) else { throw wrong("no such fault") }
     var fault = Fault(action: action, site: site)
+    guard fault.isPossible else { throw wrong("no \(names[0]) happens there") }
     for setting in halves.count == 2 ? halves[1].split(separator: ",") : [] {
       let parts = setting.split(separator: "=", maxSplits: 1).map(String.init)
       guard parts.count == 2 else { throw wrong("'\(setting)' is not NAME=VALUE") }
@@ -67,6 +101,8 @@ struct Faults {
       case ("bit", let number?): fault.bit = number
       case ("seconds", let number?) where number <= 86_400: fault.seconds = number
       case ("tensor", _): fault.tensor = parts[1]
+      case ("file", _): fault.file = parts[1]
+      case ("bytes", let number?): fault.bytes = number
       default: throw wrong("'\(setting)' is unknown or no number from 0 up")
       }
     }
@@ -80,12 +116,8 @@ struct Faults {
     while let index = pending.firstIndex(where: { $0.site == site && $0.step == step }) {
       let fault = pending.remove(at: index)
       switch fault.action {
-      case .kill: kill(getpid(), SIGKILL)
-      case .stop: kill(getpid(), SIGSTOP)
-      case .sleep: sleep(UInt32(fault.seconds))
-      case .spin:
-        let start = ContinuousClock.now
-        while ContinuousClock.now - start < .seconds(fault.seconds) {}
+      case .kill, .stop, .sleep, .spin: fault.befallProcess()
+      case .full, .tear: break
       case .throw: throw InjectedFault(fault: fault)
       case .nan, .flip: try damage(fault, tensors())
       }

@@ -1,4 +1,3 @@
-import Glibc
 import MPI
 
 /// What the ranks of a node do, as a small file that other nodes read.
@@ -74,25 +73,20 @@ package struct NodeReport: Equatable {
 
   /// The reports of all nodes but the one at `own`, each with how many seconds it is older than that one by the clock of the file system.
   static func readAll(folder: String, but own: String) -> [(report: NodeReport, age: Double)] {
-    let system = FileSystem()
-    guard let mine = modified(own), let names = try? system.names(in: folder) else { return [] }
+    guard let mine = read(own), let names = try? FileSystem().names(in: folder) else { return [] }
     return names.sorted().compactMap { name in
       let path = "\(folder)/\(name)"
-      guard path != own, !name.hasSuffix(".partial"), let time = modified(path), let report = read(path) else { return nil }
-      return (report, mine - time)
+      guard path != own, !name.hasSuffix(".partial"), let other = read(path) else { return nil }
+      return (other.report, mine.modified - other.modified)
     }
   }
 
-  private static func read(_ path: String) -> NodeReport? {
-    guard let file = try? PosixFile(path, .read) else { return nil }
+  private static func read(_ path: String) -> (report: NodeReport, modified: Double)? {
+    // Of a file that is open, network file systems know the time anew, and not from what they have kept.
+    guard let file = try? PosixFile(path, .read), let time = try? file.modified() else { return nil }
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    guard let count = try? file.read(into: &buffer, at: 0) else { return nil }
-    return NodeReport(String(decoding: buffer[..<count], as: UTF8.self))
-  }
-
-  private static func modified(_ path: String) -> Double? {
-    var status = stat()
-    guard unsafe stat(path, &status) == 0 else { return nil }
-    return Double(status.st_mtim.tv_sec) + Double(status.st_mtim.tv_nsec) / 1e9
+    guard let count = try? file.read(into: &buffer, at: 0), let report = NodeReport(String(decoding: buffer[..<count], as: UTF8.self))
+    else { return nil }
+    return (report, time)
   }
 }

@@ -16,10 +16,10 @@ final class Survival {
 
   /// All ranks call it together.
   /// - tensors: weights, the optimiser's state and running averages, the same on all ranks.
-  /// - Throws: `UsageError` for faults that are none.
-  init(_ configuration: TrainingConfiguration.ReplicaCheck, world: Communicator, tensors: [NamedTensor]) throws {
+  /// - faults: those of this rank.
+  init(_ configuration: TrainingConfiguration.ReplicaCheck, world: Communicator, tensors: [NamedTensor], faults: Faults?) throws {
     pulse = world.pulse
-    faults = try world.agree { try Faults.fromEnvironment(rank: world.rank) }
+    self.faults = faults
     self.tensors = tensors
     everySteps = configuration.everySteps ?? 0
     replicas = everySteps > 0 && world.size > 1 ? try ReplicaCheck(world, tensors: tensors, isHealing: configuration.heal) : nil

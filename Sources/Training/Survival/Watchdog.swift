@@ -112,7 +112,8 @@ private struct Watch: Sendable {
 
   private func judge(_ own: NodeReport) -> WatchdogVerdict {
     if !own.late.isEmpty || !hasOtherNodes { return WatchdogVerdict(late: own.late.map { (own.host, $0) }, silent: []) }
-    return WatchdogVerdict(own, others: NodeReport.readAll(folder: folder, but: reportPath), silentAfter: limits.silentSeconds)
+    let others = NodeReport.readAll(folder: folder, but: reportPath)
+    return WatchdogVerdict(own, others: others, silentAfter: limits.silentSeconds, of: ranks)
   }
 
   private func end(_ verdict: WatchdogVerdict, _ waited: Double) -> Never {
@@ -138,6 +139,8 @@ package struct WatchdogVerdict {
   var late: [(host: String, rank: NodeReport.Rank)]
   /// Hosts that have written no report for a while, with its age in seconds.
   var silent: [(host: String, age: Double)]
+  /// Ranks that no report tells of.
+  var unknown: [Int] = []
 
   package init(late: [(host: String, rank: NodeReport.Rank)], silent: [(host: String, age: Double)]) {
     self.late = late
@@ -145,7 +148,10 @@ package struct WatchdogVerdict {
   }
 
   /// - others: the reports of other nodes, with how much older each is than this node's.
-  package init(_ own: NodeReport, others: [(report: NodeReport, age: Double)], silentAfter: Double) {
+  /// - ranks: how many there are on all nodes.
+  package init(_ own: NodeReport, others: [(report: NodeReport, age: Double)], silentAfter: Double, of ranks: Int) {
+    let known = Set((own.ranks + others.flatMap(\.report.ranks)).map(\.rank))
+    unknown = (0..<ranks).filter { !known.contains($0) }
     late = own.late.map { (own.host, $0) }
     silent = []
     for (report, age) in others {
@@ -171,6 +177,10 @@ package struct WatchdogVerdict {
     if !silent.isEmpty {
       let named = silent.prefix(4).map { "host \($0.host), not heard of for \(time($0.age))" }
       return start + named.joined(separator: ", and for ") + (silent.count > 4 ? ", and for \(silent.count - 4) more" : "")
+    }
+    if !unknown.isEmpty {
+      let named = unknown.prefix(4).map { "\($0)" }.joined(separator: ", ")
+      return start + "rank \(named)\(unknown.count > 4 ? " and \(unknown.count - 4) more" : ""), of which no report is seen in the run directory (nodes)"
     }
     return start + "other ranks, which all wait too: for each other, or for the network between their hosts"
   }
