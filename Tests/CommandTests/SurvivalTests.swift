@@ -49,7 +49,8 @@ extension CommandTests {
     @Test(arguments: [
       ("kill@write:step=10,file=training.safetensors,bytes=100", "cleared .step-00000010.partial"),
       ("kill@rename:step=10", "cleared .step-00000010.partial"),
-      ("tear@rename:step=10,bytes=700;kill@step:step=12", "passed over a checkpoint"),
+      // The checkpoint before is complete when the next begins.
+      ("tear@rename:step=10,bytes=700;kill@checkpoint:step=12", "passed over a checkpoint"),
     ])
     func killedWhileWriting(_ fault: String, _ words: String) throws {
       let sandbox = try Sandbox()
@@ -59,6 +60,12 @@ extension CommandTests {
       #expect(resumed.warnings.contains { $0.contains(words) } && resumed.output.contains("Resumed at step 5"), "\(resumed)")
       try sandbox.train("whole")
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+    }
+
+    /// Random kills of ranks and of mpirun, and starts on other numbers of ranks: a short run of the script that does it at length.
+    @Test func chaos() throws {
+      let script = try Command.run("/usr/bin/env", ["bash", "Scripts/chaos", "--kills", "8", "--seed", "\(Int.random(in: 1...9999))"])
+      #expect(script.exitCode == 0 && script.output.contains("8 of 8 kills"), "\(script)")
     }
 
     /// One run at a time trains in a directory; one that was killed is in nobody's way.
