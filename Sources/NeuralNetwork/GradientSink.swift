@@ -21,6 +21,6 @@ public protocol GradientSink<Scalar>: AnyObject {
   /// The gradient of `group` on local shard `shard` is written. After the last shard the group's reduction may start.
   func end(_ group: ParameterGroup, shard: Int) throws
 
-  /// Moves reductions under way along; called once a time step.
+  /// Moves reductions under way along; called once a time step, and between the products after them.
   func poll() throws
 }
