@@ -51,6 +51,27 @@ extension CommandTests {
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: step + 300)
     }
 
+    /// A host whose cable is pulled for good: the job ends with its name, and `launch` finishes the run on the host that is left.
+    @Test func aCutLink() throws {
+      let sandbox = try Sandbox(), bed = try Bed(hosts: 2, in: sandbox)
+      let settings = ["training.shards=4", "training.epochs=100000", "training.maximum_steps=3000", "checkpoint.every_steps=50", "evaluation.every_epochs=1000"]
+      let environment = [
+        "OMPI_MCA_plm_rsh_agent=ssh -F \(bed.folder)/ssh_config", "OMPI_MCA_btl=self,vader,tcp", "OMPI_MCA_btl_tcp_if_include=eth0",
+        "OMPI_MCA_oob_tcp_if_include=eth0", "OMPI_MCA_hwloc_base_binding_policy=none",
+      ]
+      let command = ["exec", "node1", try Sandbox.program(), "launch", "-n", "2", "--hosts", "node1:2,node2:2", "--mpirun-options=--map-by node", "--"]
+      let watchdog = ["watchdog.warn_seconds=1", "watchdog.abort_seconds=4"]
+      let running = try bed.start(command + sandbox.training("run", settings + watchdog), environment: environment, timeout: 150)
+      try sandbox.waitForSteps(120, of: "run", running)
+      #expect(try bed.call(["link", "node2", "down"]).exitCode == 0)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 0, "\(outcome)")
+      #expect(outcome.errorMessages.contains { $0.contains("of these, node2 cannot be reached from here") }, "\(outcome)")
+      #expect(outcome.errors.contains("left out: node2") && outcome.errors.contains("mpirun -n 2 --host node1:2"), "\(outcome)")
+      try sandbox.train("whole", settings)
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 3000)
+    }
+
     /// A rank that is stopped with nobody beside it who could tell: its host is named, and the run goes on elsewhere to the same end.
     @Test func aStoppedHost() throws {
       let sandbox = try Sandbox(), bed = try Bed(hosts: 2, in: sandbox)

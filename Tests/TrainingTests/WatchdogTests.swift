@@ -40,7 +40,10 @@ import Training
     #expect(silent.hasBeenStill(for: 30) && !silent.hasBeenStill(for: 31))
 
     let nobody = WatchdogVerdict(own, others: [(own, 0)], silentAfter: 5, of: 1)
-    #expect(nobody.words(rank: 0, waited: 60).contains("all wait too"))
+    #expect(nobody.words(rank: 0, waited: 60).hasSuffix("all wait too: for each other, or for the network between their hosts"))
+    var cut = nobody
+    cut.unreachable = ["b", "c"]
+    #expect(cut.words(rank: 0, waited: 60).hasSuffix("between their hosts; of these, b, c cannot be reached from here"))
 
     let unseen = WatchdogVerdict(own, others: [], silentAfter: 5, of: 7)
     #expect(unseen.words(rank: 0, waited: 60).hasPrefix("rank 0 has waited 60 s for rank 1, 2, 3, 4 and 2 more, of which no report"))

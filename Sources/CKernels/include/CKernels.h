@@ -139,6 +139,10 @@ LOCKSTEP_DECLARE_HALF_KERNELS(bfloat16)
    a process of one thread. Returns its process number, or −errno; a program that cannot be run ends with 127. */
 int lockstep_spawn(char *const arguments[], int ending_signal);
 
+/* Whether a host takes, or refuses, a TCP connection within so many milliseconds: 1, or 0; −1 where its name is unknown, which may take longer
+   to find out. */
+int lockstep_host_answers(const char *host, const char *port, int milliseconds);
+
 /* n doubles uniform in [0, 1), 53 bits each: values first ..< first + n of the sequence that (seed, stream) names.
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);

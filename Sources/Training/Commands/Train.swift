@@ -130,7 +130,7 @@ private func watch(
   _ world: Communicator, _ configuration: TrainingConfiguration.Watchdog, _ directory: RunDirectory
 ) throws -> Watchdog? {
   guard let pulse = world.pulse else { return nil }
-  let folder = "\(directory.path)/nodes"
+  let folder = directory.nodesPath
   // Reports of a run before this one would be taken for silent hosts.
   try world.agree { if world.rank == 0 { try directory.prepareNodes(folder, isNeeded: pulse.ranks.count < world.size) } }
   return Watchdog(world, Watchdog.Limits(warn: configuration.warnSeconds, abort: configuration.abortSeconds), folder: folder)

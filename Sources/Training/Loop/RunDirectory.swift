@@ -29,6 +29,15 @@ struct RunDirectory {
   /// - Throws: `UsageError` where another one does.
   func lock(host: String) throws -> RunLock { try RunLock("\(path)/lock", directory: path, host: host) }
 
+  /// Where nodes tell each other what their ranks do.
+  var nodesPath: String { "\(path)/nodes" }
+  /// In that folder: a rank has ended the job, whatever mpirun makes of it. Cleared when a run begins.
+  static var endedName: String { "ended" }
+  /// Whether a rank of a job on several nodes has ended it because of a hang.
+  var isEnded: Bool { ((try? system.kind("\(nodesPath)/\(Self.endedName)", followingLinks: false)) ?? nil) != nil }
+  /// Forgets that one has.
+  func clearEnd() { try? system.removeTree("\(nodesPath)/\(Self.endedName)") }
+
   /// Clears the folder where nodes tell each other what their ranks do, and makes it anew where there are several.
   func prepareNodes(_ folder: String, isNeeded: Bool) throws {
     try system.removeTree(folder)

@@ -1,3 +1,4 @@
+import CKernels
 import Dispatch
 import Glibc
 import MPI
@@ -91,11 +92,11 @@ private struct Watch: Sendable {
     let waited = Double(now - max(since, countsFrom)) / 1e9
     if let abort = limits.abort, waited >= abort {
       let verdict = judge(report)
-      if verdict.hasBeenStill(for: abort), waited >= abort + patience { end(verdict, waited) }
+      if verdict.hasBeenStill(for: abort), waited >= abort + patience { end(verdict.isNobody ? judgeAndAsk(report) : verdict, waited) }
     }
     if let warn = limits.warn, waited >= warn, warned != since, isSpeaker(report) {
       warned = since
-      let verdict = judge(report)
+      let verdict = judgeAndAsk(report)
       // It may be over by now.
       if pulse.sign(pulse.place).waitingSince == since { write("warning", verdict.words(rank: rank, waited: waited)) }
     }
@@ -116,12 +117,34 @@ private struct Watch: Sendable {
     return WatchdogVerdict(own, others: others, silentAfter: limits.silentSeconds, of: ranks)
   }
 
+  /// The verdict, and, where all wait, which of the other hosts cannot be reached from here. Takes a second.
+  private func judgeAndAsk(_ own: NodeReport) -> WatchdogVerdict {
+    var verdict = judge(own)
+    guard verdict.isNobody && hasOtherNodes else { return verdict }
+    let hosts = Set(NodeReport.readAll(folder: folder, but: reportPath).map(\.report.host)).subtracting([host]).sorted()
+    let patience = max(100, 2000 / max(hosts.count, 1))
+    // A host without an ssh server refuses, and so answers too.
+    verdict.unreachable = hosts.filter { unsafe lockstep_host_answers($0, "22", Int32(patience)) == 0 }
+    return verdict
+  }
+
   private func end(_ verdict: WatchdogVerdict, _ waited: Double) -> Never {
     pulse.giveUp()
     let outcome = "the job is ended (watchdog.abort_seconds), and --resume goes on from the last checkpoint"
     write("error", "\(verdict.words(rank: rank, waited: waited)); \(outcome)")
+    if hasOtherNodes { note() }
     // Nothing more can be done in order while the rank's own thread is inside MPI. mpirun ends the other ranks.
     _exit(ExitCode.internalFault.rawValue)
+  }
+
+  /// Leaves word in the run directory that the job is ended, for who waits for an mpirun that cannot. Does not wait for a file server that is gone.
+  private func note() {
+    let done = DispatchSemaphore(value: 0), path = "\(folder)/\(RunDirectory.endedName)"
+    DispatchQueue.global().async {
+      try? FileSystem().makeDirectory(path)
+      done.signal()
+    }
+    _ = done.wait(timeout: .now() + 2)
   }
 
   private func write(_ kind: String, _ message: String) {
@@ -141,6 +164,10 @@ package struct WatchdogVerdict {
   var silent: [(host: String, age: Double)]
   /// Ranks that no report tells of.
   var unknown: [Int] = []
+  /// Hosts that did not answer when they were asked, because nobody else is to blame.
+  package var unreachable: [String] = []
+  /// Whether all ranks are heard of, and wait.
+  var isNobody: Bool { late.isEmpty && silent.isEmpty && unknown.isEmpty }
 
   package init(late: [(host: String, rank: NodeReport.Rank)], silent: [(host: String, age: Double)]) {
     self.late = late
@@ -182,7 +209,10 @@ package struct WatchdogVerdict {
       let named = unknown.prefix(4).map { "\($0)" }.joined(separator: ", ")
       return start + "rank \(named)\(unknown.count > 4 ? " and \(unknown.count - 4) more" : ""), of which no report is seen in the run directory (nodes)"
     }
-    return start + "other ranks, which all wait too: for each other, or for the network between their hosts"
+    let all = start + "other ranks, which all wait too: for each other, or for the network between their hosts"
+    if unreachable.isEmpty { return all }
+    let named = unreachable.prefix(4).joined(separator: ", ")
+    return all + "; of these, \(named)\(unreachable.count > 4 ? " and \(unreachable.count - 4) more" : "") cannot be reached from here"
   }
 
   /// Seconds in words, with a tenth where they are few.

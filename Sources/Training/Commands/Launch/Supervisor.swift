@@ -11,7 +11,8 @@ private struct Supervisor {
 
   /// Seconds of the first pause and of the longest; each is twice the one before.
   private static let pauses = (first: 1.0, longest: 60.0)
-  /// Seconds after which an mpirun without children has hung: Open MPI's sometimes does when its job has ended.
+  /// Seconds after which an mpirun without children, or with a job that a rank has ended, has hung: Open MPI's sometimes does when its job has ended,
+  /// and always does when it cannot reach a host.
   private static let patience = 15.0
 
   init(_ request: LaunchRequest) {
@@ -95,6 +96,8 @@ private struct Supervisor {
 
   /// Runs a command to its end; hands on signals as SIGUSR1, which makes all ranks write a checkpoint and end.
   private func attend(_ command: [String]) -> Int32 {
+    let directory = request.training.directory
+    directory.clearEnd()
     let process = spawn(command)
     if process < 0 { return 127 }
     var lonely: ContinuousClock.Instant?, told: ContinuousClock.Instant?
@@ -106,10 +109,11 @@ private struct Supervisor {
         kill(process, SIGUSR1)
         told = now
       }
-      if hasChildren(process) {
+      let isEnded = directory.isEnded
+      if hasChildren(process) && !isEnded {
         lonely = nil
       } else if let since = lonely, now - since > .seconds(Self.patience) {
-        say("mpirun has had no process left for \(Int(Self.patience)) s, and is ended")
+        say("mpirun \(isEnded ? "goes on though a rank has ended the job" : "has had no process left") for \(Int(Self.patience)) s, and is ended")
         kill(process, SIGKILL)
       } else if lonely == nil {
         lonely = now
