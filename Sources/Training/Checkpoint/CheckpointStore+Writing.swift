@@ -31,7 +31,7 @@ extension CheckpointStore {
   /// - model: tensors of `model.safetensors`.
   /// - training: tensors of `training.safetensors`.
   /// - files: further files, such as `vocabulary.json`.
-  /// - state: everything else; its `files` are filled in here.
+  /// - state: everything else; its `files` are filled in here. Where it names another checkpoint as the best so far, `best` is made to point there.
   /// - Returns: the checkpoint's path.
   /// - Throws: `CheckpointError`.
   @discardableResult
@@ -54,8 +54,16 @@ extension CheckpointStore {
       throw error
     }
     try setLink(CheckpointLayout.latest, to: name)
-    if isBest { try setLink(CheckpointLayout.best, to: name) }
+    try setBest(isBest ? state.step : state.validation?.bestStep)
     return path(step: state.step)
+  }
+
+  /// Points `best` to where the state says that the best model is, if that stands and the link says something else: a run that was killed, or a disk
+  /// that failed, between a checkpoint and its links leaves them apart.
+  private func setBest(_ step: Int?) throws(CheckpointError) {
+    guard let step, (try? bestStep()) != step else { return }
+    let isThere = try CheckpointError.naming(path(step: step)) { () throws(FileError) in try system.kind(path(step: step)) == .directory }
+    if isThere { try setLink(CheckpointLayout.best, to: CheckpointLayout.name(step: step)) }
   }
 
   /// Points `best` to the checkpoint of `step`, which must stand.

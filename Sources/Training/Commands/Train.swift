@@ -1,3 +1,4 @@
+import Glibc
 import MPI
 import NeuralNetwork
 import Tensors
@@ -130,7 +131,9 @@ private func watch(
   _ world: Communicator, _ configuration: TrainingConfiguration.Watchdog, _ directory: RunDirectory
 ) throws -> Watchdog? {
   guard let pulse = world.pulse else { return nil }
-  let folder = directory.nodesPath
+  // Each job has a folder of its own: ranks of one before may live a while on other nodes.
+  let job: [Int] = try world.allGather(time(nil) << 22 | Int(getpid()))
+  let folder = "\(directory.nodesPath)/\(job[0])"
   // Reports of a run before this one would be taken for silent hosts.
   try world.agree { if world.rank == 0 { try directory.prepareNodes(folder, isNeeded: pulse.ranks.count < world.size) } }
   return Watchdog(world, Watchdog.Limits(warn: configuration.warnSeconds, abort: configuration.abortSeconds), folder: folder)

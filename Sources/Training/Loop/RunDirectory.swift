@@ -31,17 +31,20 @@ struct RunDirectory {
 
   /// Where nodes tell each other what their ranks do.
   var nodesPath: String { "\(path)/nodes" }
-  /// In that folder: a rank has ended the job, whatever mpirun makes of it. Cleared when a run begins.
+  /// In a job's folder there: a rank has ended the job, whatever mpirun makes of it.
   static var endedName: String { "ended" }
   /// Whether a rank of a job on several nodes has ended it because of a hang.
-  var isEnded: Bool { ((try? system.kind("\(nodesPath)/\(Self.endedName)", followingLinks: false)) ?? nil) != nil }
-  /// Forgets that one has.
-  func clearEnd() { try? system.removeTree("\(nodesPath)/\(Self.endedName)") }
+  var isEnded: Bool {
+    guard let jobs = try? system.names(in: nodesPath) else { return false }
+    return jobs.contains { ((try? system.kind("\(nodesPath)/\($0)/\(Self.endedName)", followingLinks: false)) ?? nil) != nil }
+  }
+  /// Forgets jobs before. Ranks of theirs that live on find no folder any more.
+  func clearNodes() { try? system.removeTree(nodesPath) }
 
-  /// Clears the folder where nodes tell each other what their ranks do, and makes it anew where there are several.
+  /// Clears the folders of jobs before, where nodes tell each other what their ranks do, and makes one where there are several.
   func prepareNodes(_ folder: String, isNeeded: Bool) throws {
-    try system.removeTree(folder)
-    if isNeeded { try system.makeDirectory(folder) }
+    try system.removeTree(nodesPath)
+    if isNeeded { try system.makeDirectories(folder) }
   }
 
   /// Writes the resolved configuration, under another name first.

@@ -92,7 +92,12 @@ private struct Watch: Sendable {
     let waited = Double(now - max(since, countsFrom)) / 1e9
     if let abort = limits.abort, waited >= abort {
       let verdict = judge(report)
-      if verdict.hasBeenStill(for: abort), waited >= abort + patience { end(verdict.isNobody ? judgeAndAsk(report) : verdict, waited) }
+      if verdict.hasBeenStill(for: abort), waited >= abort + patience {
+        let verdict = verdict.isNobody ? judgeAndAsk(report) : verdict
+        // To ask takes time: the wait may be over, or another rank has ended the job.
+        guard pulse.sign(pulse.place).waitingSince == since, !pulse.hasGivenUp else { return }
+        end(verdict, waited)
+      }
     }
     if let warn = limits.warn, waited >= warn, warned != since, isSpeaker(report) {
       warned = since

@@ -81,7 +81,8 @@ private struct Supervisor {
   /// signal came.
   private func waitForRanks() -> Bool {
     let directory = request.training.directory
-    for _ in 0..<60 {
+    for second in 0..<600 {
+      if second == 10 { say("waits for ranks of the start before, which still hold the lock of \(directory.path)") }
       do {
         _ = try directory.lock(host: "of lockstep launch")
         return true
@@ -97,7 +98,7 @@ private struct Supervisor {
   /// Runs a command to its end; hands on signals as SIGUSR1, which makes all ranks write a checkpoint and end.
   private func attend(_ command: [String]) -> Int32 {
     let directory = request.training.directory
-    directory.clearEnd()
+    directory.clearNodes()
     let process = spawn(command)
     if process < 0 { return 127 }
     var lonely: ContinuousClock.Instant?, told: ContinuousClock.Instant?
@@ -115,6 +116,7 @@ private struct Supervisor {
       } else if let since = lonely, now - since > .seconds(Self.patience) {
         say("mpirun \(isEnded ? "goes on though a rank has ended the job" : "has had no process left") for \(Int(Self.patience)) s, and is ended")
         kill(process, SIGKILL)
+        lonely = now
       } else if lonely == nil {
         lonely = now
       }
