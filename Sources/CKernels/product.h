@@ -24,6 +24,9 @@ enum { DEPTH = 512 };
 // Bytes of B that stay in the second-level cache while rows of A go by.
 enum { BLOCK_BYTES = 400 << 10 };
 
+static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t quotient_up(size_t a, size_t b) { return (a + b - 1) / b; }
+
 // Even parts of K, at most DEPTH long.
 static inline size_t depth_of(size_t K) {
   size_t parts = (K + DEPTH - 1) / DEPTH;
@@ -42,20 +45,48 @@ static inline size_t tiles_of(size_t M, size_t N, size_t K, size_t rows) {
   return (M + rows - 1) / rows * ((N + PANEL - 1) / PANEL) * ((K + depth - 1) / depth);
 }
 
-// What a tile fetches into the second-level cache while it multiplies: at k, the line at start + k mod 8 × row + (k − k mod 8) × column. So
-// eight rows of a row-major factor (a_row, 1), a line each in eight k; or what lies side by side, a line at each k (16, 16).
+// What a tile fetches into the second-level cache while it multiplies, at each k a line from each of two places, and at once, where sums are
+// added to C, the tile of C after it (NULL: none).
 typedef struct {
-  const float *start;
-  size_t row, column;
-} ahead;
+  // At k: a + k mod 8 × a_row + ⌊k / 8⌋ × a_column. So eight rows of a row-major factor (its stride, 8), a line each in eight k, or what lies
+  // side by side (16, 128).
+  const float *a;
+  size_t a_row, a_column;
+  // b + k × b_row.
+  const float *b;
+  size_t b_row;
+  const float *c;
+} soon;
+
+// B of the block after the one that is multiplied, panel by panel, each in as many columns of lines as it has in a row; its tiles share them.
+typedef struct {
+  const char *start;
+  // In bytes: from one row to the next, and from one panel to the next.
+  size_t row, panel;
+  // Columns of lines in a panel and in all, those that were fetched, and tiles that have begun.
+  size_t width, count, fetched, tiles;
+} block_ahead;
+
+// The next column of lines, if a tile of `all` has to fetch it to be in time; or NULL.
+static inline const float *next_column(block_ahead *block, size_t all) {
+  if (block->fetched * all >= block->count * block->tiles) return NULL;
+  size_t panel = block->fetched / block->width, column = block->fetched % block->width;
+  block->fetched++;
+  return (const float *)(block->start + panel * block->panel + column * 64);
+}
 
 // Sets what one of the last tiles fetches, `left` tiles before the end of depth k each: first the one region, then the other.
-static inline void fetch_upcoming(const lockstep_upcoming *upcoming, size_t left, size_t depth, ahead *next) {
+static inline void fetch_upcoming(const lockstep_upcoming *upcoming, size_t left, size_t depth, soon *next) {
   enum { LINE = 16 };
   if (!upcoming) return;
-  size_t count = (upcoming->bytes / sizeof(float) + LINE - 1) / LINE, tiles = (count + depth - 1) / depth;
-  const float *region = left < tiles ? upcoming->second : left < 2 * tiles ? upcoming->first : NULL;
-  if (region) *next = (ahead){region + (tiles - 1 - left % tiles) * depth * LINE, LINE, LINE};
+  size_t first = quotient_up(quotient_up(upcoming->first_bytes, 64), depth);
+  size_t second = quotient_up(quotient_up(upcoming->second_bytes, 64), depth);
+  if (left >= first + second) return;
+  size_t place = first + second - 1 - left;
+  next->a = place < first ? (const float *)upcoming->first + place * depth * LINE
+                          : (const float *)upcoming->second + (place - first) * depth * LINE;
+  next->a_row = LINE;
+  next->a_column = 8 * LINE;
 }
 
 // A product, or its rows and columns of an output: as `lockstep_product`, where the same thread goes on with so many tiles of it.

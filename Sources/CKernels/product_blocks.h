@@ -10,7 +10,7 @@
 // Rows of A side by side in memory.
 #define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate, next); break
 TARGET static void PRODUCT(group)(size_t rows, size_t width, size_t K, const float *A, size_t a_row, const void *B, size_t b_row,
-                                  float *C, size_t c_row, int accumulate, ahead next) {
+                                  float *C, size_t c_row, int accumulate, soon next) {
   switch (rows) { CASES }
 }
 #undef CASE
@@ -18,25 +18,41 @@ TARGET static void PRODUCT(group)(size_t rows, size_t width, size_t K, const flo
 // A strip [K, MOST_ROWS] of rows that was copied together.
 #define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, 1, MOST_ROWS, B, b_row, C, c_row, accumulate, next); break
 TARGET static void PRODUCT(strip)(size_t rows, size_t width, size_t K, const float *A, const void *B, size_t b_row, float *C,
-                                  size_t c_row, int accumulate, ahead next) {
+                                  size_t c_row, int accumulate, soon next) {
   switch (rows) { CASES }
 }
 #undef CASE
 #undef CASES
+
+// The block of columns that follows the one that begins at `first`, `columns` of them from row k on, or below it from the next k on.
+TARGET static block_ahead PRODUCT(block_after)(size_t N, size_t K, const void *B, size_t b_row, size_t k, size_t depth, size_t first,
+                                               size_t columns) {
+  size_t size = size_of(TYPE), n = first + columns;
+  if (n >= N) {
+    n = 0;
+    k += depth;
+  }
+  if (k >= K) return (block_ahead){0};
+  size_t width = quotient_up(PANEL * size, 64);
+  return (block_ahead){
+      .start = element(B, b_row ? k * b_row + n : n * K + k * PANEL, TYPE), .row = (b_row ? b_row : PANEL) * size,
+      .panel = (b_row ? PANEL : K * PANEL) * size, .width = width, .count = quotient_up(least(columns, N - n), PANEL) * width};
+}
 
 TARGET static void PRODUCT(product)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
                                     size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming,
                                     size_t later) {
   float strip[DEPTH * MOST_ROWS];
   size_t depth = depth_of(K), columns = columns_of(M, depth, size_of(TYPE));
-  size_t tiles = tiles_of(M, N, K, MOST_ROWS) + later;
+  size_t tiles = tiles_of(M, N, K, MOST_ROWS) + later, groups = quotient_up(M, MOST_ROWS);
   for (size_t k = 0; k < K; k += depth) {
-    size_t kc = K - k < depth ? K - k : depth;
+    size_t kc = least(K - k, depth);
     int adds = accumulate || k > 0;
     for (size_t first = 0; first < N; first += columns) {
-      size_t end = N - first < columns ? N : first + columns;
+      size_t end = least(N, first + columns), all = quotient_up(end - first, PANEL) * groups;
+      block_ahead following = PRODUCT(block_after)(N, K, B, b_row, k, depth, first, columns);
       for (size_t m = 0; m < M; m += MOST_ROWS) {
-        size_t rows = M - m < MOST_ROWS ? M - m : MOST_ROWS;
+        size_t rows = least(M - m, MOST_ROWS);
         const float *a = A + m * a_row + k * a_column;
         if (a_column != 1) {
           if (rows == MOST_ROWS)
@@ -46,11 +62,26 @@ TARGET static void PRODUCT(product)(size_t M, size_t N, size_t K, const float *A
               for (size_t r = 0; r < rows; r++) strip[i * MOST_ROWS + r] = a[i * a_column + r];
         }
         for (size_t n = first; n < end; n += PANEL) {
-          size_t width = N - n < PANEL ? N - n : PANEL, stride = b_row ? b_row : PANEL;
+          size_t width = least(N - n, PANEL), stride = b_row ? b_row : PANEL;
           const void *b = element(B, b_row ? k * b_row + n : n * K + k * PANEL, TYPE);
           float *c = C + m * c_row + n;
           // Rows that come from memory would keep the first columns waiting: the group before fetches them.
-          ahead next = {n == first && m + MOST_ROWS < M ? a + MOST_ROWS * a_row : a, a_column == 1 ? a_row : a_column, a_column};
+          soon next = {.a = n == first && m + MOST_ROWS < M ? a + MOST_ROWS * a_row : a,
+                       .a_row = a_column == 1 ? a_row : a_column, .a_column = 8 * a_column,
+                       .b = b, .b_row = 0,
+                       .c = !adds ? NULL : n + PANEL < end ? c + PANEL : m + MOST_ROWS < M ? C + (m + MOST_ROWS) * c_row + first : NULL};
+          following.tiles++;
+          const float *column = next_column(&following, all);
+          if (column) {
+            next.b = column;
+            next.b_row = following.row / sizeof(float);
+          }
+          // Where few rows go through a panel, they are near, and each tile fetches more of the next.
+          if (groups < 4 && (column = next_column(&following, all))) {
+            next.a = column;
+            next.a_row = next.b_row;
+            next.a_column = 8 * next.b_row;
+          }
           fetch_upcoming(upcoming, --tiles, depth, &next);
           if (a_column != 1) PRODUCT(strip)(rows, width, kc, strip, b, stride, c, c_row, adds, next);
           else PRODUCT(group)(rows, width, kc, a, a_row, b, stride, c, c_row, adds, next);

@@ -23,15 +23,12 @@ typedef struct {
   size_t pieces, threads;
 } division;
 
-static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
-static inline size_t quotient_up(size_t a, size_t b) { return (a + b - 1) / b; }
-
-// What of `upcoming` belongs to one thread: the gates that follow are cut alike.
-static lockstep_upcoming share(const lockstep_upcoming *all, size_t thread, size_t threads) {
-  size_t first = all->bytes / 64 * thread / threads * 64;
-  size_t end = thread + 1 == threads ? all->bytes : all->bytes / 64 * (thread + 1) / threads * 64;
-  const char *regions[] = {all->first, all->second};
-  return (lockstep_upcoming){regions[0] ? regions[0] + first : NULL, regions[1] ? regions[1] + first : NULL, end - first};
+// What of a region of so many bytes belongs to one thread: the gates that follow are cut alike.
+static const void *share(const void *region, size_t *bytes, size_t thread, size_t threads) {
+  size_t first = *bytes / 64 * thread / threads * 64;
+  size_t end = thread + 1 == threads ? *bytes : *bytes / 64 * (thread + 1) / threads * 64;
+  *bytes = end - first;
+  return (const char *)region + first;
 }
 
 static void multiply_piece(const void *context, size_t first, size_t end) {
@@ -41,7 +38,9 @@ static void multiply_piece(const void *context, size_t first, size_t end) {
     size_t M = least(d->rows, d->M - m), N = least(d->columns, d->N - n);
     // The thread that this piece is meant for, and how much that thread does after it.
     size_t thread = ((i + 1) * d->threads - 1) / d->pieces, later = d->pieces * (thread + 1) / d->threads - 1 - i;
-    lockstep_upcoming upcoming = d->upcoming ? share(d->upcoming, thread, d->threads) : (lockstep_upcoming){0};
+    lockstep_upcoming upcoming = d->upcoming ? *d->upcoming : (lockstep_upcoming){0};
+    upcoming.first = share(upcoming.first, &upcoming.first_bytes, thread, d->threads);
+    upcoming.second = share(upcoming.second, &upcoming.second_bytes, thread, d->threads);
     d->multiply(M, N, d->K, d->A + m * d->a_row, d->a_row, d->a_column,
                 element(d->B, d->b_row ? n : n * d->K, d->type), d->b_row, d->C + m * d->c_row + n, d->c_row, d->accumulate,
                 d->upcoming ? &upcoming : NULL, later * tiles_of(M, N, d->K, d->tile));

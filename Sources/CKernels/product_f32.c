@@ -16,10 +16,8 @@
 #define TARGET_256 __attribute__((target("arch=x86-64-v3")))
 #define UNROLL _Pragma("clang loop unroll(full)")
 
-// A line of what is needed soon, at each k.
-TARGET_256 INLINE void fetch(ahead next, size_t k) {
-  _mm_prefetch((const char *)(next.start + k % 8 * next.row + k / 8 * 8 * next.column), _MM_HINT_T1);
-}
+// A line of what is needed soon.
+TARGET_256 INLINE void fetch(const float *line) { _mm_prefetch((const char *)line, _MM_HINT_T1); }
 
 // ---- AVX-512: up to 8 rows × 48 columns, 24 sums in registers --------------------------------------------------------------
 
@@ -35,22 +33,34 @@ TARGET_512 INLINE __m512 columns_of_row_512(format type, const void *B, size_t i
 // `type`, `rows`, `vectors` and `a_column` are constants in every instance. A(r, k) is at r a_row + k a_column; the columns of the last
 // vector that are not in `last` are neither read nor written. `next`: fetched meanwhile.
 TARGET_512 INLINE void tile_512(format type, int rows, int vectors, size_t K, const float *A, size_t a_row, size_t a_column,
-                                const void *B, size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate, ahead next) {
+                                const void *B, size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate, soon next) {
   __m512 sums[ROWS_512][3];
+  if (next.c)
+    UNROLL for (int r = 0; r < rows; r++)
+      UNROLL for (int v = 0; v < vectors; v++) _mm_prefetch((const char *)(next.c + r * c_row + v * 16), _MM_HINT_T0);
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++)
       sums[r][v] = accumulate ? _mm512_maskz_loadu_ps(v == vectors - 1 ? last : 0xFFFF, C + r * c_row + v * 16) : _mm512_setzero_ps();
-  for (size_t k = 0; k < K; k++) {
-    __m512 w[3];
-    UNROLL for (int v = 0; v < vectors; v++) {
-      // What is larger than the cache comes from memory: ask for it some steps ahead.
-      _mm_prefetch(element(B, (k + 8) * b_row + v * 16, type), _MM_HINT_T0);
-      w[v] = columns_of_row_512(type, B, k * b_row + v * 16, v == vectors - 1 ? last : 0xFFFF);
-    }
-    fetch(next, k);
-    UNROLL for (int r = 0; r < rows; r++) {
-      __m512 a = _mm512_set1_ps(A[r * a_row + k * a_column]);
-      UNROLL for (int v = 0; v < vectors; v++) sums[r][v] = _mm512_fmadd_ps(a, w[v], sums[r][v]);
+  for (size_t start = 0; start < K; start += 8, next.a += next.a_column) {
+    size_t end = K - start < 8 ? K : start + 8;
+    const float *line = next.a;
+    for (size_t k = start; k < end; k++, line += next.a_row, next.b += next.b_row) {
+      __m512 w[3];
+      UNROLL for (int v = 0; v < vectors; v++) {
+        // What is larger than the cache comes from memory: ask for it some steps ahead.
+        _mm_prefetch(element(B, (k + 8) * b_row + v * 16, type), _MM_HINT_T0);
+        w[v] = columns_of_row_512(type, B, k * b_row + v * 16, v == vectors - 1 ? last : 0xFFFF);
+      }
+      fetch(line);
+      fetch(next.b);
+      UNROLL for (int r = 0; r < rows; r++) {
+        __m512 a = _mm512_set1_ps(A[r * a_row + k * a_column]);
+        UNROLL for (int v = 0; v < vectors; v++) {
+          sums[r][v] = _mm512_fmadd_ps(a, w[v], sums[r][v]);
+          // Row by row: were all broadcasts done first, as compilers like to, the sums would not stay in registers.
+          __asm__ volatile("" : "+v"(sums[r][v]));
+        }
+      }
     }
   }
   UNROLL for (int r = 0; r < rows; r++)
@@ -60,7 +70,7 @@ TARGET_512 INLINE void tile_512(format type, int rows, int vectors, size_t K, co
 
 // One panel of at most 48 columns for a group of rows.
 TARGET_512 INLINE void panel_512(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
-                                 const void *B, size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
+                                 const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
   __mmask16 last = width % 16 ? (__mmask16)((1u << width % 16) - 1) : 0xFFFF;
   if (width > 32) tile_512(type, rows, 3, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
   else if (width > 16) tile_512(type, rows, 2, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
@@ -96,21 +106,26 @@ TARGET_256 INLINE __m256 columns_of_row_256(format type, const void *B, size_t i
 }
 
 TARGET_256 INLINE void tile_256(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
-                                const void *B, size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
+                                const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
   int isWhole = width >= 16;
   __m256i masks[2] = {columns_256(width), columns_256(width > 8 ? width - 8 : 0)};
   __m256 sums[ROWS_256][2];
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < 2; v++)
       sums[r][v] = accumulate ? _mm256_maskload_ps(C + r * c_row + v * 8, masks[v]) : _mm256_setzero_ps();
-  for (size_t k = 0; k < K; k++) {
-    _mm_prefetch(element(B, (k + 8) * b_row, type), _MM_HINT_T0);
-    fetch(next, k);
-    __m256 w[2];
-    UNROLL for (int v = 0; v < 2; v++) w[v] = columns_of_row_256(type, B, k * b_row + v * 8, masks[v], isWhole);
-    UNROLL for (int r = 0; r < rows; r++) {
-      __m256 a = _mm256_broadcast_ss(A + r * a_row + k * a_column);
-      UNROLL for (int v = 0; v < 2; v++) sums[r][v] = _mm256_fmadd_ps(a, w[v], sums[r][v]);
+  for (size_t start = 0; start < K; start += 8, next.a += next.a_column) {
+    size_t end = K - start < 8 ? K : start + 8;
+    const float *line = next.a;
+    for (size_t k = start; k < end; k++, line += next.a_row, next.b += next.b_row) {
+      _mm_prefetch(element(B, (k + 8) * b_row, type), _MM_HINT_T0);
+      fetch(line);
+      fetch(next.b);
+      __m256 w[2];
+      UNROLL for (int v = 0; v < 2; v++) w[v] = columns_of_row_256(type, B, k * b_row + v * 8, masks[v], isWhole);
+      UNROLL for (int r = 0; r < rows; r++) {
+        __m256 a = _mm256_broadcast_ss(A + r * a_row + k * a_column);
+        UNROLL for (int v = 0; v < 2; v++) sums[r][v] = _mm256_fmadd_ps(a, w[v], sums[r][v]);
+      }
     }
   }
   UNROLL for (int r = 0; r < rows; r++)
@@ -119,7 +134,7 @@ TARGET_256 INLINE void tile_256(format type, int rows, size_t width, size_t K, c
 
 // One panel of at most 48 columns for a group of rows.
 TARGET_256 INLINE void panel_256(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
-                                 const void *B, size_t b_row, float *C, size_t c_row, int accumulate, ahead next) {
+                                 const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
   for (size_t n = 0; n < width; n += 16)
     tile_256(type, rows, width - n, K, A, a_row, a_column, element(B, n, type), b_row, C + n, c_row, accumulate, next);
 }
@@ -140,7 +155,7 @@ TARGET_256 INLINE void panel_256(format type, int rows, size_t width, size_t K, 
 // ---- Packing ---------------------------------------------------------------------------------------------------------------
 
 // Sixteen rows of sixteen become sixteen columns.
-TARGET_512 INLINE void transpose_512(const float *source, size_t row, float *target) {
+TARGET_512 INLINE void transpose_512(const float *source, size_t row, float *target, size_t target_row) {
   __m512 a[16], b[16];
   UNROLL for (int i = 0; i < 16; i++) a[i] = _mm512_loadu_ps(source + i * row);
   UNROLL for (int i = 0; i < 16; i += 2) {
@@ -157,10 +172,10 @@ TARGET_512 INLINE void transpose_512(const float *source, size_t row, float *tar
   UNROLL for (int c = 0; c < 4; c++) {
     __m512 low = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88), high = _mm512_shuffle_f32x4(a[c], a[4 + c], 0xDD);
     __m512 low2 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0x88), high2 = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0xDD);
-    _mm512_storeu_ps(target + c * PANEL, _mm512_shuffle_f32x4(low, low2, 0x88));
-    _mm512_storeu_ps(target + (4 + c) * PANEL, _mm512_shuffle_f32x4(high, high2, 0x88));
-    _mm512_storeu_ps(target + (8 + c) * PANEL, _mm512_shuffle_f32x4(low, low2, 0xDD));
-    _mm512_storeu_ps(target + (12 + c) * PANEL, _mm512_shuffle_f32x4(high, high2, 0xDD));
+    _mm512_storeu_ps(target + c * target_row, _mm512_shuffle_f32x4(low, low2, 0x88));
+    _mm512_storeu_ps(target + (4 + c) * target_row, _mm512_shuffle_f32x4(high, high2, 0x88));
+    _mm512_storeu_ps(target + (8 + c) * target_row, _mm512_shuffle_f32x4(low, low2, 0xDD));
+    _mm512_storeu_ps(target + (12 + c) * target_row, _mm512_shuffle_f32x4(high, high2, 0xDD));
   }
 }
 
@@ -169,7 +184,7 @@ TARGET_512 static void pack_transposed_512(size_t N, size_t K, const float *W, s
     float *panel = packed + first / PANEL * PANEL * K + first % PANEL;
     size_t width = N - first < 16 ? N - first : 16, k = 0;
     if (width == 16)
-      for (; k + 16 <= K; k += 16) transpose_512(W + first * row + k, row, panel + k * PANEL);
+      for (; k + 16 <= K; k += 16) transpose_512(W + first * row + k, row, panel + k * PANEL, PANEL);
     for (; k < K; k++)
       for (size_t n = 0; n < 16; n++) panel[k * PANEL + n] = n < width ? W[(first + n) * row + k] : 0;
   }
@@ -179,7 +194,24 @@ TARGET_512 static void pack_transposed_512(size_t N, size_t K, const float *W, s
     for (size_t k = 0; k < K; k++) memset(panel + k * PANEL, 0, 16 * sizeof(float));
   }
 }
+
+TARGET_512 static void transpose_all_512(size_t rows, size_t columns, const float *x, size_t x_row, float *out, size_t out_row) {
+  for (size_t r = 0; r < rows; r += 16)
+    for (size_t c = 0; c < columns; c += 16) {
+      const float *source = x + r * x_row + c;
+      float *target = out + c * out_row + r;
+      if (rows - r >= 16 && columns - c >= 16) transpose_512(source, x_row, target, out_row);
+      else lockstep_transpose_plain_f32(least(16, rows - r), least(16, columns - c), source, x_row, target, out_row);
+    }
+}
 #endif
+
+void lockstep_transpose_f32(size_t rows, size_t columns, const float *x, size_t x_row, float *out, size_t out_row) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("x86-64-v4")) return transpose_all_512(rows, columns, x, x_row, out, out_row);
+#endif
+  lockstep_transpose_plain_f32(rows, columns, x, x_row, out, out_row);
+}
 
 typedef struct {
   format type;

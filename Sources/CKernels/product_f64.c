@@ -8,6 +8,10 @@
 #define KERNEL(name) lockstep_##name##_f64
 #include "product_template.h"
 
+void lockstep_transpose_f64(size_t rows, size_t columns, const double *x, size_t x_row, double *out, size_t out_row) {
+  lockstep_transpose_plain_f64(rows, columns, x, x_row, out, out_row);
+}
+
 void lockstep_pack_f64(size_t N, size_t K, const double *W, size_t stride_n, size_t stride_k, double *packed) {
   lockstep_pack_plain_f64(N, K, W, stride_n, stride_k, packed);
 }

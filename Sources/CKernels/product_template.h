@@ -31,6 +31,13 @@ static void KERNEL(pack_plain)(size_t N, size_t K, const R *W, size_t stride_n, 
   }
 }
 
+// In blocks of which what is read and what is written stays in the cache.
+static void KERNEL(transpose_plain)(size_t rows, size_t columns, const R *x, size_t x_row, R *out, size_t out_row) {
+  for (size_t r = 0; r < rows; r += 16)
+    for (size_t c = 0; c < columns; c++)
+      for (size_t i = r; i < least(rows, r + 16); i++) out[c * out_row + i] = x[i * x_row + c];
+}
+
 // An element of B.
 static inline R KERNEL(right)(format type, const void *B, size_t index) {
   if (type != BFLOAT16) return ((const R *)B)[index];

@@ -111,7 +111,7 @@ public final class ModelWorkspace<S: Scalar> {
     let width = max(c.embeddingSize, c.outputSize)
     gradients = frames.map { N in (0..<2).map { _ in VectorView(zeros: training ? N * width : 0) } }
     reversedGradient = VectorView(zeros: training && c.isBidirectional ? (frames.max() ?? 0) * max(width, c.input.width) : 0)
-    output = OutputLayer(classes: c.classes, width: c.outputSize, frames: frames.max() ?? 0, rows: logitRows)
+    output = OutputLayer(classes: c.classes, width: c.outputSize, frames: frames.max() ?? 0, rows: logitRows, training: training)
     packedInput = PackedMatrix(
       outputs: training ? max(width, c.input.width, c.hiddenSize) : 0, inputs: training ? frames.max() ?? 0 : 0)
     runningAverages = training ? RunningAverages(model.normalizations, localShards: frames.count) : nil

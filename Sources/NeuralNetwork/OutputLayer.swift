@@ -2,37 +2,47 @@ import Tensors
 
 /// The output layer: logits, softmax, loss and gradients of some frames, W [V, D], b [V], N frames.
 ///
-/// Frames go in chunks whose logits stay in a cache that several ranks share, and classes in blocks that stay in each core's own. Logits are
-/// held with frames in columns, [V, chunk]: so no product needs the weights transposed, and softmax runs along vectors of frames. The
-/// exponentials are taken once, against the maximum of the classes so far, and put right when all classes are known.
+/// Frames go in chunks whose logits stay near a cache that several ranks share, and classes in blocks whose weights stay in each core's own.
+/// Logits are held with frames in columns, [V, chunk]: so no product needs a factor to be packed for each block, and softmax runs along
+/// vectors of frames. The gradient of the input has frames in columns, too, until all classes have added to it. The exponentials are taken
+/// once, against the maximum of the classes so far, and put right when all classes are known.
 final class OutputLayer<S: Scalar> {
-  /// Classes of a block.
-  private static var block: Int { 240 }
-
   private let classes: Int
+  /// Classes of a block.
+  private let block: Int
   /// The most frames of a chunk.
   let rows: Int
   private let logits: VectorView<S>
   // The layer's input for products, [chunk, D] and transposed.
   private let inputs, transposed: PackedMatrix<S>
+  // The gradient of the chunk's input, [D, chunk].
+  private let inputGradient: VectorView<S>
   private let softmax: BlockedSoftmax<S>.Memory
 
   /// Memory for `frames` frames of width D.
   /// - rows: the most frames of a chunk; nil for what suits the caches.
-  init(classes V: Int, width D: Int, frames: Int, rows: Int?) {
+  /// - training: whether gradients are taken, too.
+  init(classes V: Int, width D: Int, frames: Int, rows: Int?, training: Bool) {
     let chunk = max(1, min(frames, rows ?? Self.rows(classes: V, frames: frames)))
     classes = V
     self.rows = chunk
     logits = VectorView(zeros: V * chunk)
     inputs = PackedMatrix(outputs: chunk, inputs: D)
-    transposed = PackedMatrix(outputs: D, inputs: chunk)
-    softmax = .init(capacity: chunk, blocks: (V + Self.block - 1) / Self.block)
+    transposed = PackedMatrix(outputs: training ? D : 0, inputs: training ? chunk : 0)
+    inputGradient = VectorView(zeros: training ? D * chunk : 0)
+    block = Self.block(width: D)
+    softmax = .init(capacity: chunk, blocks: (V + block - 1) / block)
   }
 
-  /// Even chunks of about 8 MB, in whole vectors.
+  /// Even chunks of at most 24 MB, in whole vectors: the longer, the less often do weights and their gradient come from memory.
   private static func rows(classes: Int, frames: Int) -> Int {
-    let most = max(32, (8 << 20) / (classes * MemoryLayout<S>.size)), parts = max(1, (frames + most - 1) / most)
+    let most = max(32, (24 << 20) / (classes * MemoryLayout<S>.size)), parts = max(1, (frames + most - 1) / most)
     return ((frames + parts - 1) / parts + 15) / 16 * 16
+  }
+
+  /// Classes whose weights, and those of the block after it, leave room in a cache of 1 MiB.
+  private static func block(width: Int) -> Int {
+    min(240, max(64, (320 << 10) / (max(width, 1) * MemoryLayout<S>.size) / 8 * 8))
   }
 
   /// Summed cross entropy in nats, and the number of frames whose arg max is not the target.
@@ -62,6 +72,7 @@ final class OutputLayer<S: Scalar> {
     }
     for first in stride(from: 0, to: input.rows, by: rows) {
       let chunk = first..<min(input.rows, first + self.rows), rows = input.rows(chunk), adds = accumulate || first > 0
+      let gradient = inputGradient[0..<rows.columns * chunk.count].matrix(rows: rows.columns, columns: chunk.count)
       let softmax = forward(rows, weight, bias, targets[chunk]), found = softmax.loss
       sum.loss += found.loss
       sum.errors += found.errors
@@ -69,9 +80,11 @@ final class OutputLayer<S: Scalar> {
       forEachBlock(chunk.count) { block, range, logits in
         softmax.differentiate(
           block: block, logits: logits, first: range.lowerBound, gradientScale: gradientScale, rowSums: dBias[range], accumulate: adds)
-        dWeight.rows(range).setProduct(logits.asIs, packed: transposed, accumulate: adds)
-        dInput.rows(chunk).setProduct(logits.transposed, weight.rows(range).asIs, accumulate: block > 0)
+        let weight = weight.rows(range)
+        dWeight.rows(range).setProduct(logits.asIs, packed: transposed, accumulate: adds, fetching: weight)
+        gradient.setProduct(weight.transposed, logits.asIs, accumulate: block > 0, fetching: following(range, chunk.count))
       }
+      dInput.rows(chunk).copy(transposing: gradient)
     }
     return sum
   }
@@ -90,9 +103,19 @@ final class OutputLayer<S: Scalar> {
   }
 
   private func forEachBlock(_ frames: Int, _ body: (Int, Range<Int>, MatrixView<S>) -> Void) {
-    for (block, first) in stride(from: 0, to: classes, by: Self.block).enumerated() {
-      let range = first..<min(classes, first + Self.block)
-      body(block, range, logits[first * frames..<range.upperBound * frames].matrix(rows: range.count, columns: frames))
+    for (number, first) in stride(from: 0, to: classes, by: block).enumerated() {
+      let range = first..<min(classes, first + block)
+      body(number, range, logits(range, frames))
     }
+  }
+
+  /// The logits of some classes.
+  private func logits(_ range: Range<Int>, _ frames: Int) -> MatrixView<S> {
+    logits[range.lowerBound * frames..<range.upperBound * frames].matrix(rows: range.count, columns: frames)
+  }
+
+  /// Those of the block after the classes `range`.
+  private func following(_ range: Range<Int>, _ frames: Int) -> MatrixView<S> {
+    logits(range.upperBound..<min(classes, range.upperBound + block), frames)
   }
 }

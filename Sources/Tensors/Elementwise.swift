@@ -31,3 +31,11 @@ extension VectorView where Element: Scalar {
     unsafe Element.columnSums(matrix.rows, count, matrix.pointer, matrix.stride, pointer, accumulate ? 1 : 0)
   }
 }
+
+extension MatrixView where Element: Scalar {
+  /// Copies the transpose of `source` [columns, rows].
+  public func copy(transposing source: MatrixView) {
+    precondition(source.rows == columns && source.columns == rows, "a transpose of another shape")
+    unsafe Element.transpose(source.rows, source.columns, source.pointer, source.stride, pointer, stride)
+  }
+}

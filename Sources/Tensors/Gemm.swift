@@ -20,7 +20,10 @@ extension MatrixView where Element: Scalar {
   public var transposed: Factor<Element> { Factor(matrix: self, isTransposed: true) }
 
   /// `self = a · b`, or `self += a · b` if `accumulate`. Shapes [M, K] · [K, N] → [M, N].
-  public func setProduct(_ a: Factor<Element>, _ b: Factor<Element>, accumulate: Bool = false) {
+  /// - upcoming: what is used next, without gaps, to be brought near towards the end of the product.
+  public func setProduct(
+    _ a: Factor<Element>, _ b: Factor<Element>, accumulate: Bool = false, fetching upcoming: MatrixView<Element>? = nil
+  ) {
     precondition(a.rows == rows && b.columns == columns && a.columns == b.rows,
       "a product of [\(a.rows), \(a.columns)] and [\(b.rows), \(b.columns)] into [\(rows), \(columns)]")
     if rows == 0 || columns == 0 { return }
@@ -32,11 +35,20 @@ extension MatrixView where Element: Scalar {
     if Element.isProductTuned && !b.isTransposed {
       return unsafe Element.product(
         rows, columns, a.columns, a.matrix.pointer, a.rowStride, a.columnStride, b.matrix.pointer, b.matrix.stride, pointer, stride,
-        accumulate ? 1 : 0, nil, nil, 0)
+        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), nil, 0)
     }
     unsafe Element.gemm(
       a.isTransposed, b.isTransposed, rows, columns, a.columns, 1, a.matrix.pointer, a.matrix.stride, b.matrix.pointer,
       b.matrix.stride, accumulate ? 1 : 0, pointer, stride)
+  }
+}
+
+extension Optional {
+  /// The size of a matrix that is to be fetched, which has no gaps; 0 for none.
+  func bytes<S>() -> Int where Wrapped == MatrixView<S> {
+    guard let matrix = self else { return 0 }
+    precondition(matrix.isContiguous, "a matrix with gaps cannot be fetched")
+    return matrix.rows * matrix.columns * MemoryLayout<S>.stride
   }
 }
 

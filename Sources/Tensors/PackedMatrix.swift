@@ -56,8 +56,6 @@ public final class PackedMatrix<S: Scalar> {
   fileprivate func multiply(
     _ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool, fetching upcoming: MatrixView<S>?, and other: MatrixView<S>?
   ) {
-    precondition(
-      (upcoming?.isContiguous ?? true) && (other?.isContiguous ?? true) && other?.rows ?? 0 <= upcoming?.rows ?? 0, "what cannot be fetched")
     precondition(a.columns == inputs && c.columns == outputs && a.rows == c.rows, "a product of other shapes")
     if inputs == 0 {
       if !accumulate { c.fill(0) }
@@ -66,16 +64,15 @@ public final class PackedMatrix<S: Scalar> {
     if a.rows > Self.mostRows && !S.isProductTuned, let source {
       return c.setProduct(a, source.transposed, accumulate: accumulate)
     }
-    let bytes = (upcoming.map { $0.rows * $0.columns } ?? 0) * MemoryLayout<S>.stride
     switch format {
     case .exact:
       unsafe S.product(
         a.rows, outputs, inputs, a.matrix.pointer, a.rowStride, a.columnStride, storage.pointer, 0, c.pointer, c.stride,
-        accumulate ? 1 : 0, upcoming?.pointer, other?.pointer, bytes)
+        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), other?.pointer, other.bytes())
     case .bfloat16:
       unsafe S.productRounded(
         a.rows, outputs, inputs, a.matrix.pointer, a.rowStride, a.columnStride, rounded.pointer, c.pointer, c.stride,
-        accumulate ? 1 : 0, upcoming?.pointer, other?.pointer, bytes)
+        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), other?.pointer, other.bytes())
     }
   }
 }
@@ -101,7 +98,7 @@ extension MatrixView where Element == Float {
 extension MatrixView where Element: Scalar {
   /// `self = a · Wᵀ`, or `self += a · Wᵀ` if `accumulate`, for the matrix W [N, K] that `packed` holds. Shapes [M, K] → [M, N].
   /// Every element is one sum over K in ascending order, whatever M is, where the processor has a tuned product.
-  /// - upcoming, other: what is used next, of one size and without gaps, to be brought near towards the end of the product.
+  /// - upcoming, other: what is used next, without gaps, to be brought near towards the end of the product, `other` first.
   public func setProduct(
     _ a: Factor<Element>, packed: PackedMatrix<Element>, accumulate: Bool = false, fetching upcoming: MatrixView<Element>? = nil,
     and other: MatrixView<Element>? = nil

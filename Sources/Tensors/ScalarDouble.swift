@@ -132,6 +132,11 @@ extension Double: Scalar {
     unsafe lockstep_rmsprop_f64(n, theta, v, u, g, s, rate, momentum, decay, epsilon)
   }
   @unsafe
+  public static func transpose(_ rows: Int, _ columns: Int, _ x: UnsafePointer<Double>, _ xRow: Int,
+    _ out: UnsafeMutablePointer<Double>, _ outRow: Int) {
+    unsafe lockstep_transpose_f64(rows, columns, x, xRow, out, outRow)
+  }
+  @unsafe
   public static func packedSize(_ N: Int, _ K: Int) -> Int {
     lockstep_packed_size_f64(N, K)
   }
@@ -143,8 +148,8 @@ extension Double: Scalar {
   @unsafe
   public static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Double>, _ aRow: Int, _ aColumn: Int,
     _ B: UnsafePointer<Double>, _ bRow: Int, _ C: UnsafeMutablePointer<Double>, _ cRow: Int, _ accumulate: Int32,
-    _ upcoming: UnsafeRawPointer?, _ upcomingToo: UnsafeRawPointer?, _ upcomingBytes: Int) {
-    var regions = unsafe lockstep_upcoming(first: upcomingToo, second: upcoming, bytes: upcomingBytes)
+    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int) {
+    var regions = unsafe lockstep_upcoming(first: other, second: upcoming, first_bytes: otherBytes, second_bytes: upcomingBytes)
     unsafe lockstep_product_f64(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate, &regions)
   }
   @unsafe
@@ -155,8 +160,8 @@ extension Double: Scalar {
   @unsafe
   public static func productRounded(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Double>, _ aRow: Int, _ aColumn: Int,
     _ packed: UnsafePointer<UInt16>, _ C: UnsafeMutablePointer<Double>, _ cRow: Int, _ accumulate: Int32,
-    _ upcoming: UnsafeRawPointer?, _ upcomingToo: UnsafeRawPointer?, _ upcomingBytes: Int) {
-    var regions = unsafe lockstep_upcoming(first: upcomingToo, second: upcoming, bytes: upcomingBytes)
+    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int) {
+    var regions = unsafe lockstep_upcoming(first: other, second: upcoming, first_bytes: otherBytes, second_bytes: upcomingBytes)
     unsafe lockstep_product_rounded_f64(M, N, K, A, aRow, aColumn, packed, C, cRow, accumulate, &regions)
   }
   public static var isProductTuned: Bool { lockstep_product_is_tuned_f64() != 0 }

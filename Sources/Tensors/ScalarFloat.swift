@@ -131,6 +131,11 @@ extension Float: Scalar {
     unsafe lockstep_rmsprop_f32(n, theta, v, u, g, s, rate, momentum, decay, epsilon)
   }
   @unsafe
+  public static func transpose(_ rows: Int, _ columns: Int, _ x: UnsafePointer<Float>, _ xRow: Int,
+    _ out: UnsafeMutablePointer<Float>, _ outRow: Int) {
+    unsafe lockstep_transpose_f32(rows, columns, x, xRow, out, outRow)
+  }
+  @unsafe
   public static func packedSize(_ N: Int, _ K: Int) -> Int {
     lockstep_packed_size_f32(N, K)
   }
@@ -142,8 +147,8 @@ extension Float: Scalar {
   @unsafe
   public static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Float>, _ aRow: Int, _ aColumn: Int,
     _ B: UnsafePointer<Float>, _ bRow: Int, _ C: UnsafeMutablePointer<Float>, _ cRow: Int, _ accumulate: Int32,
-    _ upcoming: UnsafeRawPointer?, _ upcomingToo: UnsafeRawPointer?, _ upcomingBytes: Int) {
-    var regions = unsafe lockstep_upcoming(first: upcomingToo, second: upcoming, bytes: upcomingBytes)
+    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int) {
+    var regions = unsafe lockstep_upcoming(first: other, second: upcoming, first_bytes: otherBytes, second_bytes: upcomingBytes)
     unsafe lockstep_product_f32(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate, &regions)
   }
   @unsafe
@@ -154,8 +159,8 @@ extension Float: Scalar {
   @unsafe
   public static func productRounded(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Float>, _ aRow: Int, _ aColumn: Int,
     _ packed: UnsafePointer<UInt16>, _ C: UnsafeMutablePointer<Float>, _ cRow: Int, _ accumulate: Int32,
-    _ upcoming: UnsafeRawPointer?, _ upcomingToo: UnsafeRawPointer?, _ upcomingBytes: Int) {
-    var regions = unsafe lockstep_upcoming(first: upcomingToo, second: upcoming, bytes: upcomingBytes)
+    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int) {
+    var regions = unsafe lockstep_upcoming(first: other, second: upcoming, first_bytes: otherBytes, second_bytes: upcomingBytes)
     unsafe lockstep_product_rounded_f32(M, N, K, A, aRow, aColumn, packed, C, cRow, accumulate, &regions)
   }
   public static var isProductTuned: Bool { lockstep_product_is_tuned_f32() != 0 }

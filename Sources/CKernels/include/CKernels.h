@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Memory that is used right after a product, which fetches it towards its end: two regions of `bytes` each; nullable. */
+/* Memory that is used right after a product, which fetches it towards its end: two regions, of 0 bytes where there is none. */
 typedef struct {
   const void *first, *second;
-  size_t bytes;
+  size_t first_bytes, second_bytes;
 } lockstep_upcoming;
 
 #define LOCKSTEP_DECLARE_KERNELS(R, S)                                                                                          \
@@ -82,6 +82,9 @@ typedef struct {
      4×32-10 with the key `seed` and the counter (layer, unit / 4; time; examples[row]; step). out may be x. */                 \
   void lockstep_dropout_##S(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,     \
                             const int32_t *examples, uint32_t time);                                                            \
+                                                                                                                                \
+  /* out[c, r] = x[r, c] */                                                                                                       \
+  void lockstep_transpose_##S(size_t rows, size_t columns, const R *x, size_t x_row, R *out, size_t out_row);                   \
                                                                                                                                 \
   /* C [M, N] = (C +) A B for A [M, K] with element (m, k) at m a_row + k a_column, one of which is 1, and B [K, N]: rows b_row       \
      apart, or, where b_row is 0, packed. Each element is one sum over ascending k, whatever M, N and K are; with fused              \
