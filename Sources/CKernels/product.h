@@ -20,9 +20,9 @@ static inline const void *element(const void *B, size_t index, format type) { re
 // Columns of a panel: three vectors of AVX-512, two of which feed each row's broadcast.
 enum { PANEL = 48 };
 // The most k of one pass over a block of C.
-enum { DEPTH = 512 };
+enum { DEPTH = 768 };
 // Bytes of B that stay in the second-level cache while rows of A go by.
-enum { BLOCK_BYTES = 400 << 10 };
+enum { BLOCK_BYTES = 600 << 10 };
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t quotient_up(size_t a, size_t b) { return (a + b - 1) / b; }

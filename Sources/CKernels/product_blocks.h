@@ -8,15 +8,23 @@
 #endif
 
 // Rows of A side by side in memory.
-#define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, a_row, 1, B, b_row, C, c_row, accumulate, next); break
+#define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, a_row, 1, NULL, B, b_row, C, c_row, accumulate, next); break
 TARGET static void PRODUCT(group)(size_t rows, size_t width, size_t K, const float *A, size_t a_row, const void *B, size_t b_row,
                                   float *C, size_t c_row, int accumulate, soon next) {
   switch (rows) { CASES }
 }
 #undef CASE
 
-// A strip [K, MOST_ROWS] of rows that was copied together.
-#define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, 1, MOST_ROWS, B, b_row, C, c_row, accumulate, next); break
+// Columns of A side by side: they are copied to a strip [K, MOST_ROWS] on the way.
+#define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, 1, a_column, strip, B, b_row, C, c_row, accumulate, next); break
+TARGET static void PRODUCT(gather)(size_t rows, size_t width, size_t K, const float *A, size_t a_column, float strip[static 1],
+                                   const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
+  switch (rows) { CASES }
+}
+#undef CASE
+
+// Such a strip.
+#define CASE(rows) case rows: PANEL_KERNEL(TYPE, rows, width, K, A, 1, MOST_ROWS, NULL, B, b_row, C, c_row, accumulate, next); break
 TARGET static void PRODUCT(strip)(size_t rows, size_t width, size_t K, const float *A, const void *B, size_t b_row, float *C,
                                   size_t c_row, int accumulate, soon next) {
   switch (rows) { CASES }
@@ -54,13 +62,6 @@ TARGET static void PRODUCT(product)(size_t M, size_t N, size_t K, const float *A
       for (size_t m = 0; m < M; m += MOST_ROWS) {
         size_t rows = least(M - m, MOST_ROWS);
         const float *a = A + m * a_row + k * a_column;
-        if (a_column != 1) {
-          if (rows == MOST_ROWS)
-            for (size_t i = 0; i < kc; i++) memcpy(strip + i * MOST_ROWS, a + i * a_column, MOST_ROWS * sizeof(float));
-          else
-            for (size_t i = 0; i < kc; i++)
-              for (size_t r = 0; r < rows; r++) strip[i * MOST_ROWS + r] = a[i * a_column + r];
-        }
         for (size_t n = first; n < end; n += PANEL) {
           size_t width = least(N - n, PANEL), stride = b_row ? b_row : PANEL;
           const void *b = element(B, b_row ? k * b_row + n : n * K + k * PANEL, TYPE);
@@ -83,8 +84,9 @@ TARGET static void PRODUCT(product)(size_t M, size_t N, size_t K, const float *A
             next.a_column = 8 * next.b_row;
           }
           fetch_upcoming(upcoming, --tiles, depth, &next);
-          if (a_column != 1) PRODUCT(strip)(rows, width, kc, strip, b, stride, c, c_row, adds, next);
-          else PRODUCT(group)(rows, width, kc, a, a_row, b, stride, c, c_row, adds, next);
+          if (a_column == 1) PRODUCT(group)(rows, width, kc, a, a_row, b, stride, c, c_row, adds, next);
+          else if (n == first) PRODUCT(gather)(rows, width, kc, a, a_column, strip, b, stride, c, c_row, adds, next);
+          else PRODUCT(strip)(rows, width, kc, strip, b, stride, c, c_row, adds, next);
         }
       }
     }

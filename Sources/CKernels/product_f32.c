@@ -30,10 +30,11 @@ TARGET_512 INLINE __m512 columns_of_row_512(format type, const void *B, size_t i
   return _mm512_maskz_loadu_ps(mask, row);
 }
 
-// `type`, `rows`, `vectors` and `a_column` are constants in every instance. A(r, k) is at r a_row + k a_column; the columns of the last
-// vector that are not in `last` are neither read nor written. `next`: fetched meanwhile.
+// `type`, `rows`, `vectors`, whether there is a `copy`, and, unless there is, `a_column` are constants in every instance. A(r, k) is at r a_row
+// + k a_column; the columns of the last vector that are not in `last` are neither read nor written. `copy`: receives A as a strip, of which
+// a_row is 1, or NULL. `next`: fetched meanwhile.
 TARGET_512 INLINE void tile_512(format type, int rows, int vectors, size_t K, const float *A, size_t a_row, size_t a_column,
-                                const void *B, size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate, soon next) {
+                                float *copy, const void *B, size_t b_row, float *C, size_t c_row, __mmask16 last, int accumulate, soon next) {
   __m512 sums[ROWS_512][3];
   if (next.c)
     UNROLL for (int r = 0; r < rows; r++)
@@ -53,6 +54,7 @@ TARGET_512 INLINE void tile_512(format type, int rows, int vectors, size_t K, co
       }
       fetch(line);
       fetch(next.b);
+      if (copy) _mm256_storeu_ps(copy + k * ROWS_512, _mm256_maskz_loadu_ps((__mmask8)((1 << rows) - 1), A + k * a_column));
       UNROLL for (int r = 0; r < rows; r++) {
         __m512 a = _mm512_set1_ps(A[r * a_row + k * a_column]);
         UNROLL for (int v = 0; v < vectors; v++) {
@@ -70,11 +72,11 @@ TARGET_512 INLINE void tile_512(format type, int rows, int vectors, size_t K, co
 
 // One panel of at most 48 columns for a group of rows.
 TARGET_512 INLINE void panel_512(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
-                                 const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
+                                 float *copy, const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
   __mmask16 last = width % 16 ? (__mmask16)((1u << width % 16) - 1) : 0xFFFF;
-  if (width > 32) tile_512(type, rows, 3, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
-  else if (width > 16) tile_512(type, rows, 2, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
-  else tile_512(type, rows, 1, K, A, a_row, a_column, B, b_row, C, c_row, last, accumulate, next);
+  if (width > 32) tile_512(type, rows, 3, K, A, a_row, a_column, copy, B, b_row, C, c_row, last, accumulate, next);
+  else if (width > 16) tile_512(type, rows, 2, K, A, a_row, a_column, copy, B, b_row, C, c_row, last, accumulate, next);
+  else tile_512(type, rows, 1, K, A, a_row, a_column, copy, B, b_row, C, c_row, last, accumulate, next);
 }
 
 #define PRODUCT(name) name##_512
@@ -106,7 +108,7 @@ TARGET_256 INLINE __m256 columns_of_row_256(format type, const void *B, size_t i
 }
 
 TARGET_256 INLINE void tile_256(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
-                                const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
+                                float *copy, const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
   int isWhole = width >= 16;
   __m256i masks[2] = {columns_256(width), columns_256(width > 8 ? width - 8 : 0)};
   __m256 sums[ROWS_256][2];
@@ -120,6 +122,7 @@ TARGET_256 INLINE void tile_256(format type, int rows, size_t width, size_t K, c
       _mm_prefetch(element(B, (k + 8) * b_row, type), _MM_HINT_T0);
       fetch(line);
       fetch(next.b);
+      if (copy) UNROLL for (int r = 0; r < rows; r++) copy[k * ROWS_256 + r] = A[r * a_row + k * a_column];
       __m256 w[2];
       UNROLL for (int v = 0; v < 2; v++) w[v] = columns_of_row_256(type, B, k * b_row + v * 8, masks[v], isWhole);
       UNROLL for (int r = 0; r < rows; r++) {
@@ -134,9 +137,14 @@ TARGET_256 INLINE void tile_256(format type, int rows, size_t width, size_t K, c
 
 // One panel of at most 48 columns for a group of rows.
 TARGET_256 INLINE void panel_256(format type, int rows, size_t width, size_t K, const float *A, size_t a_row, size_t a_column,
-                                 const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
-  for (size_t n = 0; n < width; n += 16)
-    tile_256(type, rows, width - n, K, A, a_row, a_column, element(B, n, type), b_row, C + n, c_row, accumulate, next);
+                                 float *copy, const void *B, size_t b_row, float *C, size_t c_row, int accumulate, soon next) {
+  if (copy) {
+    tile_256(type, rows, width, K, A, a_row, a_column, copy, B, b_row, C, c_row, accumulate, next);
+    A = copy;
+    a_column = ROWS_256;
+  }
+  for (size_t n = copy ? 16 : 0; n < width; n += 16)
+    tile_256(type, rows, width - n, K, A, a_row, a_column, NULL, element(B, n, type), b_row, C + n, c_row, accumulate, next);
 }
 
 #define PRODUCT(name) name##_256
