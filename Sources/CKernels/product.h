@@ -76,25 +76,24 @@ static inline const float *next_column(block_ahead *block, size_t all) {
 }
 
 // Sets what one of the last tiles fetches, `left` tiles before the end of depth k each: first the one region, then the other.
-static inline void fetch_upcoming(const lockstep_upcoming *upcoming, size_t left, size_t depth, soon *next) {
+static inline void fetch_upcoming(const lockstep_hints *hints, size_t left, size_t depth, soon *next) {
   enum { LINE = 16 };
-  if (!upcoming) return;
-  size_t first = quotient_up(quotient_up(upcoming->first_bytes, 64), depth);
-  size_t second = quotient_up(quotient_up(upcoming->second_bytes, 64), depth);
+  size_t first = quotient_up(quotient_up(hints->first_bytes, 64), depth);
+  size_t second = quotient_up(quotient_up(hints->second_bytes, 64), depth);
   if (left >= first + second) return;
   size_t place = first + second - 1 - left;
-  next->a = place < first ? (const float *)upcoming->first + place * depth * LINE
-                          : (const float *)upcoming->second + (place - first) * depth * LINE;
+  next->a = place < first ? (const float *)hints->first + place * depth * LINE
+                          : (const float *)hints->second + (place - first) * depth * LINE;
   next->a_row = LINE;
   next->a_column = 8 * LINE;
 }
 
 // A product, or its rows and columns of an output: as `lockstep_product`, where the same thread goes on with so many tiles of it.
 typedef void (*multiplier)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B, size_t b_row,
-                           float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later);
+                           float *C, size_t c_row, int accumulate, const lockstep_hints *hints, size_t later);
 
 // Does a product by `multiply`, in tiles of `rows` rows and with a B of that type, on the threads that there are. It is cut by rows and
 // columns of C, never along k.
 void lockstep_multiply(multiplier multiply, size_t rows, format type, size_t M, size_t N, size_t K, const float *A, size_t a_row,
                        size_t a_column, const void *B, size_t b_row, float *C, size_t c_row, int accumulate,
-                       const lockstep_upcoming *upcoming);
+                       const lockstep_hints *hints);

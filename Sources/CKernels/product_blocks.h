@@ -32,45 +32,41 @@ TARGET static void PRODUCT(strip)(size_t rows, size_t width, size_t K, const flo
 #undef CASE
 #undef CASES
 
-// The block of columns that follows the one that begins at `first`, `columns` of them from row k on, or below it from the next k on.
-TARGET static block_ahead PRODUCT(block_after)(size_t N, size_t K, const void *B, size_t b_row, size_t k, size_t depth, size_t first,
-                                               size_t columns) {
-  size_t size = size_of(TYPE), n = first + columns;
-  if (n >= N) {
-    n = 0;
-    k += depth;
-  }
-  if (k >= K) return (block_ahead){0};
-  size_t width = quotient_up(PANEL * size, 64);
+// The block of `columns` columns of B that begins at row k and column n.
+TARGET static block_ahead PRODUCT(block)(size_t N, size_t K, const void *B, size_t b_row, size_t k, size_t n, size_t columns) {
+  size_t size = size_of(TYPE), width = quotient_up(PANEL * size, 64);
   return (block_ahead){
       .start = element(B, b_row ? k * b_row + n : n * K + k * PANEL, TYPE), .row = (b_row ? b_row : PANEL) * size,
       .panel = (b_row ? PANEL : K * PANEL) * size, .width = width, .count = quotient_up(least(columns, N - n), PANEL) * width};
 }
 
 TARGET static void PRODUCT(product)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
-                                    size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming,
-                                    size_t later) {
+                                    size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_hints *given, size_t later) {
   float strip[DEPTH * MOST_ROWS];
-  size_t depth = depth_of(K), columns = columns_of(M, depth, size_of(TYPE));
-  size_t tiles = tiles_of(M, N, K, MOST_ROWS) + later, groups = quotient_up(M, MOST_ROWS);
-  for (size_t k = 0; k < K; k += depth) {
-    size_t kc = least(K - k, depth);
-    int adds = accumulate || k > 0;
-    for (size_t first = 0; first < N; first += columns) {
-      size_t end = least(N, first + columns), all = quotient_up(end - first, PANEL) * groups;
-      block_ahead following = PRODUCT(block_after)(N, K, B, b_row, k, depth, first, columns);
-      for (size_t m = 0; m < M; m += MOST_ROWS) {
-        size_t rows = least(M - m, MOST_ROWS);
+  lockstep_hints hints = given ? *given : (lockstep_hints){0};
+  size_t depth = depth_of(K), columns = columns_of(M, depth, size_of(TYPE)), blocks = quotient_up(N, columns);
+  size_t tiles = tiles_of(M, N, K, MOST_ROWS) + later, groups = quotient_up(M, MOST_ROWS), height = quotient_up(M, groups);
+  for (size_t i = 0; i < blocks; i++) {
+    size_t first = (hints.is_reversed ? blocks - 1 - i : i) * columns, end = least(N, first + columns);
+    size_t all = quotient_up(end - first, PANEL) * groups;
+    for (size_t k = 0; k < K; k += depth) {
+      size_t kc = least(K - k, depth);
+      int adds = accumulate || k > 0;
+      block_ahead following = {0};
+      if (k + depth < K) following = PRODUCT(block)(N, K, B, b_row, k + depth, first, columns);
+      else if (i + 1 < blocks) following = PRODUCT(block)(N, K, B, b_row, 0, hints.is_reversed ? first - columns : end, columns);
+      for (size_t m = 0; m < M; m += height) {
+        size_t rows = least(M - m, height);
         const float *a = A + m * a_row + k * a_column;
         for (size_t n = first; n < end; n += PANEL) {
           size_t width = least(N - n, PANEL), stride = b_row ? b_row : PANEL;
           const void *b = element(B, b_row ? k * b_row + n : n * K + k * PANEL, TYPE);
           float *c = C + m * c_row + n;
           // Rows that come from memory would keep the first columns waiting: the group before fetches them.
-          soon next = {.a = n == first && m + MOST_ROWS < M ? a + MOST_ROWS * a_row : a,
+          soon next = {.a = n == first && m + height < M ? a + height * a_row : a,
                        .a_row = a_column == 1 ? a_row : a_column, .a_column = 8 * a_column,
                        .b = b, .b_row = 0,
-                       .c = !adds ? NULL : n + PANEL < end ? c + PANEL : m + MOST_ROWS < M ? C + (m + MOST_ROWS) * c_row + first : NULL};
+                       .c = !adds ? NULL : n + PANEL < end ? c + PANEL : m + height < M ? C + (m + height) * c_row + first : NULL};
           following.tiles++;
           const float *column = next_column(&following, all);
           if (column) {
@@ -80,10 +76,10 @@ TARGET static void PRODUCT(product)(size_t M, size_t N, size_t K, const float *A
           // Where few rows go through a panel, they are near, and each tile fetches more of the next.
           if (groups < 4 && (column = next_column(&following, all))) {
             next.a = column;
-            next.a_row = next.b_row;
-            next.a_column = 8 * next.b_row;
+            next.a_row = following.row / sizeof(float);
+            next.a_column = 8 * next.a_row;
           }
-          fetch_upcoming(upcoming, --tiles, depth, &next);
+          fetch_upcoming(&hints, --tiles, depth, &next);
           if (a_column == 1) PRODUCT(group)(rows, width, kc, a, a_row, b, stride, c, c_row, adds, next);
           else if (n == first) PRODUCT(gather)(rows, width, kc, a, a_column, strip, b, stride, c, c_row, adds, next);
           else PRODUCT(strip)(rows, width, kc, strip, b, stride, c, c_row, adds, next);

@@ -14,7 +14,7 @@ typedef struct {
   float *C;
   size_t c_row;
   int accumulate;
-  const lockstep_upcoming *upcoming;
+  const lockstep_hints *hints;
 
   // Rows of a tile.
   size_t tile;
@@ -38,12 +38,12 @@ static void multiply_piece(const void *context, size_t first, size_t end) {
     size_t M = least(d->rows, d->M - m), N = least(d->columns, d->N - n);
     // The thread that this piece is meant for, and how much that thread does after it.
     size_t thread = ((i + 1) * d->threads - 1) / d->pieces, later = d->pieces * (thread + 1) / d->threads - 1 - i;
-    lockstep_upcoming upcoming = d->upcoming ? *d->upcoming : (lockstep_upcoming){0};
-    upcoming.first = share(upcoming.first, &upcoming.first_bytes, thread, d->threads);
-    upcoming.second = share(upcoming.second, &upcoming.second_bytes, thread, d->threads);
+    lockstep_hints hints = d->hints ? *d->hints : (lockstep_hints){0};
+    hints.first = share(hints.first, &hints.first_bytes, thread, d->threads);
+    hints.second = share(hints.second, &hints.second_bytes, thread, d->threads);
     d->multiply(M, N, d->K, d->A + m * d->a_row, d->a_row, d->a_column,
                 element(d->B, d->b_row ? n : n * d->K, d->type), d->b_row, d->C + m * d->c_row + n, d->c_row, d->accumulate,
-                d->upcoming ? &upcoming : NULL, later * tiles_of(M, N, d->K, d->tile));
+                d->hints ? &hints : NULL, later * tiles_of(M, N, d->K, d->tile));
   }
 }
 
@@ -71,12 +71,12 @@ static void cut(division *d) {
 
 void lockstep_multiply(multiplier multiply, size_t rows, format type, size_t M, size_t N, size_t K, const float *A, size_t a_row,
                        size_t a_column, const void *B, size_t b_row, float *C, size_t c_row, int accumulate,
-                       const lockstep_upcoming *upcoming) {
+                       const lockstep_hints *hints) {
   size_t threads = lockstep_threads();
   if (threads > 1 && 2 * M * N * K >= 2 * lockstep_least_work()) {
-    division d = {multiply, type, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming, .tile = rows, .threads = threads};
+    division d = {multiply, type, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, hints, .tile = rows, .threads = threads};
     cut(&d);
     if (d.pieces > 1) return lockstep_run(d.pieces, 1, d.threads, 2 * M * N * K, multiply_piece, &d);
   }
-  multiply(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming, 0);
+  multiply(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, hints, 0);
 }

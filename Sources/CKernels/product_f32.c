@@ -275,12 +275,12 @@ void lockstep_pack_rounded_f32(size_t N, size_t K, const float *W, size_t stride
 // ---- Products --------------------------------------------------------------------------------------------------------------
 
 static void product_plain(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B, size_t b_row,
-                          float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming, size_t later) {
+                          float *C, size_t c_row, int accumulate, const lockstep_hints *hints, size_t later) {
   lockstep_product_plain_f32(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
 }
 
 static void product_plain_bfloat16(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
-                                   size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming,
+                                   size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_hints *hints,
                                    size_t later) {
   lockstep_product_rounded_plain_f32(M, N, K, A, a_row, a_column, B, C, c_row, accumulate);
 }
@@ -311,17 +311,17 @@ static multiplier best_product(format type, size_t *rows) {
 }
 
 void lockstep_product_f32(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const float *B, size_t b_row,
-                          float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+                          float *C, size_t c_row, int accumulate, const lockstep_hints *hints) {
   size_t rows;
   multiplier multiply = best_product(SINGLE, &rows);
-  lockstep_multiply(multiply, rows, SINGLE, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, upcoming);
+  lockstep_multiply(multiply, rows, SINGLE, M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate, hints);
 }
 
 void lockstep_product_rounded_f32(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const uint16_t *packed,
-                                  float *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+                                  float *C, size_t c_row, int accumulate, const lockstep_hints *hints) {
   size_t rows;
   multiplier multiply = best_product(BFLOAT16, &rows);
-  lockstep_multiply(multiply, rows, BFLOAT16, M, N, K, A, a_row, a_column, packed, 0, C, c_row, accumulate, upcoming);
+  lockstep_multiply(multiply, rows, BFLOAT16, M, N, K, A, a_row, a_column, packed, 0, C, c_row, accumulate, hints);
 }
 
 int lockstep_product_is_tuned_f32(void) {

@@ -17,7 +17,7 @@ void lockstep_pack_f64(size_t N, size_t K, const double *W, size_t stride_n, siz
 }
 
 void lockstep_product_f64(size_t M, size_t N, size_t K, const double *A, size_t a_row, size_t a_column, const double *B, size_t b_row,
-                          double *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+                          double *C, size_t c_row, int accumulate, const lockstep_hints *hints) {
   lockstep_product_plain_f64(M, N, K, A, a_row, a_column, B, b_row, C, c_row, accumulate);
 }
 
@@ -30,7 +30,7 @@ void lockstep_pack_rounded_f64(size_t N, size_t K, const double *W, size_t strid
 }
 
 void lockstep_product_rounded_f64(size_t M, size_t N, size_t K, const double *A, size_t a_row, size_t a_column, const uint16_t *packed,
-                                  double *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming) {
+                                  double *C, size_t c_row, int accumulate, const lockstep_hints *hints) {
   lockstep_product_rounded_plain_f64(M, N, K, A, a_row, a_column, packed, C, c_row, accumulate);
 }
 

@@ -35,7 +35,7 @@ extension MatrixView where Element: Scalar {
     if Element.isProductTuned && !b.isTransposed {
       return unsafe Element.product(
         rows, columns, a.columns, a.matrix.pointer, a.rowStride, a.columnStride, b.matrix.pointer, b.matrix.stride, pointer, stride,
-        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), nil, 0)
+        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), nil, 0, false)
     }
     unsafe Element.gemm(
       a.isTransposed, b.isTransposed, rows, columns, a.columns, 1, a.matrix.pointer, a.matrix.stride, b.matrix.pointer,

@@ -26,6 +26,10 @@ public final class PackedMatrix<S: Scalar> {
   // Of these two the one that `format` needs; the other is empty.
   private let storage: VectorView<S>
   private let rounded: VectorView<UInt16>
+  // Every other product begins with the last outputs, those that the one before has left in the cache, unless they come from memory anyway.
+  private var isReversed = false
+  private static var mostReversed: Int { 4 << 20 }
+  private var bytes: Int { storage.count * MemoryLayout<S>.stride + rounded.count * MemoryLayout<UInt16>.stride }
   // What was packed, for BLAS.
   private var source: Factor<S>?
 
@@ -64,15 +68,16 @@ public final class PackedMatrix<S: Scalar> {
     if a.rows > Self.mostRows && !S.isProductTuned, let source {
       return c.setProduct(a, source.transposed, accumulate: accumulate)
     }
+    isReversed = !isReversed && bytes <= Self.mostReversed
     switch format {
     case .exact:
       unsafe S.product(
         a.rows, outputs, inputs, a.matrix.pointer, a.rowStride, a.columnStride, storage.pointer, 0, c.pointer, c.stride,
-        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), other?.pointer, other.bytes())
+        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), other?.pointer, other.bytes(), isReversed)
     case .bfloat16:
       unsafe S.productRounded(
         a.rows, outputs, inputs, a.matrix.pointer, a.rowStride, a.columnStride, rounded.pointer, c.pointer, c.stride,
-        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), other?.pointer, other.bytes())
+        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), other?.pointer, other.bytes(), isReversed)
     }
   }
 }

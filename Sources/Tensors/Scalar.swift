@@ -65,13 +65,13 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
     _ packed: UnsafeMutablePointer<Self>)
   @unsafe static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Self>, _ aRow: Int, _ aColumn: Int,
     _ B: UnsafePointer<Self>, _ bRow: Int, _ C: UnsafeMutablePointer<Self>, _ cRow: Int, _ accumulate: Int32,
-    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int)
+    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int, _ isReversed: Bool)
   /// The same of a matrix that is packed in bfloat16.
   @unsafe static func packRounded(_ N: Int, _ K: Int, _ W: UnsafePointer<Self>, _ strideN: Int, _ strideK: Int,
     _ packed: UnsafeMutablePointer<UInt16>)
   @unsafe static func productRounded(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Self>, _ aRow: Int, _ aColumn: Int,
     _ packed: UnsafePointer<UInt16>, _ C: UnsafeMutablePointer<Self>, _ cRow: Int, _ accumulate: Int32,
-    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int)
+    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int, _ isReversed: Bool)
   /// Whether `product` is faster than BLAS on this processor.
   static var isProductTuned: Bool { get }
   @unsafe static func softmaxBlock(_ V: Int, _ B: Int, _ x: UnsafeMutablePointer<Self>, _ bias: UnsafePointer<Self>, _ first: Int,

@@ -148,9 +148,11 @@ extension Double: Scalar {
   @unsafe
   public static func product(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Double>, _ aRow: Int, _ aColumn: Int,
     _ B: UnsafePointer<Double>, _ bRow: Int, _ C: UnsafeMutablePointer<Double>, _ cRow: Int, _ accumulate: Int32,
-    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int) {
-    var regions = unsafe lockstep_upcoming(first: other, second: upcoming, first_bytes: otherBytes, second_bytes: upcomingBytes)
-    unsafe lockstep_product_f64(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate, &regions)
+    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int,
+    _ isReversed: Bool) {
+    var hints = unsafe lockstep_hints(
+      first: other, second: upcoming, first_bytes: otherBytes, second_bytes: upcomingBytes, is_reversed: isReversed ? 1 : 0)
+    unsafe lockstep_product_f64(M, N, K, A, aRow, aColumn, B, bRow, C, cRow, accumulate, &hints)
   }
   @unsafe
   public static func packRounded(_ N: Int, _ K: Int, _ W: UnsafePointer<Double>, _ strideN: Int, _ strideK: Int,
@@ -160,9 +162,11 @@ extension Double: Scalar {
   @unsafe
   public static func productRounded(_ M: Int, _ N: Int, _ K: Int, _ A: UnsafePointer<Double>, _ aRow: Int, _ aColumn: Int,
     _ packed: UnsafePointer<UInt16>, _ C: UnsafeMutablePointer<Double>, _ cRow: Int, _ accumulate: Int32,
-    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int) {
-    var regions = unsafe lockstep_upcoming(first: other, second: upcoming, first_bytes: otherBytes, second_bytes: upcomingBytes)
-    unsafe lockstep_product_rounded_f64(M, N, K, A, aRow, aColumn, packed, C, cRow, accumulate, &regions)
+    _ upcoming: UnsafeRawPointer?, _ upcomingBytes: Int, _ other: UnsafeRawPointer?, _ otherBytes: Int,
+    _ isReversed: Bool) {
+    var hints = unsafe lockstep_hints(
+      first: other, second: upcoming, first_bytes: otherBytes, second_bytes: upcomingBytes, is_reversed: isReversed ? 1 : 0)
+    unsafe lockstep_product_rounded_f64(M, N, K, A, aRow, aColumn, packed, C, cRow, accumulate, &hints)
   }
   public static var isProductTuned: Bool { lockstep_product_is_tuned_f64() != 0 }
   @unsafe

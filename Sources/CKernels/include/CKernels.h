@@ -7,11 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Memory that is used right after a product, which fetches it towards its end: two regions, of 0 bytes where there is none. */
+/* What makes a product or what follows it faster and changes no bit: two regions of memory that are used right after it and that it fetches
+   towards its end, of 0 bytes where there is none; and whether to begin with the last columns, since of a factor that is read again and again,
+   in turns from either end, a cache keeps what it has room for. */
 typedef struct {
   const void *first, *second;
   size_t first_bytes, second_bytes;
-} lockstep_upcoming;
+  int is_reversed;
+} lockstep_hints;
 
 #define LOCKSTEP_DECLARE_KERNELS(R, S)                                                                                          \
   /* a += b */                                                                                                                  \
@@ -88,18 +91,18 @@ typedef struct {
                                                                                                                                 \
   /* C [M, N] = (C +) A B for A [M, K] with element (m, k) at m a_row + k a_column, one of which is 1, and B [K, N]: rows b_row       \
      apart, or, where b_row is 0, packed. Each element is one sum over ascending k, whatever M, N and K are; with fused              \
-     multiply-add where the processor has it, as in the products of BLAS. `upcoming` is nullable. `pack` takes W = Bᵀ [N, K] with element (n, k) at          \
+     multiply-add where the processor has it, as in the products of BLAS. `hints` is nullable. `pack` takes W = Bᵀ [N, K] with element (n, k) at          \
      n stride_n + k stride_k, one of which is 1; `packed` holds packed_size elements. Tuned: faster than BLAS here. */                 \
   size_t lockstep_packed_size_##S(size_t N, size_t K);                                                                          \
   void lockstep_pack_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed);                          \
   void lockstep_product_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,  \
-                            R *C, size_t c_row, int accumulate, const lockstep_upcoming *upcoming);                             \
+                            R *C, size_t c_row, int accumulate, const lockstep_hints *hints);                             \
   int lockstep_product_is_tuned_##S(void);                                                                                      \
   /* The same for a matrix that is packed in bfloat16: rounded to nearest, ties to even. The products and sums are as above. */  \
   void lockstep_pack_rounded_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, uint16_t *packed);           \
   void lockstep_product_rounded_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column,                    \
                                     const uint16_t *packed, R *C, size_t c_row, int accumulate,                                 \
-                                    const lockstep_upcoming *upcoming);                                                         \
+                                    const lockstep_hints *hints);                                                         \
                                                                                                                                 \
   /* Updates of n parameters θ by gradients s g. */                                                                             \
   void lockstep_sgd_##S(size_t n, R *theta, const R *g, R s, R rate);                                                           \
