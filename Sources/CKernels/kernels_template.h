@@ -378,6 +378,37 @@ CLONES void KERNEL(softmax_factors)(size_t B, const int32_t *targets, const R *b
   }
 }
 
+// A value for each lane of a sum, in memory of any alignment. Arrays would not stay in registers.
+typedef R KERNEL(lanes) __attribute__((vector_size(LANES * sizeof(R)), aligned(sizeof(R)), may_alias));
+
+// Rows of logits whose sums are taken side by side: alone, each would wait for one addition after the other.
+enum { SUMMED_ROWS = 4 };
+
+INLINE void KERNEL(softmax_gradient_rows)(int rows, size_t B, R *x, const R *factors, R *row_sums, int accumulate) {
+  KERNEL(lanes) sums[SUMMED_ROWS] = {{0}};
+  size_t b = 0;
+  for (; b + LANES <= B; b += LANES) {
+    KERNEL(lanes) factor = *(const KERNEL(lanes) *)(factors + b);
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+      KERNEL(lanes) *values = (KERNEL(lanes) *)(x + r * B + b), product = *values * factor;
+      *values = product;
+      sums[r] += product;
+    }
+  }
+  _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+    R parts[LANES];
+    memcpy(parts, &sums[r], sizeof parts);
+    for (size_t rest = b; rest < B; rest++) {
+      R value = x[r * B + rest] * factors[rest];
+      x[r * B + rest] = value;
+      parts[rest - b] += value;
+    }
+    for (int half = LANES / 2; half > 0; half /= 2)
+      for (int l = 0; l < half; l++) parts[l] += parts[l + half];
+    row_sums[r] = accumulate ? row_sums[r] + parts[0] : parts[0];
+  }
+}
+
 CLONES void KERNEL(softmax_gradient_whole)(size_t V, size_t B, R *x, const R *factors, size_t first, const int32_t *targets,
                                      R gradient_scale, R *row_sums, int accumulate) {
   for (size_t b = 0; b < B; b++) {
@@ -385,23 +416,10 @@ CLONES void KERNEL(softmax_gradient_whole)(size_t V, size_t B, R *x, const R *fa
     if (targets[b] >= 0) continue;
     for (size_t v = 0; v < V; v++) x[v * B + b] = 0;
   }
-  for (size_t v = 0; v < V; v++) {
-    R *row = x + v * B, lanes[LANES] = {0}, total = 0;
-    size_t b = 0;
-    for (; b + LANES <= B; b += LANES)
-      for (int l = 0; l < LANES; l++) {
-        R value = row[b + l] * factors[b + l];
-        row[b + l] = value;
-        lanes[l] += value;
-      }
-    for (int l = 0; b < B; b++, l++) {
-      R value = row[b] * factors[b];
-      row[b] = value;
-      lanes[l] += value;
-    }
-    for (int l = 0; l < LANES; l++) total += lanes[l];
-    row_sums[v] = accumulate ? row_sums[v] + total : total;
-  }
+  size_t v = 0;
+  for (; v + SUMMED_ROWS <= V; v += SUMMED_ROWS)
+    KERNEL(softmax_gradient_rows)(SUMMED_ROWS, B, x + v * B, factors, row_sums + v, accumulate);
+  for (; v < V; v++) KERNEL(softmax_gradient_rows)(1, B, x + v * B, factors, row_sums + v, accumulate);
   for (size_t b = 0; b < B; b++) {
     if (targets[b] < 0 || (size_t)targets[b] < first || (size_t)targets[b] >= first + V) continue;
     x[((size_t)targets[b] - first) * B + b] -= gradient_scale;
