@@ -13,51 +13,64 @@
 
 #define FMA(a, b, c) __builtin_elementwise_fma(a, b, c)
 
-// e^x = 2^n e^r for −87.34 ≤ x ≤ 88, or NaN, with n = round(x / ln 2), |r| ≤ ln 2 / 2; e^r by its Taylor-like minimax polynomial of degree
-// 6. Fused multiply-adds are one rounding on every processor, whatever computes them.
+// Adding 1.5 · 2^23 rounds to an integer, and leaves it in the low bits.
+#define ROUNDER 12582912.0f
+
+// 2^n for the integer n in the low bits of a sum with ROUNDER, −126 ≤ n ≤ 127.
+INLINE float power_of_two(float rounded) {
+  uint32_t bits;
+  memcpy(&bits, &rounded, sizeof bits);
+  bits = (bits << 23) + (127u << 23);
+  float power;
+  memcpy(&power, &bits, sizeof power);
+  return power;
+}
+
+// e^x = 2^n e^r for −87.34 ≤ x ≤ 88, or NaN, with n = round(x / ln 2), |r| ≤ ln 2 / 2; e^r by 1 + r + r² P(r), P of degree 4 with a minimax
+// error of 2^-28. Fused multiply-adds are one rounding on every processor, whatever computes them.
 INLINE float power_of_e(float x) {
-  // Adding 1.5 · 2^23 rounds to an integer and leaves it in the low bits.
-  float shifted = FMA(x, 1.44269504f, 12582912.0f);
-  float n = shifted - 12582912.0f;
+  float rounded = FMA(x, 1.44269504f, ROUNDER);
+  float n = rounded - ROUNDER;
   float r = FMA(n, -0.693359375f, x);
   r = FMA(n, 2.12194440e-4f, r);
-  float p = 1.9875691500e-4f;
-  p = FMA(p, r, 1.3981999507e-3f);
-  p = FMA(p, r, 8.3334519073e-3f);
-  p = FMA(p, r, 4.1665795894e-2f);
-  p = FMA(p, r, 1.6666665459e-1f);
-  p = FMA(p, r, 5.0000001201e-1f);
+  float p = 1.38141775e-3f;
+  p = FMA(p, r, 8.36891929e-3f);
+  p = FMA(p, r, 4.16684078e-2f);
+  p = FMA(p, r, 1.66665190e-1f);
+  p = FMA(p, r, 4.99999933e-1f);
   p = FMA(p, r * r, r) + 1.0f;
-  // Unsigned, because the exponent of a NaN is out of range.
-  uint32_t bits;
-  memcpy(&bits, &shifted, sizeof bits);
-  uint32_t power = (bits - 0x4B400000u + 127u) << 23;
-  float scale;
-  memcpy(&scale, &power, sizeof scale);
-  return p * scale;
+  return p * power_of_two(rounded);
 }
 
 // e^x for x ≤ 88. Below −87.3 the result is the smallest normal number; NaN stays NaN.
 INLINE float exponential(float x) { return power_of_e(x < -87.33654f ? -87.33654f : x); }
 
+// 1 / (1 + e^-x), with e^-|x| ≤ 1 only.
 INLINE float logistic(float x) {
-  float value = 1.0f / (1.0f + exponential(x < -88.0f ? 88.0f : -x));
+  float e = exponential(-fabsf(x));
+  float numerator = x < 0.0f ? e : 1.0f;
   // The true value is below the smallest normal number.
-  return x < -88.0f ? 0.0f : value;
+  numerator = x < -88.0f ? 0.0f : numerator;
+  return numerator / (1.0f + e);
 }
 
-// |x| < 0.625: x + x³ P(x²); else 1 − 2 / (e^{2|x|} + 1) with the sign of x.
+// t / (t + 2) with t = e^{2|x|} − 1 and the sign of x. With n = round(2|x| / ln 2 − 1/4) and y = 2|x| − n ln 2, t = 2^n (e^y − 1) + 2^n − 1,
+// which never is the small difference of larger numbers; e^y − 1 = y + y² P(y), P of degree 4 with a minimax error of 2^-26.
 INLINE float hyperbolic_tangent(float x) {
   float magnitude = fabsf(x);
-  float s = x * x;
-  float p = -5.70498872745e-3f;
-  p = FMA(p, s, 2.06390887954e-2f);
-  p = FMA(p, s, -5.37397155531e-2f);
-  p = FMA(p, s, 1.33314422036e-1f);
-  p = FMA(p, s, -3.33332819422e-1f);
-  float small = FMA(p * s, x, x);
-  float doubled = magnitude + magnitude;
-  float large = 1.0f - 2.0f / (power_of_e(doubled > 40.0f ? 40.0f : doubled) + 1.0f);
-  large = copysignf(large, x);
-  return magnitude < 0.625f ? small : large;
+  magnitude = magnitude > 10.0f ? 10.0f : magnitude;
+  float rounded = FMA(magnitude, 2.88539008f, -0.25f) + ROUNDER;
+  float n = rounded - ROUNDER;
+  float r = FMA(n, -0.3466796875f, magnitude);
+  r = FMA(n, 1.06097220e-4f, r);
+  float y = r + r;
+  float p = 1.60271286e-3f;
+  p = FMA(p, y, 8.28232174e-3f);
+  p = FMA(p, y, 4.16616074e-2f);
+  p = FMA(p, y, 1.66668407e-1f);
+  p = FMA(p, y, 5.00000033e-1f);
+  p = FMA(p, y * y, y);
+  float power = power_of_two(rounded);
+  float t = FMA(p, power, power - 1.0f);
+  return copysignf(t / (t + 2.0f), x);
 }

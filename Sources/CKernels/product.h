@@ -58,32 +58,48 @@ typedef struct {
   const float *c;
 } soon;
 
-// B of the block after the one that is multiplied, panel by panel, each in as many columns of lines as it has in a row; its tiles share them.
+// B of the block after the one that is multiplied: panel by panel, each in columns of lines, which the tiles of this block fetch in turn.
 typedef struct {
-  const char *start;
-  // In bytes: from one row to the next, and from one panel to the next.
-  size_t row, panel;
-  // Columns of lines in a panel and in all, those that were fetched, and tiles that have begun.
-  size_t width, count, fetched, tiles;
+  // The panel that is fetched, and its next column of lines.
+  const char *panel;
+  size_t column;
+  // Columns of a panel; bytes from one row to the next, and from one panel to the next.
+  size_t width, row, distance;
+  // Columns in all, tiles of this block, and both multiplied: by what is due and by what was fetched.
+  size_t count, tiles, due, fetched;
 } block_ahead;
 
-// The next column of lines, if a tile of `all` has to fetch it to be in time; or NULL.
-static inline const float *next_column(block_ahead *block, size_t all) {
-  if (block->fetched * all >= block->count * block->tiles) return NULL;
-  size_t panel = block->fetched / block->width, column = block->fetched % block->width;
-  block->fetched++;
-  return (const float *)(block->start + panel * block->panel + column * 64);
+// The next column of lines, if a tile has to fetch it to be in time; or NULL.
+static inline const float *next_column(block_ahead *block) {
+  if (block->fetched >= block->due) return NULL;
+  block->fetched += block->tiles;
+  const char *start = block->panel + block->column * 64;
+  if (++block->column == block->width) {
+    block->column = 0;
+    block->panel += block->distance;
+  }
+  return (const float *)start;
 }
 
-// Sets what one of the last tiles fetches, `left` tiles before the end of depth k each: first the one region, then the other.
-static inline void fetch_upcoming(const lockstep_hints *hints, size_t left, size_t depth, soon *next) {
+// What the caller wants soon: two regions, which the last tiles fetch, a line at each k.
+typedef struct {
+  const float *first, *second;
+  // Floats that a tile fetches, and tiles that each region takes.
+  size_t step, of_first, of_second;
+} wanted;
+
+static inline wanted wanted_of(const lockstep_hints *hints, size_t depth) {
   enum { LINE = 16 };
-  size_t first = quotient_up(quotient_up(hints->first_bytes, 64), depth);
-  size_t second = quotient_up(quotient_up(hints->second_bytes, 64), depth);
-  if (left >= first + second) return;
-  size_t place = first + second - 1 - left;
-  next->a = place < first ? (const float *)hints->first + place * depth * LINE
-                          : (const float *)hints->second + (place - first) * depth * LINE;
+  return (wanted){hints->first, hints->second, depth * LINE, quotient_up(quotient_up(hints->first_bytes, 64), depth),
+                  quotient_up(quotient_up(hints->second_bytes, 64), depth)};
+}
+
+// Sets what a tile fetches, `left` tiles before the end: first of the one region, then of the other.
+static inline void fetch_wanted(const wanted *regions, size_t left, soon *next) {
+  enum { LINE = 16 };
+  if (left >= regions->of_first + regions->of_second) return;
+  next->a = left >= regions->of_second ? regions->first + (regions->of_first + regions->of_second - 1 - left) * regions->step
+                                       : regions->second + (regions->of_second - 1 - left) * regions->step;
   next->a_row = LINE;
   next->a_column = 8 * LINE;
 }
