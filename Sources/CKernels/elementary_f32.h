@@ -50,7 +50,7 @@ INLINE float logistic(float x) {
   float e = exponential(-fabsf(x));
   float numerator = x < 0.0f ? e : 1.0f;
   // The true value is below the smallest normal number.
-  numerator = x < -88.0f ? 0.0f : numerator;
+  numerator = x < -87.33654f ? 0.0f : numerator;
   return numerator / (1.0f + e);
 }
 

@@ -37,6 +37,7 @@ extension RecurrentLayer {
       if t > 0 { for w in shards where t < w.sequences.steps { multiplyRecurrentTransposed(w, step: t) } }
       try sink.poll()
     }
+    packedTransposed.endReading()
     if !isStepwise, let normalization, let statistics { try normalizeWholeBackward(normalization, shards, statistics, pass) }
   }
 

@@ -24,6 +24,23 @@ import Testing
     check(Double.self)
   }
 
+  /// Sizes around the squares that are transposed at a time.
+  @Test(arguments: [(1, 1), (3, 40), (16, 16), (17, 15), (33, 64), (100, 31)])
+  func transposes(_ rows: Int, _ columns: Int) {
+    func check<S: Scalar>(_ type: S.Type) {
+      let source = MatrixView<S>(zeros: rows, columns + 3).columns(0..<columns), room = MatrixView<S>(zeros: columns, rows + 2)
+      for r in 0..<rows { for c in 0..<columns { source[r, c] = S(r * 1000 + c) } }
+      room.fill(-1)
+      room.columns(0..<rows).copy(transposing: source)
+      for c in 0..<columns {
+        for r in 0..<rows { #expect(room[c, r] == S(r * 1000 + c)) }
+        #expect(room[c, rows] == -1 && room[c, rows + 1] == -1, "elements beside the result stay")
+      }
+    }
+    check(Float.self)
+    check(Double.self)
+  }
+
   @Test func sumOfSquaresDoesNotOverflow() {
     let v = VectorView<Float>([Float](repeating: 1e30, count: 33))
     #expect(abs(v.sumOfSquares / 33e60 - 1) < 1e-6)

@@ -1,4 +1,15 @@
+import DataParallel
+import MPI
 import NeuralNetwork
+import Tensors
+
+extension SequenceModel where S == Float {
+  /// A model with all parameters zero, whose large packed weights the ranks of a node share. All ranks of `world` call it together.
+  convenience init(_ network: NetworkConfiguration, world: Communicator) throws {
+    let weights = try SharedWeights(world, cache: MachineDescription.lastCacheBytes)
+    try self.init(network) { try weights.matrix(outputs: $0, inputs: $1, format: $2) }
+  }
+}
 
 extension NetworkConfiguration {
   /// The network that a configuration describes, for data with these inputs.
