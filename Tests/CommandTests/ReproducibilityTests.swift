@@ -82,8 +82,8 @@ extension CommandTests {
         "training.maximum_steps=3", "checkpoint.every_steps=null", "model.hidden_size=840", "model.layers=1", "training.unroll_steps=2",
         "model.recurrent_weights=\(format)", "evaluation.population_batches=2", "training.accumulate_steps=2",
       ]
-      for ranks in [1, 2, 3, 8] { try sandbox.train("on-\(ranks)", ranks: ranks, settings) }
-      for ranks in [2, 3, 8] {
+      for ranks in [1, 2, 8] { try sandbox.train("on-\(ranks)", ranks: ranks, settings) }
+      for ranks in [2, 8] {
         #expect(try sandbox.numbers("on-\(ranks)") == sandbox.numbers("on-1"), "metrics on \(ranks) ranks")
         let model = try sandbox.data("on-\(ranks)/checkpoints/latest/model.safetensors")
         #expect(try model == sandbox.data("on-1/checkpoints/latest/model.safetensors"), "model on \(ranks) ranks")
