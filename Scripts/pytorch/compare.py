@@ -40,9 +40,9 @@ class System:
     fault: str | None = None
 
 
-def environment() -> dict[str, str]:
-    """The caller's without what it says about threads, kernels and an enclosing mpirun, the same for all systems."""
-    dropped = ("OPENBLAS_", "OMPI_", "PMIX_", "OMP_", "MKL_", "KMP_", "GOMP_")
+def environment(keeps_blas: bool = False) -> dict[str, str]:
+    """The caller's without what it says about threads, an enclosing mpirun and, unless these are kept, kernels of BLAS, the same for all systems."""
+    dropped = ("OMPI_", "PMIX_", "OMP_", "MKL_", "KMP_", "GOMP_", *(() if keeps_blas else ("OPENBLAS_",)))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     if os.geteuid() == 0:
         kept |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
@@ -75,12 +75,13 @@ def systems(workload: Workload, kind: str, arguments: argparse.Namespace) -> lis
     return result
 
 
-def measure(system: System, round_: int) -> None:
+def measure(system: System, round_: int, keeps_blas: bool) -> None:
     """Runs a system once; one that failed is not run again."""
     if system.fault:
         return
     try:
-        done = subprocess.run(system.command, env=environment(), capture_output=True, text=True, timeout=SECONDS_A_MEASUREMENT + 30)
+        done = subprocess.run(
+            system.command, env=environment(keeps_blas), capture_output=True, text=True, timeout=SECONDS_A_MEASUREMENT + 30)
     except subprocess.TimeoutExpired:
         system.fault = f"no result within {SECONDS_A_MEASUREMENT + 30} s"
         return
@@ -116,8 +117,9 @@ def describe_machine(arguments: argparse.Namespace) -> None:
         version = run_quietly([arguments.lockstep, "--version"])
         libraries = f"{run_quietly(['mpirun', '--version'])}; OpenBLAS {run_quietly(['pkg-config', '--modversion', 'openblas'])}"
         print(f"Lockstep  {version or 'no version'}; {libraries}")
-    print(f"layouts   {arguments.ranks} processes of one thread, one process of {arguments.ranks} threads; "
-          "OPENBLAS_*, OMP_* and MKL_* unset for all")
+    blas = " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("OPENBLAS_"))
+    blas = f"OMP_* and MKL_* unset for all, {blas or 'OPENBLAS_* not set'}" if arguments.keep_blas else "OPENBLAS_*, OMP_* and MKL_* unset for all"
+    print(f"layouts   {arguments.ranks} processes of one thread, one process of {arguments.ranks} threads; {blas}")
 
 
 def run_quietly(command: list[str]) -> str:
@@ -173,6 +175,7 @@ def parse() -> argparse.Namespace:
                         help="the program (default %(default)s)")
     parser.add_argument("--configs", default="Configs", help="folder of ptb-*.yaml (default %(default)s)")
     parser.add_argument("--mpirun", default="mpirun --oversubscribe --bind-to none", help="how ranks are started (default %(default)s)")
+    parser.add_argument("--keep-blas", action="store_true", help="leave the environment's OPENBLAS_* as they are, for all systems")
     parser.add_argument("--pytorch-only", action="store_true", help="without the program")
     parser.add_argument("--output", metavar="FILE.json", help="write the figures too")
     arguments = parser.parse_args()
@@ -200,7 +203,7 @@ def main() -> int:
                 for round_ in range(arguments.rounds):
                     # Every other round backwards: no system always follows the same neighbour.
                     for row in rows if round_ % 2 == 0 else reversed(rows):
-                        measure(row, round_)
+                        measure(row, round_, arguments.keep_blas)
                         found = row.fault or f"{row.rates[round_]:,.0f} {workload.unit}/s"
                         print(f"{name} {kind}, round {round_ + 1}: {row.name} {row.layout}: {found}", file=sys.stderr, flush=True)
                 plan = f"; {arguments.rounds} rounds of {arguments.steps or workload.steps} steps"
