@@ -43,6 +43,7 @@ TARGET static block_ahead PRODUCT(block)(size_t N, size_t K, const void *B, size
 
 TARGET static void PRODUCT(product)(size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
                                     size_t b_row, float *C, size_t c_row, int accumulate, const lockstep_hints *given, size_t later) {
+  if (M == 0) return;
   float strip[DEPTH * MOST_ROWS];
   lockstep_hints hints = given ? *given : (lockstep_hints){0};
   size_t depth = depth_of(K), columns = columns_of(M, depth, size_of(TYPE)), blocks = quotient_up(N, columns);

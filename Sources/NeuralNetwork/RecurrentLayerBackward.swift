@@ -48,9 +48,16 @@ extension RecurrentLayer {
   }
 
   /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]
-  func differentiateInput(_ w: LayerWorkspace<S>, into dInput: MatrixView<S>) {
-    let rows = 0..<w.sequences.frames
-    dInput.rows(rows).setProduct(w.z.rows(rows).asIs, inputWeight.asIs)
+  /// - packed: room for a matrix [I, N].
+  func differentiateInput(_ w: LayerWorkspace<S>, into dInput: MatrixView<S>, packed: PackedMatrix<S>) {
+    let frames = w.sequences.frames, dz = w.z.rows(0..<frames).asIs, target = dInput.rows(0..<frames)
+    // Many rows are worth the packing, and then there is room for it.
+    if frames >= 2 * inputWeight.rows {
+      packed.pack(inputWeight.transposed)
+      target.setProduct(dz, packed: packed)
+    } else {
+      target.setProduct(dz, inputWeight.asIs)
+    }
   }
 
   /// The cell's derivative at one step, into `gates`.

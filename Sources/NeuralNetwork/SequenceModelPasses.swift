@@ -158,10 +158,10 @@ extension SequenceModel {
     for number in directions(of: index) {
       let layer = layers[number], w = workspace.layers[number][i]
       switch layer.direction {
-      case .forward: layer.differentiateInput(w, into: dInput)
+      case .forward: layer.differentiateInput(w, into: dInput, packed: workspace.packedInput)
       case .backward:
         let reversed = workspace.reversedGradient(i, columns: I)
-        layer.differentiateInput(w, into: reversed)
+        layer.differentiateInput(w, into: reversed, packed: workspace.packedInput)
         dInput.addGatheredRows(of: reversed, ids: workspace.reversal(i))
       }
     }

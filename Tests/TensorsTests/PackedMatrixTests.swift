@@ -95,6 +95,18 @@ import Testing
     #expect(other.vector.array == first.vector.array)
   }
 
+  /// A shard may have no frames.
+  @Test func noRows() {
+    let packed = PackedMatrix<Float>(outputs: 50, inputs: 9), none = MatrixView<Float>(zeros: 0, 9), c = MatrixView<Float>(zeros: 0, 50)
+    packed.pack(Self.matrix(50, 9, stride: 9, salt: 1))
+    for accumulate in [false, true] {
+      c.setProduct(none.asIs, packed: packed, accumulate: accumulate, fetching: c)
+      c.setProduct(MatrixView<Float>(zeros: 7, 0).transposed, MatrixView<Float>(zeros: 7, 50).asIs, accumulate: accumulate)
+      c.setProduct(none.asIs, MatrixView<Float>(zeros: 9, 50).asIs, accumulate: accumulate)
+    }
+    #expect(c.rows == 0)
+  }
+
   /// A row's product is the same whatever other rows there are: the number of rows decides nothing.
   @Test func rowsDoNotDependOnEachOther() {
     let N = 131, K = 77

@@ -82,6 +82,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           reproducible: true
           overlap: true
           bucket_megabytes: 25
+          share_weights: true
 
         """)
   }
