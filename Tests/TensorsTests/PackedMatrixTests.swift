@@ -98,7 +98,7 @@ import Testing
   /// A shard may have no frames.
   @Test func noRows() {
     let packed = PackedMatrix<Float>(outputs: 50, inputs: 9), none = MatrixView<Float>(zeros: 0, 9), c = MatrixView<Float>(zeros: 0, 50)
-    packed.pack(Self.matrix(50, 9, stride: 9, salt: 1))
+    packed.pack(Self.matrix(50, 9, stride: 9, salt: 1, Float.self).asIs)
     for accumulate in [false, true] {
       c.setProduct(none.asIs, packed: packed, accumulate: accumulate, fetching: c)
       c.setProduct(MatrixView<Float>(zeros: 7, 0).transposed, MatrixView<Float>(zeros: 7, 50).asIs, accumulate: accumulate)
