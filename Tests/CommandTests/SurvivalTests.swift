@@ -32,7 +32,8 @@ extension CommandTests {
     @Test(arguments: [
       ("full@write:step=5,file=training.safetensors,bytes=100", 74, ["training.safetensors", "No space left"]),
       ("throw@write:step=10,bytes=100", 74, ["model.safetensors", "Input/output error"]), ("throw@rename:step=5", 74, ["step-00000005"]),
-      ("tear@write:step=10,bytes=700", 65, ["model.safetensors"]), ("tear@write:step=10,file=state.json,bytes=30", 65, ["state.json"]),
+      ("tear@write:step=10,bytes=700", 74, ["model.safetensors", "700 bytes", "read back"]),
+      ("tear@write:step=10,file=state.json,bytes=30", 74, ["state.json", "read back"]),
     ] as [(String, Int32, [String])])
     func aDiskThatFails(_ fault: String, _ code: Int32, _ words: [String]) throws {
       let sandbox = try Sandbox()

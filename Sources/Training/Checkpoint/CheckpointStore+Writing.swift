@@ -121,10 +121,20 @@ extension CheckpointStore {
     for (name, bytes) in files { state.files[name] = try writeFile(bytes, name, in: partial) }
     _ = try writeFile(state.encoded(), CheckpointLayout.state, in: partial)
     try CheckpointError.naming(partial) { () throws(FileError) in try system.synchronizeDirectory(partial) }
-    let written = try Checkpoint(verifying: partial, system: system).state
+    try verify(partial, holds: state)
+  }
+
+  /// Reads back what has just been written. Damage is the disk's fault here, and may be gone at the next try.
+  private func verify(_ partial: String, holds state: CheckpointState) throws(CheckpointError) {
+    let written: CheckpointState
+    do throws(CheckpointError) {
+      written = try Checkpoint(verifying: partial, system: system).state
+    } catch {
+      throw error.isInputOutput ? error : CheckpointError(partial, file: error.file, .readBack(error.problem))
+    }
     // Compared as bytes: a loss that is not a number is equal to itself there.
     guard written.encoded() == state.encoded() else {
-      throw CheckpointError(partial, file: CheckpointLayout.state, .state("does not read back as it was written"))
+      throw CheckpointError(partial, file: CheckpointLayout.state, .readBack(.state("another state than was written")))
     }
   }
 
