@@ -5,7 +5,7 @@ extension CommandTests {
   /// Ranks that hang, fail or go astray (`LOCKSTEP_FAULT`).
   @Suite struct Survival {
     @Test(arguments: ["kill", "burn@step", "kill@moon:rank=0", "kill@step:rank=-1", "kill@step:rank", "flip@step:bit=x", "kill@step:size=1",
-      "full@step", "flip@write:bit=1", "full@rename", "tear@write:bytes=-1"])
+      "full@step", "flip@write:bit=1", "full@rename", "tear@write:bytes=-1", "full@link", "kill@link:file=model.safetensors"])
     func faultsThatAreNone(_ fault: String) throws {
       let sandbox = try Sandbox()
       let outcome = try sandbox.run(ranks: 1, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=\(fault)"])

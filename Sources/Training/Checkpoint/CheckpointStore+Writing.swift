@@ -66,6 +66,18 @@ extension CheckpointStore {
     if isThere { try setLink(CheckpointLayout.best, to: CheckpointLayout.name(step: step)) }
   }
 
+  /// Points the links to where a run stands that goes on with `state`: one that was killed between a checkpoint and its links left them behind, and
+  /// `latest` may name a checkpoint that was passed over as damaged.
+  /// - Returns: the links that were changed, for the log.
+  /// - Throws: `CheckpointError`.
+  public func restoreLinks(_ state: CheckpointState) throws(CheckpointError) -> [String] {
+    let before = (try? latestStep(), try? bestStep())
+    if before.0 != state.step { try setLink(CheckpointLayout.latest, to: CheckpointLayout.name(step: state.step)) }
+    try setBest(state.validation?.bestStep)
+    let after = (try latestStep(), try bestStep())
+    return [(CheckpointLayout.latest, before.0 == after.0), (CheckpointLayout.best, before.1 == after.1)].filter { !$0.1 }.map(\.0)
+  }
+
   /// Points `best` to the checkpoint of `step`, which must stand.
   /// - Throws: `CheckpointError`.
   public func markBest(step: Int) throws(CheckpointError) {

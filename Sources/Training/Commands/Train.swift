@@ -95,6 +95,9 @@ private func findRun(
     let (checkpoint, skipped) = try directory.store.newestValid()
     for skip in skipped { console.warn("passed over a checkpoint: \(skip.reason)") }
     if checkpoint == nil, let damaged = skipped.first { throw damaged.reason }
+    if let checkpoint {
+      for link in try directory.store.restoreLinks(checkpoint.state) { console.print("The link \(link) did not fit the checkpoint that the run goes on from, and does now.") }
+    }
     return checkpoint
   }
   let isThere = try world.broadcast(bytes: world.rank == 0 ? [checkpoint == nil ? 0 : 1] : nil, root: 0)[0] == 1
