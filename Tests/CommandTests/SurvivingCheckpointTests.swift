@@ -17,4 +17,32 @@ extension CommandTests.Survival {
     try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 20)
     #expect(try sandbox.numbers("run", kinds: ["test"]) == sandbox.numbers("whole", kinds: ["test"]))
   }
+
+  /// A checkpoint that reads back damaged does not end a run that is to go on.
+  @Test(arguments: [1, 3]) func aDiskThatForgets(ranks: Int) throws {
+    let sandbox = try Sandbox()
+    let outcome = try sandbox.run(
+      ranks: ranks, sandbox.training("run", ["checkpoint.on_error=continue"]), environment: ["LOCKSTEP_FAULT=tear@write:step=5,bytes=700"])
+    #expect(outcome.exitCode == 0 && outcome.warnings.contains { $0.contains("700 bytes") && $0.contains("the run goes on") }, "\(outcome)")
+    #expect(try sandbox.events("run", "checkpoint_failed").map { $0["step"] as? Int } == [5])
+    try sandbox.train("whole")
+    try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+  }
+
+  /// A run that fails while its disk does not answer waits for that as long as it would for a rank.
+  @Test(arguments: [1, 3]) func aDiskThatHangs(ranks: Int) throws {
+    let sandbox = try Sandbox()
+    let fault = "LOCKSTEP_FAULT=sleep@write:step=5,seconds=40;nan@update:step=6", start = ContinuousClock.now
+    let outcome = try sandbox.run(ranks: ranks, sandbox.training("run", ["watchdog.abort_seconds=2"]), environment: [fault])
+    #expect(outcome.exitCode == 65 && outcome.errorMessages.count == 1, "\(outcome)")
+    for text in ["step 7: the loss is not a number", "The checkpoint of step 5", "after 2.0 s", "--resume"] {
+      #expect(outcome.errorMessages.first?.contains(text) == true, "no \(text) in \(outcome)")
+    }
+    #expect(ContinuousClock.now - start < .seconds(30))
+    // No checkpoint stands, so the run begins anew.
+    let again = try sandbox.train("run", [], ["--resume"])
+    #expect(again.warnings.contains { $0.contains("cleared .step-00000005.partial") }, "\(again)")
+    try sandbox.train("whole")
+    try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+  }
 }

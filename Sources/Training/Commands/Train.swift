@@ -45,7 +45,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let code: ExitCode
   do {
     code = try trainer.run()
-  } catch {
+  } catch where !(error is HungDiskError) {
     // The first error is the one to report.
     try? journal.write("end", [JSONField("reason", .string("error")), JSONField("message", .string("\(error)"))])
     throw error

@@ -19,6 +19,7 @@ final class CheckpointSchedule {
   }
 
   private let configuration: TrainingConfiguration.Checkpoint
+  private let patience: Double
   private let contents: Checkpointing
   private let context: RankContext
   private let journal: Journal
@@ -28,14 +29,17 @@ final class CheckpointSchedule {
   private var lastBegin: ContinuousClock.Instant
   private var standingStep: Int?
   private var pending: Pending?
+  /// - patience: seconds that a run which fails waits for a disk that does not answer.
 
   init(
-    _ configuration: TrainingConfiguration.Checkpoint, contents: Checkpointing, context: RankContext, journal: Journal, console: Console
+    _ configuration: TrainingConfiguration.Checkpoint, contents: Checkpointing, context: RankContext, journal: Journal, console: Console,
+    patience: Double
   ) {
     self.configuration = configuration
     self.contents = contents
     self.context = context
     self.journal = journal
+    self.patience = patience
     self.console = console
     lastBegin = clock.now
   }
@@ -102,12 +106,15 @@ final class CheckpointSchedule {
     return isThere ? nil : written.lost
   }
 
-  /// Waits for the checkpoint that is being written without the other ranks, in a run that ends by an error they all know.
-  func abandon() {
-    guard pending != nil, context.isFirst else { return }
-    let step = pending?.step ?? 0
+  /// Waits for the checkpoint that is being written without the other ranks, in a run that ends by an error they all know; for so long as
+  /// the run has patience.
+  /// - Throws: on rank 0 `HungDiskError` with `error` if it is not done by then: nothing else may touch the run directory.
+  func abandon(_ error: any Error) throws {
+    guard let step = pending?.step, context.isFirst else { return }
     pending = nil
-    let outcome = writer.wait()
+    guard let outcome = writer.wait(atMost: patience) else {
+      throw HungDiskError(error: error, step: step, path: contents.path(step: step), seconds: patience)
+    }
     // The error that ends the run is the one to report.
     if let path = outcome.path { try? report(step: step, path: path) }
     if let error = outcome.error { console.warn("step \(step): \(error)") }
@@ -115,5 +122,21 @@ final class CheckpointSchedule {
 
   private func report(step: Int, path: String) throws {
     try journal.write("checkpoint", [JSONField("step", .integer(step)), JSONField("path", .string(path))])
+  }
+}
+
+/// A run that has failed, and whose last checkpoint its disk does not take. It is no error that ranks agree on: rank 0 ends the job at once, since
+/// to end in order it would have to write and close files.
+struct HungDiskError: ExitCodeError, CustomStringConvertible {
+  /// What the run has failed by.
+  var error: any Error
+  var step: Int
+  var path: String
+  var seconds: Double
+
+  var exitCode: Int32 { (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue }
+  var description: String {
+    "\(error). The checkpoint of step \(step) (\(path)) was still being written after \(fixed(seconds, seconds < 10 ? 1 : 0)) s, and is abandoned: the disk does not answer, or is slow; "
+      + "--resume goes on from the last one that stands"
   }
 }

@@ -24,6 +24,8 @@ final class Trainer {
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?
   private var validatedStep: Int?
+  /// Seconds that a run which fails waits for its disk, where the watchdog has no limit.
+  private static let longestPatience = 600.0
 
   init(
     configuration: TrainingConfiguration, context: RankContext, data: any TrainingData, model: SequenceModel<Float>,
@@ -42,7 +44,8 @@ final class Trainer {
       configuration: configuration, context: context, model: model, optimizer: step.optimizer, workspace: step.workspace,
       store: directory.store, data: data)
     checkpoints = CheckpointSchedule(
-      configuration.checkpoint, contents: checkpointing, context: context, journal: journal, console: console)
+      configuration.checkpoint, contents: checkpointing, context: context, journal: journal, console: console,
+      patience: configuration.watchdog.abortSeconds ?? Self.longestPatience)
     survival = try Survival(
       configuration.replicaCheck, world: context.world,
       tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors, faults: faults)
@@ -77,7 +80,7 @@ final class Trainer {
       return try train()
     } catch where error is RemoteFailure || error is any AgreedError {
       // The ranks end in order, so there is time for what is being written. One that fails alone takes the others with it at once.
-      checkpoints.abandon()
+      try checkpoints.abandon(error)
       throw error
     }
   }
