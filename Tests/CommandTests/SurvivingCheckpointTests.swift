@@ -45,4 +45,37 @@ extension CommandTests.Survival {
     try sandbox.train("whole")
     try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
   }
+
+  /// A best model whose checkpoint failed is tried once more, and stays the best, where a signal ends the run.
+  @Test(arguments: [1, 2]) func theBestIsRescuedAtASignal(ranks: Int) throws {
+    let sandbox = try Sandbox()
+    // No validation after that of the tenth step.
+    let settings = ["checkpoint.on_error=continue", "checkpoint.every_steps=null", "evaluation.every_epochs=1"]
+    let fault = "LOCKSTEP_FAULT=throw@rename:step=10,times=1;sleep@step:step=11,seconds=3"
+    let running = try sandbox.start(ranks: ranks, sandbox.training("run", settings + ["training.maximum_steps=1000"]), environment: [fault])
+    for _ in 0..<4000 where (try? sandbox.events("run", "validation").isEmpty) ?? true && running.process.isRunning { usleep(5000) }
+    for rank in try sandbox.rankProcesses() { kill(rank, SIGUSR1) }
+    let outcome = try running.wait()
+    #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+    #expect(try sandbox.events("run", "checkpoint_failed").map { $0["step"] as? Int } == [10])
+    let stop = try sandbox.linkedStep("run")
+    #expect(try sandbox.linkedStep("run", "best") == 10 && sandbox.events("run", "checkpoint").map { $0["step"] as? Int } == [10, stop])
+    try sandbox.train("run", ranks: 2, ["training.maximum_steps=15"], ["--resume"])
+    try sandbox.train("whole", ["training.maximum_steps=15"])
+    try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 15)
+    #expect(try sandbox.linkedStep("run", "best") == sandbox.linkedStep("whole", "best"))
+  }
+
+  /// The same before the last validation of a run.
+  @Test func theBestIsRescuedAtTheEnd() throws {
+    let sandbox = try Sandbox()
+    let settings = ["checkpoint.on_error=continue", "checkpoint.every_steps=null"]
+    let outcome = try sandbox.run(ranks: 2, sandbox.training("run", settings), environment: ["LOCKSTEP_FAULT=throw@rename:step=10,times=1"])
+    #expect(outcome.exitCode == 0 && outcome.warnings.count == 1, "\(outcome)")
+    #expect(try sandbox.events("run", "checkpoint_failed").map { $0["step"] as? Int } == [10])
+    #expect(try sandbox.events("run", "checkpoint").map { $0["step"] as? Int } == [10, 12])
+    try sandbox.train("whole")
+    try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+    #expect(try sandbox.numbers("run") == sandbox.numbers("whole"))
+  }
 }

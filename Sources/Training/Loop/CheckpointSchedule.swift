@@ -5,32 +5,31 @@ import MPI
 ///
 /// All ranks hold one and call it alike: that a checkpoint is due, and that one has been written, reaches them with the sums of a step.
 final class CheckpointSchedule {
-  /// A checkpoint that could not be written, in a run that goes on.
+  /// A checkpoint that is being written, or that could not be, in a run that goes on.
   struct Lost {
+    var step: Int
     /// Whether it was that of the best validation.
     var isBest: Bool
-    /// What was known of validations before it.
-    var validationBefore: CheckpointState.Validation?
-  }
-
-  private struct Pending {
-    var step: Int
-    var lost: Lost
+    /// What is known of validations with it, and without.
+    var validation, validationBefore: CheckpointState.Validation?
   }
 
   private let configuration: TrainingConfiguration.Checkpoint
-  private let patience: Double
   private let contents: Checkpointing
   private let context: RankContext
   private let journal: Journal
   private let console: Console
+  private let patience: Double
   private let writer = CheckpointWriter()
   private let clock = ContinuousClock()
   private var lastBegin: ContinuousClock.Instant
   private var standingStep: Int?
-  private var pending: Pending?
-  /// - patience: seconds that a run which fails waits for a disk that does not answer.
+  private var pending: Lost?
+  // The best model that was lost, as long as its copy is there; the copy is rank 0's.
+  private var lostBest: Lost?
+  private var copy: CheckpointJob?
 
+  /// - patience: seconds that a run which fails waits for a disk that does not answer.
   init(
     _ configuration: TrainingConfiguration.Checkpoint, contents: Checkpointing, context: RankContext, journal: Journal, console: Console,
     patience: Double
@@ -39,8 +38,8 @@ final class CheckpointSchedule {
     self.contents = contents
     self.context = context
     self.journal = journal
-    self.patience = patience
     self.console = console
+    self.patience = patience
     lastBegin = clock.now
   }
 
@@ -74,10 +73,25 @@ final class CheckpointSchedule {
     _ progress: Progress, statistics: CheckpointState.Statistics, isBest: Bool, validationBefore: CheckpointState.Validation?
   ) throws {
     precondition(pending == nil, "a checkpoint while another one is being written")
-    let job = try contents.copy(progress, statistics: statistics, isBest: isBest)
+    lostBest = nil
+    copy = try contents.copy(progress, statistics: statistics, isBest: isBest)
+    start(Lost(step: progress.step, isBest: isBest, validation: progress.validation, validationBefore: validationBefore))
+  }
+
+  private func start(_ checkpoint: Lost) {
     lastBegin = clock.now
-    pending = Pending(step: progress.step, lost: Lost(isBest: isBest, validationBefore: validationBefore))
-    if let job { writer.start(job) }
+    pending = checkpoint
+    if let copy { writer.start(copy) }
+  }
+
+  /// Tries once more to write the best model, if it was lost and nothing has been copied since; waits for the end of that.
+  /// - Returns: what is known of validations, if the checkpoint stands now.
+  /// - Throws: as `settle`.
+  func rescueBest() throws -> CheckpointState.Validation? {
+    guard pending == nil, let lost = lostBest else { return nil }
+    lostBest = nil
+    start(lost)
+    return try settle() == nil ? lost.validation : nil
   }
 
   /// Waits for the checkpoint that is being written, if there is one, and says what came of it.
@@ -103,7 +117,8 @@ final class CheckpointSchedule {
     // Only rank 0 knows; the others need it where the run goes on without the checkpoint.
     let isThere = try mustStop || context.world.allGather(stands ? 1 : 0)[0] == 1
     if isThere { standingStep = written.step }
-    return isThere ? nil : written.lost
+    if !isThere && written.isBest { lostBest = written }
+    return isThere ? nil : written
   }
 
   /// Waits for the checkpoint that is being written without the other ranks, in a run that ends by an error they all know; for so long as

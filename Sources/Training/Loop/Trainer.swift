@@ -93,8 +93,8 @@ final class Trainer {
       let requests = try update()
       try survival.reach(.update, step: progress.step)
       try compareReplicas(always: false)
-      if requests.contains(.written) { try settle() }
       if requests.contains(.stop) { return try stop() }
+      if requests.contains(.written) { try settle() }
       if progress.minibatch == data.minibatches { try finishEpoch() }
       if !isDone && checkpoints.isDue(step: progress.step, requests) { try writeCheckpoint(isBest: false) }
     }
@@ -196,6 +196,7 @@ final class Trainer {
     }
     // Whether the last one stands decides what is best so far.
     try settle()
+    if isDone { try rescueBest() }
     let before = progress.validation
     let isBest = result.loss < progress.validation?.bestLoss ?? .infinity
     progress.validation = CheckpointState.Validation(
@@ -216,6 +217,12 @@ final class Trainer {
     if let lost = try checkpoints.settle(isLast: isLast), lost.isBest { progress.validation = lost.validationBefore }
   }
 
+  /// Before the last checkpoint of all takes the place of its copy, a best model that was lost gets its last chance.
+  private func rescueBest() throws {
+    survival.begin(.checkpoint, step: progress.step)
+    if let validation = try checkpoints.rescueBest() { progress.validation = validation }
+  }
+
   private func writeCheckpoint(isBest: Bool, validationBefore: CheckpointState.Validation? = nil) throws {
     try settle()
     try compareReplicas(always: true)
@@ -231,6 +238,7 @@ final class Trainer {
 
   private func stop() throws -> ExitCode {
     try settle()
+    try rescueBest()
     if checkpoints.lastStep != progress.step { try writeCheckpoint(isBest: false) }
     try settle(isLast: true)
     try journal.write("end", [JSONField("reason", .string("signal"))])
@@ -278,23 +286,5 @@ extension TrainingConfiguration.Optimizer {
     var divisor = 1.0
     for _ in 0..<max(0, epoch - decay.after) { divisor *= decay.factor }
     return learningRate / divisor
-  }
-}
-
-/// Frames a second over the last steps.
-struct SpeedMeter {
-  private var frames = 0.0
-  private var seconds = 0.0
-  private var steps = 0.0
-
-  /// Frames a second; steps count less the longer ago they are.
-  var framesPerSecond: Double { seconds > 0 ? frames / seconds : 0 }
-  /// Seconds that a step takes.
-  var secondsPerStep: Double { steps > 0 ? seconds / steps : .infinity }
-
-  mutating func add(frames newFrames: Int, seconds newSeconds: Double) {
-    steps = 0.98 * steps + 1
-    frames = 0.98 * frames + Double(newFrames)
-    seconds = 0.98 * seconds + newSeconds
   }
 }
