@@ -117,6 +117,23 @@ extension CommandTests {
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
     }
 
+    /// The file server of the run directory stops answering `launch`: a signal reaches the ranks all the same.
+    @Test func aServerThatIsSilent() throws {
+      let sandbox = try Sandbox()
+      let options = ["launch", "-n", "2", "--mpirun-options=--oversubscribe --bind-to none --timeout 60", "--"]
+      let running = try sandbox.start(
+        ranks: 1, options + sandbox.training("run", endless), environment: ["SILENT_SERVER=\(sandbox("silent"))"], timeout: 60,
+        preloading: "libSilentServer.so")
+      try sandbox.waitForSteps(5, of: "run", running)
+      try sandbox.write("silent", "")
+      usleep(300_000)
+      let launcher = try #require(sandbox.rankProcesses().first { parent(of: $0) == running.process.processIdentifier })
+      kill(launcher, SIGTERM)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75 && outcome.errors.contains("ended with code 75"), "\(outcome)")
+      #expect(try sandbox.rankProcesses().isEmpty)
+    }
+
     /// What is wrong with the command or the data would be wrong again.
     @Test func mistakes() throws {
       let sandbox = try Sandbox()

@@ -5,9 +5,11 @@ import Glibc
 public func launch(_ request: LaunchRequest) -> Int32 { Supervisor(request).run() }
 
 /// Starts mpirun until the run is done.
-private struct Supervisor {
+private final class Supervisor {
   let request: LaunchRequest
   private let shell: String
+  /// The step of the last checkpoint, as it was when the run directory answered last.
+  private var knownStep: Int?
 
   /// Seconds of the first pause and of the longest; each is twice the one before.
   private static let pauses = (first: 1.0, longest: 60.0)
@@ -29,6 +31,7 @@ private struct Supervisor {
       if let reached, reached.count < request.hosts!.count {
         say("left out: \(request.hosts!.filter { !reached.contains($0) }.map(\.name).joined(separator: ", ")), which cannot be reached")
       }
+      if Signals.received { return ExitCode.stoppedBySignal.rawValue }
       if let command = request.command(hosts: reached, isAgain: start > 0) {
         say("start \(start + 1)\(before.map { ", from step \($0)" } ?? ""): \(command.joined(separator: " "))")
         code = attend(command)
@@ -51,8 +54,13 @@ private struct Supervisor {
     return code
   }
 
-  /// The step of the last checkpoint.
-  private var step: Int? { (try? request.training.directory.store.latestStep()) ?? nil }
+  /// The step of the last checkpoint. Where the run directory does not answer within some seconds, or a signal has come, the last one known.
+  private var step: Int? {
+    let directory = request.training.directory, end = ContinuousClock.now + .seconds(5)
+    let work = FileWork { (try? directory.store.latestStep()) ?? nil }
+    if let step = work.wait(unless: { Signals.received || ContinuousClock.now > end }) { knownStep = step }
+    return knownStep
+  }
 
   private static func meaning(_ code: Int32) -> String {
     switch code {
@@ -83,13 +91,17 @@ private struct Supervisor {
     let directory = request.training.directory
     for second in 0..<600 {
       if second == 10 { say("waits for ranks of the start before, which still hold the lock of \(directory.path)") }
-      do {
-        _ = try directory.lock(host: "of lockstep launch")
-        return true
-      } catch where !(error is UsageError) {
-        // There is no directory yet, or it cannot be written: the run will say so.
-        return true
-      } catch {}
+      let work = FileWork {
+        do {
+          _ = try directory.lock(host: "of lockstep launch")
+          return false
+        } catch {
+          // Else there is no directory yet, or it cannot be written: the run will say so.
+          return error is UsageError
+        }
+      }
+      guard let isHeld = work.wait(unless: { Signals.received }) else { return false }
+      if !isHeld { return true }
       if !sleep(1) { return false }
     }
     return true
@@ -98,10 +110,12 @@ private struct Supervisor {
   /// Runs a command to its end; hands on signals as SIGUSR1, which makes all ranks write a checkpoint and end.
   private func attend(_ command: [String]) -> Int32 {
     let directory = request.training.directory
-    directory.clearNodes()
+    // Before the run directory answers nothing can be started in it.
+    if FileWork({ directory.clearNodes() }).wait(unless: { Signals.received }) == nil { return ExitCode.stoppedBySignal.rawValue }
     let process = spawn(command)
     if process < 0 { return 127 }
     var lonely: ContinuousClock.Instant?, told: ContinuousClock.Instant?
+    var look = FileWork { directory.isEnded }, isEnded = false
     while true {
       if let code = exitCode(process) { return code }
       let now = ContinuousClock.now
@@ -110,7 +124,10 @@ private struct Supervisor {
         kill(process, SIGUSR1)
         told = now
       }
-      let isEnded = directory.isEnded
+      if let found = look.value {
+        isEnded = found
+        look = FileWork { directory.isEnded }
+      }
       if hasChildren(process) && !isEnded {
         lonely = nil
       } else if let since = lonely, now - since > .seconds(Self.patience) {
