@@ -78,4 +78,54 @@ extension CommandTests.Survival {
     try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
     #expect(try sandbox.numbers("run") == sandbox.numbers("whole"))
   }
+
+  /// Every file of the newest checkpoint, cut at each sixteenth of its length and with single bits flipped: the command names it and goes on from the
+  /// checkpoint before.
+  @Test(arguments: ["model.safetensors", "training.safetensors", "vocabulary.json", "state.json"]) func aDamagedFile(_ name: String) throws {
+    let sandbox = try Sandbox()
+    try sandbox.train("run", ["training.maximum_steps=10"])
+    let file = "\(sandbox.checkpoint("run", 10))/\(name)", whole = try sandbox.data(file)
+    var random = SeededNumbers(state: 16)
+    var damaged = (0..<16).map { ("\($0)/16 of it", Data(whole.prefix(whole.count * $0 / 16))) }
+    for _ in 0..<8 {
+      let place = Int.random(in: 0..<whole.count, using: &random), bit = Int.random(in: 0..<8, using: &random)
+      var bytes = whole
+      bytes[place] ^= 1 << UInt8(bit)
+      damaged.append(("bit \(bit) of byte \(place) flipped", bytes))
+    }
+    // Four at a time: a command mostly waits for MPI to begin and to end.
+    for first in stride(from: 0, to: damaged.count, by: 4) {
+      let started = try damaged[first..<min(first + 4, damaged.count)].enumerated().map { index, damage in
+        let run = "run-\(first + index)"
+        try FileManager.default.copyItem(atPath: sandbox("run"), toPath: sandbox(run))
+        try sandbox.write("\(sandbox.checkpoint(run, 10))/\(name)", damage.1)
+        return (run, damage, try sandbox.start(ranks: 1, sandbox.training(run, ["training.maximum_steps=5"], ["--resume"])))
+      }
+      for (run, (what, bytes), command) in started {
+        let outcome = try command.wait()
+        let named = outcome.warnings.filter { $0.contains("passed over a checkpoint") && $0.contains("step-00000010, file \(name):") }
+        #expect(outcome.exitCode == 0 && named.count == 1 && outcome.output.contains("Resumed at step 5,"), "\(what): \(outcome)")
+        #expect(try sandbox.data("\(sandbox.checkpoint(run, 10))/\(name)") == bytes && sandbox.linkedStep(run) == 5, "\(what)")
+      }
+    }
+    // Whole, it is taken; and damaged, its step is done again, to the same bits.
+    for bytes in [whole, damaged[20].1] {
+      try sandbox.write(file, bytes)
+      let outcome = try sandbox.train("run", ["training.maximum_steps=10"], ["--resume"])
+      #expect(outcome.output.contains("Resumed at step \(bytes == whole ? 10 : 5),"), "\(outcome)")
+      #expect(try sandbox.data(file) == whole, "\(outcome)")
+    }
+  }
+}
+
+/// SplitMix64 (Steele, Lea & Flood 2014): the same numbers on every run.
+private struct SeededNumbers: RandomNumberGenerator {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
 }
