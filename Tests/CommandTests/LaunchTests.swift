@@ -62,6 +62,19 @@ extension CommandTests {
       #expect(try sandbox.rankProcesses().isEmpty)
     }
 
+    /// A signal that comes before the ranks listen to it.
+    @Test(arguments: [0, 100, 200, 300, 450, 600]) func earlySignals(milliseconds: UInt32) throws {
+      let sandbox = try Sandbox()
+      let running = try launch(sandbox, ["-n", "2"], endless)
+      var launcher: pid_t?
+      while running.process.isRunning, launcher == nil { launcher = try sandbox.rankProcesses().first { catchesSignal(SIGTERM, $0) } }
+      usleep(milliseconds * 1000)
+      kill(try #require(launcher), SIGTERM)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+      #expect(try sandbox.rankProcesses().isEmpty)
+    }
+
     /// Ctrl-C at a terminal, which sends SIGINT to all of its foreground group: the ranks write a checkpoint all the same.
     @Test func interruptAtATerminal() throws {
       let sandbox = try Sandbox()
@@ -145,6 +158,10 @@ extension CommandTests {
       ] {
         try sandbox.expectFailure(64, [], ranks: [1], ["launch"] + arguments)
       }
+      // Its second start would go on with a run that nobody meant.
+      try sandbox.train("run", ["training.maximum_steps=1"])
+      let held = try launch(sandbox, ["-n", "2"], []).wait()
+      #expect(held.exitCode == 64 && held.errorMessages.count == 1 && held.errors.contains("--resume") && !held.errors.contains("launch: start "), "\(held)")
     }
 
     /// Hosts that cannot be reached are left out; the others finish the run, with the same result.

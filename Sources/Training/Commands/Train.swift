@@ -85,8 +85,7 @@ private func findRun(
     guard world.rank == 0 else { return nil }
     let holdsRun = try directory.holdsRun()
     if holdsRun && !request.resume {
-      throw UsageError(
-        description: "\(directory.path) holds a run already; go on with it by --resume, or name another --run-directory")
+      throw UsageError.holdsRun(directory)
     }
     try directory.create()
     lock = try directory.lock(host: world.hostName)

@@ -24,17 +24,22 @@ private final class Supervisor {
 
   func run() -> Int32 {
     Signals.catchAll()
+    if let refusal { return refusal }
     var pause = Self.pauses.first, code: Int32 = 0
     for start in 0...request.restarts {
       let before = step
       let reached = request.hosts.map { $0.filter(isReachable) }
+      if Signals.received { return ExitCode.stoppedBySignal.rawValue }
       if let reached, reached.count < request.hosts!.count {
         say("left out: \(request.hosts!.filter { !reached.contains($0) }.map(\.name).joined(separator: ", ")), which cannot be reached")
       }
-      if Signals.received { return ExitCode.stoppedBySignal.rawValue }
       if let command = request.command(hosts: reached, isAgain: start > 0) {
         say("start \(start + 1)\(before.map { ", from step \($0)" } ?? ""): \(command.joined(separator: " "))")
         code = attend(command)
+        // A signal that comes before all ranks listen ends them with a code of its own; the run can go on all the same.
+        if Signals.received && ![.success, .usage, .badData, .internalFault, .inputOutput].contains(where: { (known: ExitCode) in known.rawValue == code }) {
+          code = ExitCode.stoppedBySignal.rawValue
+        }
         if [ExitCode.success, .usage, .badData, .stoppedBySignal].contains(where: { $0.rawValue == code }) || Signals.received {
           if start > 0 || code != 0 { say("ended with code \(code)\(step.map { " at step \($0)" } ?? "")") }
           return code
@@ -52,6 +57,18 @@ private final class Supervisor {
     }
     say("given up after \(request.restarts) restart\(request.restarts == 1 ? "" : "s")")
     return code
+  }
+
+  /// The exit code where a run is there that is not to be resumed, nil else. Starts after the first do resume, so that this is to be known before.
+  private var refusal: Int32? {
+    let directory = request.training.directory
+    if request.training.resume { return nil }
+    guard let holdsRun = FileWork({ (try? directory.holdsRun()) ?? false }).wait(unless: { Signals.received }) else {
+      return ExitCode.stoppedBySignal.rawValue
+    }
+    if !holdsRun { return nil }
+    printError("\(UsageError.holdsRun(directory))")
+    return ExitCode.usage.rawValue
   }
 
   /// The step of the last checkpoint. Where the run directory does not answer within some seconds, or a signal has come, the last one known.
@@ -176,7 +193,7 @@ private final class Supervisor {
     if host.name == own || host.name == "localhost" { return true }
     let process = spawn(shell.split(separator: " ").map(String.init) + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"])
     if process < 0 { return false }
-    for _ in 0..<200 {
+    for _ in 0..<200 where !Signals.received {
       if let code = exitCode(process) { return code == 0 }
       usleep(50_000)
     }
