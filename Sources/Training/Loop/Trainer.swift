@@ -77,7 +77,7 @@ final class Trainer {
   /// Trains to the end, or until a signal.
   func run() throws -> ExitCode {
     do {
-      return try train()
+      do { return try train() } catch is StoppedBySignal { return try stop() }
     } catch where error is RemoteFailure || error is any AgreedError {
       // The ranks end in order, so there is time for what is being written. One that fails alone takes the others with it at once.
       try checkpoints.abandon(error)
@@ -146,6 +146,8 @@ final class Trainer {
     Signals.received ? checkpoints.request.union(.stop) : checkpoints.request
   }
 
+  private func checkSignals() throws { try Signals.check(context.world) }
+
   private func progressLine(_ result: StepResult) -> String {
     let perEpoch = (data.minibatches + configuration.training.accumulateSteps - 1) / configuration.training.accumulateSteps
     let all = min(perEpoch * configuration.training.epochs, configuration.training.maximumSteps ?? .max)
@@ -165,9 +167,15 @@ final class Trainer {
         JSONField("epoch", .integer(epoch)), JSONField("step", .integer(progress.step)), JSONField("seconds_waited", .double(seconds)),
       ])
     }
+    let before = progress
     progress.epoch += 1
     progress.minibatch = 0
-    if epoch % configuration.evaluation.everyEpochs == 0 || isDone { try validate(epoch: epoch) }
+    guard epoch % configuration.evaluation.everyEpochs == 0 || isDone else { return }
+    do { try validate(epoch: epoch) } catch let signal as StoppedBySignal {
+      // A resumed run begins with this end of the epoch.
+      progress = before
+      throw signal
+    }
   }
 
   /// Makes the evaluation statistics of the configured kind, unless they are of this step already.
@@ -177,7 +185,7 @@ final class Trainer {
     } else if populationStep != progress.step {
       survival.begin(.population, step: progress.step)
       try survival.reach(.population, step: progress.step)
-      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches))
+      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches), check: checkSignals)
       populationStep = progress.step
     }
   }
@@ -189,7 +197,7 @@ final class Trainer {
     try prepareStatistics()
     survival.begin(.validation, step: progress.step)
     try survival.reach(.validation, step: progress.step)
-    let result = try validation.run()
+    let result = try validation.run(check: checkSignals)
     guard result.loss.isFinite else {
       let (rank, place) = try firstNotFinite(model, validation.workspace, world: context.world)
       throw DivergenceError(step: progress.step, kind: .validation, loss: result.loss, rank: rank, place: place)
@@ -272,7 +280,7 @@ final class Trainer {
       try checkpointing.broadcastModel()
     }
     let start = clock.now
-    let result = try Evaluator(model: model, context: context, data: data).run()
+    let result = try Evaluator(model: model, context: context, data: data).run(check: checkSignals)
     try journal.evaluation("test", result, configuration.task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
       "Test loss \(fixed(result.loss, 4)), \(configuration.task.words(result)) (model of step \(best)).")
