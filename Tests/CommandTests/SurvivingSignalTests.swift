@@ -23,6 +23,27 @@ extension CommandTests.Survival {
     #expect(try sandbox.numbers("run") == sandbox.numbers("whole") && sandbox.linkedStep("run", "best") == sandbox.linkedStep("whole", "best"))
   }
 
+  /// The same where utterances are read ahead.
+  @Test func aSignalWithinPopulationOfSpeech() throws {
+    let sandbox = try Sandbox()
+    try sandbox.writeSpeech()
+    // Three minibatches an epoch.
+    let fault = "LOCKSTEP_FAULT=sleep@population:rank=1,step=3,seconds=3"
+    let running = try sandbox.start(ranks: 2, sandbox.speechTraining("run", []), environment: [fault])
+    try sandbox.waitForSteps(3, of: "run", running)
+    usleep(200_000)
+    kill(try #require(sandbox.rankProcesses().last), SIGUSR1)
+    let outcome = try running.wait()
+    #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+    #expect(try sandbox.linkedStep("run") == 3 && sandbox.events("run", "validation").isEmpty)
+    for (run, further) in [("run", ["--resume"]), ("whole", [])] {
+      let trained = try sandbox.run(ranks: 3, sandbox.speechTraining(run, [], further))
+      #expect(trained.exitCode == 0, "\(trained)")
+    }
+    try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 10)
+    #expect(try sandbox.numbers("run") == sandbox.numbers("whole"))
+  }
+
   /// A run that was killed while it wrote its configuration, or found no room for it, is in nobody's way.
   @Test func aConfigurationHalfWritten() throws {
     let sandbox = try Sandbox()
