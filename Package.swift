@@ -9,6 +9,8 @@ let package = Package(
     .executable(name: "lockstep", targets: ["lockstep"]),
     // To be loaded before the program, which then reports what a step allocates.
     .library(name: "AllocationCounter", type: .dynamic, targets: ["AllocationCounter"]),
+    // The same, to which a file server falls silent.
+    .library(name: "SilentServer", type: .dynamic, targets: ["SilentServer"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -42,6 +44,7 @@ let package = Package(
       swiftSettings: strict),
 
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
+    .target(name: "SilentServer", path: "Tests/SilentServer"),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"], swiftSettings: strict),
     .testTarget(name: "NeuralNetworkTests", dependencies: ["NeuralNetwork"], swiftSettings: strict),
     // The tests read the fixtures where they are in the repository.

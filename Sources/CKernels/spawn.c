@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 #endif
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "include/CKernels.h"
@@ -11,6 +12,15 @@
 int lockstep_spawn(char *const arguments[], int ending_signal) {
   pid_t parent = getpid(), child = fork();
   if (child != 0) return child > 0 ? child : -errno;
+  // A terminal sends Ctrl-C to all of a group: the parent alone is to get it. Who is not of the terminal's group cannot read from it,
+  // and would be stopped for writing to it where the terminal is set so.
+  setpgid(0, 0);
+  int nothing = open("/dev/null", O_RDONLY);
+  if (nothing > 0) {
+    dup2(nothing, STDIN_FILENO);
+    close(nothing);
+  }
+  signal(SIGTTOU, SIG_IGN);
   // What the parent has been told to ignore, its children would ignore too.
   signal(SIGPIPE, SIG_DFL);
   signal(SIGXFSZ, SIG_DFL);

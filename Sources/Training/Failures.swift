@@ -64,6 +64,11 @@ extension NotFiniteError: ExitCodeError {
 struct UsageError: AgreedError, CustomStringConvertible {
   var description: String
   var exitCode: Int32 { ExitCode.usage.rawValue }
+
+  /// A run is there that nobody asked to go on with.
+  static func holdsRun(_ directory: RunDirectory) -> UsageError {
+    UsageError(description: "\(directory.path) holds a run already; go on with it by --resume, or name another --run-directory")
+  }
 }
 
 /// How a command ended on this rank.

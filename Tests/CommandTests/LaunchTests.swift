@@ -62,6 +62,91 @@ extension CommandTests {
       #expect(try sandbox.rankProcesses().isEmpty)
     }
 
+    /// A signal that comes before the ranks listen to it.
+    @Test(arguments: [0, 100, 200, 300, 450, 600]) func earlySignals(milliseconds: UInt32) throws {
+      let sandbox = try Sandbox()
+      let running = try launch(sandbox, ["-n", "2"], endless)
+      var launcher: pid_t?
+      while running.process.isRunning, launcher == nil { launcher = try sandbox.rankProcesses().first { catchesSignal(SIGTERM, $0) } }
+      usleep(milliseconds * 1000)
+      kill(try #require(launcher), SIGTERM)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+      #expect(try sandbox.rankProcesses().isEmpty)
+    }
+
+    /// Ctrl-C at a terminal, which sends SIGINT to all of its foreground group: the ranks write a checkpoint all the same.
+    @Test func interruptAtATerminal() throws {
+      let sandbox = try Sandbox()
+      let master = unsafe open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
+      defer { close(master) }
+      // Unlocks the terminal, and asks for its number: TIOCSPTLCK and TIOCGPTN.
+      var lock: Int32 = 0, number: Int32 = 0
+      unsafe try #require(master >= 0 && ioctl(master, 0x4004_5431, &lock) == 0 && ioctl(master, 0x8004_5430, &number) == 0)
+      let launch = try [Sandbox.program(), "launch", "-n", "2", "--mpirun-options=--oversubscribe --bind-to none --timeout 60", "--"]
+        + sandbox.training("run", endless)
+      let running = try RunningCommand(
+        ["setsid", "--fork", "--wait", "--ctty", "sh", "-c", "stty tostop; exec \"$@\"", "sh"] + launch, in: sandbox.path,
+        files: (sandbox("output"), sandbox("errors")), terminal: "/dev/pts/\(number)")
+      try sandbox.waitForSteps(5, of: "run", running)
+      unsafe _ = write(master, "\u{3}", 1)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+      #expect(outcome.errors.components(separatedBy: "lockstep: launch: start ").count == 2, "\(outcome)")
+      #expect(try sandbox.events("run").last?["reason"] as? String == "signal")
+      #expect(try sandbox.linkedStep("run") == sandbox.events("run", "step").last?["step"] as? Int)
+      #expect(try sandbox.rankProcesses().isEmpty)
+    }
+
+    /// Whatever ends `launch` without a word ends mpirun and its ranks.
+    @Test func killed() throws {
+      let sandbox = try Sandbox()
+      let running = try launch(sandbox, ["-n", "2"], endless)
+      try sandbox.waitForSteps(5, of: "run", running)
+      let launcher = try #require(sandbox.rankProcesses().first { parent(of: $0) == running.process.processIdentifier })
+      kill(launcher, SIGKILL)
+      _ = try running.wait()
+      for _ in 0..<2000 where try !sandbox.rankProcesses().isEmpty { usleep(5000) }
+      #expect(try sandbox.rankProcesses().isEmpty)
+    }
+
+    /// A checkpoint that reads back damaged is the disk's fault, and may be better next time.
+    @Test func aDiskThatForgets() throws {
+      let sandbox = try Sandbox()
+      try FileManager.default.createDirectory(atPath: sandbox("bin"), withIntermediateDirectories: false)
+      try sandbox.write("bin/mpirun", """
+        #!/bin/sh
+        # The fault is that of the first start.
+        if mkdir started 2> /dev/null; then export LOCKSTEP_FAULT=tear@write:step=10,bytes=700; fi
+        PATH=${PATH#*:} exec mpirun "$@"
+
+        """)
+      try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: sandbox("bin/mpirun"))
+      let path = "PATH=\(sandbox("bin")):\(ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin")"
+      let outcome = try launch(sandbox, ["-n", "2"], [], environment: [path]).wait()
+      #expect(outcome.exitCode == 0 && outcome.errors.contains("ended with code 74, a file could not be read or written"), "\(outcome)")
+      #expect(outcome.errors.contains("start 2, from step 5"), "\(outcome)")
+      try sandbox.train("whole")
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 12)
+    }
+
+    /// The file server of the run directory stops answering `launch`: a signal reaches the ranks all the same.
+    @Test func aServerThatIsSilent() throws {
+      let sandbox = try Sandbox()
+      let options = ["launch", "-n", "2", "--mpirun-options=--oversubscribe --bind-to none --timeout 60", "--"]
+      let running = try sandbox.start(
+        ranks: 1, options + sandbox.training("run", endless), environment: ["SILENT_SERVER=\(sandbox("silent"))"], timeout: 60,
+        preloading: "libSilentServer.so")
+      try sandbox.waitForSteps(5, of: "run", running)
+      try sandbox.write("silent", "")
+      usleep(300_000)
+      let launcher = try #require(sandbox.rankProcesses().first { parent(of: $0) == running.process.processIdentifier })
+      kill(launcher, SIGTERM)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75 && outcome.errors.contains("ended with code 75"), "\(outcome)")
+      #expect(try sandbox.rankProcesses().isEmpty)
+    }
+
     /// What is wrong with the command or the data would be wrong again.
     @Test func mistakes() throws {
       let sandbox = try Sandbox()
@@ -73,6 +158,10 @@ extension CommandTests {
       ] {
         try sandbox.expectFailure(64, [], ranks: [1], ["launch"] + arguments)
       }
+      // Its second start would go on with a run that nobody meant.
+      try sandbox.train("run", ["training.maximum_steps=1"])
+      let held = try launch(sandbox, ["-n", "2"], []).wait()
+      #expect(held.exitCode == 64 && held.errorMessages.count == 1 && held.errors.contains("--resume") && !held.errors.contains("launch: start "), "\(held)")
     }
 
     /// Hosts that cannot be reached are left out; the others finish the run, with the same result.

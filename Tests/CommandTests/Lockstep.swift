@@ -30,7 +30,10 @@ final class RunningCommand {
   private let files: (output: String, errors: String)
 
   /// - limit: seconds after which mpirun's own time-out must have passed.
-  init(_ arguments: [String], in directory: String, files: (output: String, errors: String), limit: Int = 75) throws {
+  /// - terminal: what it reads from, if anything.
+  init(
+    _ arguments: [String], in directory: String, files: (output: String, errors: String), limit: Int = 75, terminal: String? = nil
+  ) throws {
     self.files = files
     self.limit = limit
     command = arguments.joined(separator: " ")
@@ -39,7 +42,7 @@ final class RunningCommand {
     process.arguments = arguments
     process.environment = Self.environment()
     process.currentDirectoryURL = URL(fileURLWithPath: directory)
-    process.standardInput = FileHandle.nullDevice
+    process.standardInput = try terminal.map { try FileHandle(forUpdating: URL(fileURLWithPath: $0)) } ?? FileHandle.nullDevice
     process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: files.output))
     process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: files.errors))
     // Threads of the test's runtime block signals, which mpirun would inherit and not pass on.

@@ -5,7 +5,7 @@ extension CommandTests {
   /// Ranks that hang, fail or go astray (`LOCKSTEP_FAULT`).
   @Suite struct Survival {
     @Test(arguments: ["kill", "burn@step", "kill@moon:rank=0", "kill@step:rank=-1", "kill@step:rank", "flip@step:bit=x", "kill@step:size=1",
-      "full@step", "flip@write:bit=1", "full@rename", "tear@write:bytes=-1"])
+      "full@step", "flip@write:bit=1", "full@rename", "tear@write:bytes=-1", "full@link", "kill@link:file=model.safetensors"])
     func faultsThatAreNone(_ fault: String) throws {
       let sandbox = try Sandbox()
       let outcome = try sandbox.run(ranks: 1, sandbox.training("run", []), environment: ["LOCKSTEP_FAULT=\(fault)"])
@@ -32,7 +32,8 @@ extension CommandTests {
     @Test(arguments: [
       ("full@write:step=5,file=training.safetensors,bytes=100", 74, ["training.safetensors", "No space left"]),
       ("throw@write:step=10,bytes=100", 74, ["model.safetensors", "Input/output error"]), ("throw@rename:step=5", 74, ["step-00000005"]),
-      ("tear@write:step=10,bytes=700", 65, ["model.safetensors"]), ("tear@write:step=10,file=state.json,bytes=30", 65, ["state.json"]),
+      ("tear@write:step=10,bytes=700", 74, ["model.safetensors", "700 bytes", "read back"]),
+      ("tear@write:step=10,file=state.json,bytes=30", 74, ["state.json", "read back"]),
     ] as [(String, Int32, [String])])
     func aDiskThatFails(_ fault: String, _ code: Int32, _ words: [String]) throws {
       let sandbox = try Sandbox()

@@ -114,6 +114,35 @@ final class CheckpointCalls: Sendable {
     }
   }
 
+  /// Links that a kill left behind, wherever it came, follow what the newest checkpoint says: at the next start, and with the next checkpoint.
+  @Test(arguments: [false, true]) func linksFollowTheState(atTheStart: Bool) throws {
+    let scratch = try CheckpointScratch()
+    let counter = CheckpointFault()
+    let counted = try prepared(scratch)
+    try writeCheckpoint(CheckpointStore(runDirectory: counted.runDirectory, system: counter.system), step: 2, isBest: true, bestStep: 2)
+    var behind: Set<String> = []
+    for operation in 0..<counter.operations {
+      let store = try prepared(scratch)
+      let killed = CheckpointFault(at: operation, isLasting: true)
+      #expect(throws: CheckpointError.self) {
+        try writeCheckpoint(
+          CheckpointStore(runDirectory: store.runDirectory, system: killed.system), step: 2, isBest: true, bestStep: 2)
+      }
+      _ = try store.prepareForWriting()
+      let state = try #require(try store.newestValid().checkpoint).state
+      if atTheStart {
+        let restored = try store.restoreLinks(state)
+        behind.formUnion(restored)
+        #expect(try (state.step == 2 || restored.isEmpty) && store.restoreLinks(state).isEmpty)
+        #expect(try store.latestStep() == state.step && store.bestStep() == state.step, "killed at operation \(operation)")
+      } else if state.step == 2 {
+        try writeCheckpoint(store, step: 3, bestStep: 2)
+        #expect(try store.latestStep() == 3 && store.bestStep() == 2, "killed at operation \(operation)")
+      }
+    }
+    #expect(behind == (atTheStart ? ["latest", "best"] : []))
+  }
+
   /// The order that makes a checkpoint of its name whole even when the power fails: content, names in it, its own name, links.
   @Test func everythingIsSynchronisedBeforeItIsNamed() throws {
     let scratch = try CheckpointScratch()

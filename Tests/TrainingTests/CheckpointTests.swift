@@ -13,12 +13,12 @@ func someState(step: Int, validation: CheckpointState.Validation? = nil) -> Chec
 /// Writes the checkpoint of `step`, whose tensors follow from it.
 @discardableResult
 func writeCheckpoint(
-  _ store: CheckpointStore, step: Int, seed: UInt64? = nil, isBest: Bool = false
+  _ store: CheckpointStore, step: Int, seed: UInt64? = nil, isBest: Bool = false, bestStep: Int? = nil
 ) throws(CheckpointError) -> String {
   let seed = seed ?? UInt64(step)
   return try store.write(
     model: someTensors(seed: seed), training: someTensors(seed: seed + 1000),
-    files: [("vocabulary.json", Array("[\"the\",\"\(seed)\"]".utf8))], state: someState(step: step), isBest: isBest)
+    files: [("vocabulary.json", Array("[\"the\",\"\(seed)\"]".utf8))], state: someState(step: step, validation: bestStep.map { .init(loss: 1, bestLoss: 1, bestStep: $0) }), isBest: isBest)
 }
 
 @Suite struct CheckpointTests {

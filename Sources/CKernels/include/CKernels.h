@@ -141,8 +141,8 @@ size_t lockstep_usable_processors(size_t bytes, unsigned char *mask);
 LOCKSTEP_DECLARE_HALF_KERNELS(float16)
 LOCKSTEP_DECLARE_HALF_KERNELS(bfloat16)
 
-/* Starts a program, found as a shell finds it; `arguments` ends with NULL. It gets `ending_signal` when the calling thread ends. To be called by
-   a process of one thread. Returns its process number, or −errno; a program that cannot be run ends with 127. */
+/* Starts a program, found as a shell finds it; `arguments` ends with NULL. It has a process group of its own and nothing to read, and gets `ending_signal`
+   when the calling thread ends: to be called by the main thread. Returns its process number, or −errno; a program that cannot be run ends with 127. */
 int lockstep_spawn(char *const arguments[], int ending_signal);
 
 /* Whether a host takes, or refuses, a TCP connection within so many milliseconds: 1, or 0; −1 where its name is unknown, which may take longer

@@ -20,6 +20,8 @@ public struct CheckpointError: Error, Equatable, Sendable, CustomStringConvertib
     case formatVersion(found: Int, allowed: Int)
     /// The directory's name does not say the step of its content.
     case misplaced(step: Int)
+    /// What was just written reads back with this problem: the disk does not keep what it is given.
+    indirect case readBack(Problem)
   }
 
   /// The checkpoint's directory, or what was given in its place.
@@ -45,17 +47,19 @@ public struct CheckpointError: Error, Equatable, Sendable, CustomStringConvertib
   /// The tensor, where the fault is one tensor's.
   public var tensor: String? { if case .tensors(let error) = problem { error.tensor } else { nil } }
 
-  /// Whether the machine is at fault (disk full, no permission), and not the checkpoint's content.
+  /// Whether the machine is at fault (disk full, no permission, damaged at once), and not the checkpoint's content.
   public var isInputOutput: Bool {
     switch problem {
     case .file(let error): error.isInputOutput
     case .tensors(let error): error.isInputOutput
+    case .readBack: true
     default: false
     }
   }
 
   public var description: String {
     let place = file.map { "checkpoint \(path), file \($0)" } ?? "checkpoint \(path)"
+    if case .readBack(let problem) = problem { return "\(CheckpointError(path, file: file, problem)), read back just after it was written" }
     return switch problem {
     case .file(let error): "\(place): \(error)"
     case .tensors(let error): "\(place): \(error)"
@@ -66,6 +70,7 @@ public struct CheckpointError: Error, Equatable, Sendable, CustomStringConvertib
     case .state(let reason): "\(place): \(reason)"
     case .formatVersion(let found, let allowed): "\(place): format version \(found); this program reads version \(allowed)"
     case .misplaced(let step): "\(place): holds step \(step), which its name does not say"
+    case .readBack: place
     }
   }
 }

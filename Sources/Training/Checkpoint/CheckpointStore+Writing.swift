@@ -66,6 +66,18 @@ extension CheckpointStore {
     if isThere { try setLink(CheckpointLayout.best, to: CheckpointLayout.name(step: step)) }
   }
 
+  /// Points the links to where a run stands that goes on with `state`: one that was killed between a checkpoint and its links left them behind, and
+  /// `latest` may name a checkpoint that was passed over as damaged.
+  /// - Returns: the links that were changed, for the log.
+  /// - Throws: `CheckpointError`.
+  public func restoreLinks(_ state: CheckpointState) throws(CheckpointError) -> [String] {
+    let before = (try? latestStep(), try? bestStep())
+    if before.0 != state.step { try setLink(CheckpointLayout.latest, to: CheckpointLayout.name(step: state.step)) }
+    try setBest(state.validation?.bestStep)
+    let after = (try latestStep(), try bestStep())
+    return [(CheckpointLayout.latest, before.0 == after.0), (CheckpointLayout.best, before.1 == after.1)].filter { !$0.1 }.map(\.0)
+  }
+
   /// Points `best` to the checkpoint of `step`, which must stand.
   /// - Throws: `CheckpointError`.
   public func markBest(step: Int) throws(CheckpointError) {
@@ -121,10 +133,20 @@ extension CheckpointStore {
     for (name, bytes) in files { state.files[name] = try writeFile(bytes, name, in: partial) }
     _ = try writeFile(state.encoded(), CheckpointLayout.state, in: partial)
     try CheckpointError.naming(partial) { () throws(FileError) in try system.synchronizeDirectory(partial) }
-    let written = try Checkpoint(verifying: partial, system: system).state
+    try verify(partial, holds: state)
+  }
+
+  /// Reads back what has just been written. Damage is the disk's fault here, and may be gone at the next try.
+  private func verify(_ partial: String, holds state: CheckpointState) throws(CheckpointError) {
+    let written: CheckpointState
+    do throws(CheckpointError) {
+      written = try Checkpoint(verifying: partial, system: system).state
+    } catch {
+      throw error.isInputOutput ? error : CheckpointError(partial, file: error.file, .readBack(error.problem))
+    }
     // Compared as bytes: a loss that is not a number is equal to itself there.
     guard written.encoded() == state.encoded() else {
-      throw CheckpointError(partial, file: CheckpointLayout.state, .state("does not read back as it was written"))
+      throw CheckpointError(partial, file: CheckpointLayout.state, .readBack(.state("another state than was written")))
     }
   }
 

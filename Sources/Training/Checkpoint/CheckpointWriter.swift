@@ -55,6 +55,13 @@ final class CheckpointWriter: Sendable {
   /// Waits for the end of the job that was begun, and takes its outcome; one call for each `start`.
   func wait() -> CheckpointJob.Outcome {
     isDone.wait()
+    return take()
+  }
+
+  /// The same for at most so many seconds; nil where the job has not ended by then. Its thread is left to itself.
+  func wait(atMost seconds: Double) -> CheckpointJob.Outcome? { isDone.wait(timeout: .now() + seconds) == .success ? take() : nil }
+
+  private func take() -> CheckpointJob.Outcome {
     guard let result = outcome.withLock({ $0.take() }) else { preconditionFailure("no checkpoint was being written") }
     return result
   }

@@ -45,7 +45,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let code: ExitCode
   do {
     code = try trainer.run()
-  } catch {
+  } catch where !(error is HungDiskError) {
     // The first error is the one to report.
     try? journal.write("end", [JSONField("reason", .string("error")), JSONField("message", .string("\(error)"))])
     throw error
@@ -85,8 +85,7 @@ private func findRun(
     guard world.rank == 0 else { return nil }
     let holdsRun = try directory.holdsRun()
     if holdsRun && !request.resume {
-      throw UsageError(
-        description: "\(directory.path) holds a run already; go on with it by --resume, or name another --run-directory")
+      throw UsageError.holdsRun(directory)
     }
     try directory.create()
     lock = try directory.lock(host: world.hostName)
@@ -95,6 +94,9 @@ private func findRun(
     let (checkpoint, skipped) = try directory.store.newestValid()
     for skip in skipped { console.warn("passed over a checkpoint: \(skip.reason)") }
     if checkpoint == nil, let damaged = skipped.first { throw damaged.reason }
+    if let checkpoint {
+      for link in try directory.store.restoreLinks(checkpoint.state) { console.print("The link \(link) did not fit the checkpoint that the run goes on from, and does now.") }
+    }
     return checkpoint
   }
   let isThere = try world.broadcast(bytes: world.rank == 0 ? [checkpoint == nil ? 0 : 1] : nil, root: 0)[0] == 1

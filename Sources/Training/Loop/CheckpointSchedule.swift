@@ -5,17 +5,13 @@ import MPI
 ///
 /// All ranks hold one and call it alike: that a checkpoint is due, and that one has been written, reaches them with the sums of a step.
 final class CheckpointSchedule {
-  /// A checkpoint that could not be written, in a run that goes on.
+  /// A checkpoint that is being written, or that could not be, in a run that goes on.
   struct Lost {
+    var step: Int
     /// Whether it was that of the best validation.
     var isBest: Bool
-    /// What was known of validations before it.
-    var validationBefore: CheckpointState.Validation?
-  }
-
-  private struct Pending {
-    var step: Int
-    var lost: Lost
+    /// What is known of validations with it, and without.
+    var validation, validationBefore: CheckpointState.Validation?
   }
 
   private let configuration: TrainingConfiguration.Checkpoint
@@ -23,20 +19,27 @@ final class CheckpointSchedule {
   private let context: RankContext
   private let journal: Journal
   private let console: Console
+  private let patience: Double
   private let writer = CheckpointWriter()
   private let clock = ContinuousClock()
   private var lastBegin: ContinuousClock.Instant
   private var standingStep: Int?
-  private var pending: Pending?
+  private var pending: Lost?
+  // The best model that was lost, as long as its copy is there; the copy is rank 0's.
+  private var lostBest: Lost?
+  private var copy: CheckpointJob?
 
+  /// - patience: seconds that a run which fails waits for a disk that does not answer.
   init(
-    _ configuration: TrainingConfiguration.Checkpoint, contents: Checkpointing, context: RankContext, journal: Journal, console: Console
+    _ configuration: TrainingConfiguration.Checkpoint, contents: Checkpointing, context: RankContext, journal: Journal, console: Console,
+    patience: Double
   ) {
     self.configuration = configuration
     self.contents = contents
     self.context = context
     self.journal = journal
     self.console = console
+    self.patience = patience
     lastBegin = clock.now
   }
 
@@ -70,10 +73,25 @@ final class CheckpointSchedule {
     _ progress: Progress, statistics: CheckpointState.Statistics, isBest: Bool, validationBefore: CheckpointState.Validation?
   ) throws {
     precondition(pending == nil, "a checkpoint while another one is being written")
-    let job = try contents.copy(progress, statistics: statistics, isBest: isBest)
+    lostBest = nil
+    copy = try contents.copy(progress, statistics: statistics, isBest: isBest)
+    start(Lost(step: progress.step, isBest: isBest, validation: progress.validation, validationBefore: validationBefore))
+  }
+
+  private func start(_ checkpoint: Lost) {
     lastBegin = clock.now
-    pending = Pending(step: progress.step, lost: Lost(isBest: isBest, validationBefore: validationBefore))
-    if let job { writer.start(job) }
+    pending = checkpoint
+    if let copy { writer.start(copy) }
+  }
+
+  /// Tries once more to write the best model, if it was lost and nothing has been copied since; waits for the end of that.
+  /// - Returns: what is known of validations, if the checkpoint stands now.
+  /// - Throws: as `settle`.
+  func rescueBest() throws -> CheckpointState.Validation? {
+    guard pending == nil, let lost = lostBest else { return nil }
+    lostBest = nil
+    start(lost)
+    return try settle() == nil ? lost.validation : nil
   }
 
   /// Waits for the checkpoint that is being written, if there is one, and says what came of it.
@@ -99,15 +117,19 @@ final class CheckpointSchedule {
     // Only rank 0 knows; the others need it where the run goes on without the checkpoint.
     let isThere = try mustStop || context.world.allGather(stands ? 1 : 0)[0] == 1
     if isThere { standingStep = written.step }
-    return isThere ? nil : written.lost
+    if !isThere && written.isBest { lostBest = written }
+    return isThere ? nil : written
   }
 
-  /// Waits for the checkpoint that is being written without the other ranks, in a run that ends by an error they all know.
-  func abandon() {
-    guard pending != nil, context.isFirst else { return }
-    let step = pending?.step ?? 0
+  /// Waits for the checkpoint that is being written without the other ranks, in a run that ends by an error they all know; for so long as
+  /// the run has patience.
+  /// - Throws: on rank 0 `HungDiskError` with `error` if it is not done by then: nothing else may touch the run directory.
+  func abandon(_ error: any Error) throws {
+    guard let step = pending?.step, context.isFirst else { return }
     pending = nil
-    let outcome = writer.wait()
+    guard let outcome = writer.wait(atMost: patience) else {
+      throw HungDiskError(error: error, step: step, path: contents.path(step: step), seconds: patience)
+    }
     // The error that ends the run is the one to report.
     if let path = outcome.path { try? report(step: step, path: path) }
     if let error = outcome.error { console.warn("step \(step): \(error)") }
@@ -115,5 +137,21 @@ final class CheckpointSchedule {
 
   private func report(step: Int, path: String) throws {
     try journal.write("checkpoint", [JSONField("step", .integer(step)), JSONField("path", .string(path))])
+  }
+}
+
+/// A run that has failed, and whose last checkpoint its disk does not take. It is no error that ranks agree on: rank 0 ends the job at once, since
+/// to end in order it would have to write and close files.
+struct HungDiskError: ExitCodeError, CustomStringConvertible {
+  /// What the run has failed by.
+  var error: any Error
+  var step: Int
+  var path: String
+  var seconds: Double
+
+  var exitCode: Int32 { (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue }
+  var description: String {
+    "\(error). The checkpoint of step \(step) (\(path)) was still being written after \(fixed(seconds, seconds < 10 ? 1 : 0)) s, and is abandoned: the disk does not answer, or is slow; "
+      + "--resume goes on from the last one that stands"
   }
 }

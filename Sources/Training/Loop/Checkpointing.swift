@@ -43,6 +43,9 @@ final class Checkpointing {
     self.data = data
   }
 
+  /// Path of the checkpoint of `step`.
+  func path(step: Int) -> String { store.path(step: step) }
+
   /// Copies what a checkpoint holds, for rank 0 to write; all ranks call it. The copy before must not be in use any more.
   /// - Returns: on rank 0 the checkpoint that is to be written.
   /// - Throws: on every rank the error of the rank that failed.

@@ -56,9 +56,10 @@ final class Evaluator {
 
   /// Evaluates with the model's evaluation statistics. The result has the same bits on every rank and rank count.
   /// - writer: takes the log posteriors of every minibatch.
-  func run(writing writer: PosteriorWriter? = nil) throws -> EvaluationResult {
+  /// - check: called before every minibatch on all ranks; what it throws ends the evaluation.
+  func run(writing writer: PosteriorWriter? = nil, check: () throws -> Void = {}) throws -> EvaluationResult {
     var sums = Array(repeating: [0.0, 0.0], count: workspace.sequences.count)
-    try forEachMinibatch { minibatch, pass in
+    try forEachMinibatch(check) { minibatch, pass in
       for (shard, result) in model.evaluateLoss(workspace, pass).enumerated() {
         sums[shard][0] += result.loss
         sums[shard][1] += Double(result.errors)
@@ -71,10 +72,11 @@ final class Evaluator {
   }
 
   /// Runs the model over one minibatch after the other; `body` finds the outputs in `workspace`.
-  private func forEachMinibatch(_ body: (_ minibatch: Int, PassContext<Float>) throws -> Void) throws {
+  private func forEachMinibatch(_ check: () throws -> Void, _ body: (_ minibatch: Int, PassContext<Float>) throws -> Void) throws {
     model.prepareEvaluation()
     workspace.resetState()
     for minibatch in 0..<data.minibatches {
+      try check()
       if !data.carriesState { workspace.resetState() }
       let steps = try data.load(minibatch, into: workspace)
       // Fixed statistics need no counts.

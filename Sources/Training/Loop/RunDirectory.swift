@@ -50,6 +50,8 @@ struct RunDirectory {
   /// Writes the resolved configuration, under another name first.
   func write(_ configuration: TrainingConfiguration) throws {
     let temporary = configurationPath + ".partial"
+    // A run that was killed here, or found no room, has left it.
+    try system.removeTree(temporary)
     let file = try PosixFile(temporary, .create, system: system)
     try unsafe file.write(Array(configuration.yaml().utf8).span.bytes)
     try file.synchronize()

@@ -1,4 +1,5 @@
 import CKernels
+import MPI
 
 /// The signals that ask a run to write a checkpoint and end: SIGUSR1, SIGTERM and SIGINT.
 enum Signals {
@@ -7,4 +8,13 @@ enum Signals {
 
   /// Whether one came.
   static var received: Bool { lockstep_signal_received() != 0 }
+
+  /// All ranks ask together, in work that takes longer than a step.
+  /// - Throws: `StoppedBySignal` on all if a signal has come to any.
+  static func check(_ world: Communicator) throws {
+    if try world.allGather(received ? 1 : 0).contains(1) { throw StoppedBySignal() }
+  }
 }
+
+/// A signal came in a validation, a test or population statistics, which all ranks have given up for it. A resumed run does them again.
+struct StoppedBySignal: Error {}

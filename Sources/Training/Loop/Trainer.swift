@@ -24,6 +24,8 @@ final class Trainer {
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?
   private var validatedStep: Int?
+  /// Seconds that a run which fails waits for its disk, where the watchdog has no limit.
+  private static let longestPatience = 600.0
 
   init(
     configuration: TrainingConfiguration, context: RankContext, data: any TrainingData, model: SequenceModel<Float>,
@@ -42,7 +44,8 @@ final class Trainer {
       configuration: configuration, context: context, model: model, optimizer: step.optimizer, workspace: step.workspace,
       store: directory.store, data: data)
     checkpoints = CheckpointSchedule(
-      configuration.checkpoint, contents: checkpointing, context: context, journal: journal, console: console)
+      configuration.checkpoint, contents: checkpointing, context: context, journal: journal, console: console,
+      patience: configuration.watchdog.abortSeconds ?? Self.longestPatience)
     survival = try Survival(
       configuration.replicaCheck, world: context.world,
       tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors, faults: faults)
@@ -74,10 +77,10 @@ final class Trainer {
   /// Trains to the end, or until a signal.
   func run() throws -> ExitCode {
     do {
-      return try train()
+      do { return try train() } catch is StoppedBySignal { return try stop() }
     } catch where error is RemoteFailure || error is any AgreedError {
       // The ranks end in order, so there is time for what is being written. One that fails alone takes the others with it at once.
-      checkpoints.abandon()
+      try checkpoints.abandon(error)
       throw error
     }
   }
@@ -90,8 +93,8 @@ final class Trainer {
       let requests = try update()
       try survival.reach(.update, step: progress.step)
       try compareReplicas(always: false)
-      if requests.contains(.written) { try settle() }
       if requests.contains(.stop) { return try stop() }
+      if requests.contains(.written) { try settle() }
       if progress.minibatch == data.minibatches { try finishEpoch() }
       if !isDone && checkpoints.isDue(step: progress.step, requests) { try writeCheckpoint(isBest: false) }
     }
@@ -143,6 +146,8 @@ final class Trainer {
     Signals.received ? checkpoints.request.union(.stop) : checkpoints.request
   }
 
+  private func checkSignals() throws { try Signals.check(context.world) }
+
   private func progressLine(_ result: StepResult) -> String {
     let perEpoch = (data.minibatches + configuration.training.accumulateSteps - 1) / configuration.training.accumulateSteps
     let all = min(perEpoch * configuration.training.epochs, configuration.training.maximumSteps ?? .max)
@@ -162,9 +167,15 @@ final class Trainer {
         JSONField("epoch", .integer(epoch)), JSONField("step", .integer(progress.step)), JSONField("seconds_waited", .double(seconds)),
       ])
     }
+    let before = progress
     progress.epoch += 1
     progress.minibatch = 0
-    if epoch % configuration.evaluation.everyEpochs == 0 || isDone { try validate(epoch: epoch) }
+    guard epoch % configuration.evaluation.everyEpochs == 0 || isDone else { return }
+    do { try validate(epoch: epoch) } catch let signal as StoppedBySignal {
+      // A resumed run begins with this end of the epoch.
+      progress = before
+      throw signal
+    }
   }
 
   /// Makes the evaluation statistics of the configured kind, unless they are of this step already.
@@ -174,7 +185,7 @@ final class Trainer {
     } else if populationStep != progress.step {
       survival.begin(.population, step: progress.step)
       try survival.reach(.population, step: progress.step)
-      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches))
+      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches), check: checkSignals)
       populationStep = progress.step
     }
   }
@@ -186,13 +197,14 @@ final class Trainer {
     try prepareStatistics()
     survival.begin(.validation, step: progress.step)
     try survival.reach(.validation, step: progress.step)
-    let result = try validation.run()
+    let result = try validation.run(check: checkSignals)
     guard result.loss.isFinite else {
       let (rank, place) = try firstNotFinite(model, validation.workspace, world: context.world)
       throw DivergenceError(step: progress.step, kind: .validation, loss: result.loss, rank: rank, place: place)
     }
     // Whether the last one stands decides what is best so far.
     try settle()
+    if isDone { try rescueBest() }
     let before = progress.validation
     let isBest = result.loss < progress.validation?.bestLoss ?? .infinity
     progress.validation = CheckpointState.Validation(
@@ -213,6 +225,12 @@ final class Trainer {
     if let lost = try checkpoints.settle(isLast: isLast), lost.isBest { progress.validation = lost.validationBefore }
   }
 
+  /// Before the last checkpoint of all takes the place of its copy, a best model that was lost gets its last chance.
+  private func rescueBest() throws {
+    survival.begin(.checkpoint, step: progress.step)
+    if let validation = try checkpoints.rescueBest() { progress.validation = validation }
+  }
+
   private func writeCheckpoint(isBest: Bool, validationBefore: CheckpointState.Validation? = nil) throws {
     try settle()
     try compareReplicas(always: true)
@@ -228,6 +246,7 @@ final class Trainer {
 
   private func stop() throws -> ExitCode {
     try settle()
+    try rescueBest()
     if checkpoints.lastStep != progress.step { try writeCheckpoint(isBest: false) }
     try settle(isLast: true)
     try journal.write("end", [JSONField("reason", .string("signal"))])
@@ -261,7 +280,7 @@ final class Trainer {
       try checkpointing.broadcastModel()
     }
     let start = clock.now
-    let result = try Evaluator(model: model, context: context, data: data).run()
+    let result = try Evaluator(model: model, context: context, data: data).run(check: checkSignals)
     try journal.evaluation("test", result, configuration.task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
       "Test loss \(fixed(result.loss, 4)), \(configuration.task.words(result)) (model of step \(best)).")
@@ -275,23 +294,5 @@ extension TrainingConfiguration.Optimizer {
     var divisor = 1.0
     for _ in 0..<max(0, epoch - decay.after) { divisor *= decay.factor }
     return learningRate / divisor
-  }
-}
-
-/// Frames a second over the last steps.
-struct SpeedMeter {
-  private var frames = 0.0
-  private var seconds = 0.0
-  private var steps = 0.0
-
-  /// Frames a second; steps count less the longer ago they are.
-  var framesPerSecond: Double { seconds > 0 ? frames / seconds : 0 }
-  /// Seconds that a step takes.
-  var secondsPerStep: Double { steps > 0 ? seconds / steps : .infinity }
-
-  mutating func add(frames newFrames: Int, seconds newSeconds: Double) {
-    steps = 0.98 * steps + 1
-    frames = 0.98 * frames + Double(newFrames)
-    seconds = 0.98 * seconds + newSeconds
   }
 }

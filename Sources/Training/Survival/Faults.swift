@@ -18,10 +18,10 @@ import Tensors
 /// Sites: `step` before an update, `exchange` between backward and the wait for the gradients' sum, `update` after an update, `checkpoint`
 /// before one is written, `validation` and `population` before those. A fault happens once, on rank R in step N, the number of the update that is
 /// under way or done last. The tensor is one of the model's, of the optimiser's or a running average; the first of the model unless named.
-/// Sites `write` and `rename` lie within the writing of a checkpoint, and are those of `FileFaults`.
+/// Sites `write`, `rename` and `link` lie within the writing of a checkpoint, and are those of `FileFaults`.
 struct Faults {
   enum Action: String, CaseIterable { case kill, stop, `throw`, sleep, spin, nan, flip, full, tear }
-  enum Site: String, CaseIterable { case step, exchange, update, checkpoint, validation, population, write, rename }
+  enum Site: String, CaseIterable { case step, exchange, update, checkpoint, validation, population, write, rename, link }
 
   struct Fault: Equatable {
     var action: Action
@@ -33,12 +33,17 @@ struct Faults {
     var seconds = 1
     var file = CheckpointLayout.model
     var bytes = 0
+    // How often it happens at most, at the sites of `FileFaults`.
+    var times = Int.max
+
+    /// Whether it lies within the writing of a checkpoint.
+    var isOfFiles: Bool { site == .write || site == .rename || site == .link }
 
     /// Whether the action can happen at the site.
     var isPossible: Bool {
       switch action {
       case .kill, .stop, .throw, .sleep, .spin: true
-      case .nan, .flip: site != .write && site != .rename
+      case .nan, .flip: !isOfFiles
       case .full: site == .write
       case .tear: site == .write || site == .rename
       }
@@ -76,7 +81,7 @@ struct Faults {
 
   /// Those of the files of checkpoints; nil where there are none.
   var ofFiles: FileFaults? {
-    let faults = pending.filter { $0.site == .write || $0.site == .rename }
+    let faults = pending.filter(\.isOfFiles)
     return faults.isEmpty ? nil : FileFaults(faults: faults)
   }
 
@@ -91,6 +96,8 @@ struct Faults {
     guard names.count == 2, let action = Action(rawValue: names[0]), let site = Site(rawValue: names[1]) else { throw wrong("no such fault") }
     var fault = Fault(action: action, site: site)
     guard fault.isPossible else { throw wrong("no \(names[0]) happens there") }
+    let links = [CheckpointLayout.latest, CheckpointLayout.best]
+    if site == .link { fault.file = links[0] }
     for setting in halves.count == 2 ? halves[1].split(separator: ",") : [] {
       let parts = setting.split(separator: "=", maxSplits: 1).map(String.init)
       guard parts.count == 2 else { throw wrong("'\(setting)' is not NAME=VALUE") }
@@ -103,9 +110,11 @@ struct Faults {
       case ("tensor", _): fault.tensor = parts[1]
       case ("file", _): fault.file = parts[1]
       case ("bytes", let number?): fault.bytes = number
+      case ("times", let number?): fault.times = number
       default: throw wrong("'\(setting)' is unknown or no number from 0 up")
       }
     }
+    if site == .link && !links.contains(fault.file) { throw wrong("there is no link '\(fault.file)'") }
     return fault
   }
 

@@ -5,9 +5,11 @@ import Glibc
 public func launch(_ request: LaunchRequest) -> Int32 { Supervisor(request).run() }
 
 /// Starts mpirun until the run is done.
-private struct Supervisor {
+private final class Supervisor {
   let request: LaunchRequest
   private let shell: String
+  /// The step of the last checkpoint, as it was when the run directory answered last.
+  private var knownStep: Int?
 
   /// Seconds of the first pause and of the longest; each is twice the one before.
   private static let pauses = (first: 1.0, longest: 60.0)
@@ -22,16 +24,22 @@ private struct Supervisor {
 
   func run() -> Int32 {
     Signals.catchAll()
+    if let refusal { return refusal }
     var pause = Self.pauses.first, code: Int32 = 0
     for start in 0...request.restarts {
       let before = step
       let reached = request.hosts.map { $0.filter(isReachable) }
+      if Signals.received { return ExitCode.stoppedBySignal.rawValue }
       if let reached, reached.count < request.hosts!.count {
         say("left out: \(request.hosts!.filter { !reached.contains($0) }.map(\.name).joined(separator: ", ")), which cannot be reached")
       }
       if let command = request.command(hosts: reached, isAgain: start > 0) {
         say("start \(start + 1)\(before.map { ", from step \($0)" } ?? ""): \(command.joined(separator: " "))")
         code = attend(command)
+        // A signal that comes before all ranks listen ends them with a code of its own; the run can go on all the same.
+        if Signals.received && ![.success, .usage, .badData, .internalFault, .inputOutput].contains(where: { (known: ExitCode) in known.rawValue == code }) {
+          code = ExitCode.stoppedBySignal.rawValue
+        }
         if [ExitCode.success, .usage, .badData, .stoppedBySignal].contains(where: { $0.rawValue == code }) || Signals.received {
           if start > 0 || code != 0 { say("ended with code \(code)\(step.map { " at step \($0)" } ?? "")") }
           return code
@@ -51,8 +59,25 @@ private struct Supervisor {
     return code
   }
 
-  /// The step of the last checkpoint.
-  private var step: Int? { (try? request.training.directory.store.latestStep()) ?? nil }
+  /// The exit code where a run is there that is not to be resumed, nil else. Starts after the first do resume, so that this is to be known before.
+  private var refusal: Int32? {
+    let directory = request.training.directory
+    if request.training.resume { return nil }
+    guard let holdsRun = FileWork({ (try? directory.holdsRun()) ?? false }).wait(unless: { Signals.received }) else {
+      return ExitCode.stoppedBySignal.rawValue
+    }
+    if !holdsRun { return nil }
+    printError("\(UsageError.holdsRun(directory))")
+    return ExitCode.usage.rawValue
+  }
+
+  /// The step of the last checkpoint. Where the run directory does not answer within some seconds, or a signal has come, the last one known.
+  private var step: Int? {
+    let directory = request.training.directory, end = ContinuousClock.now + .seconds(5)
+    let work = FileWork { (try? directory.store.latestStep()) ?? nil }
+    if let step = work.wait(unless: { Signals.received || ContinuousClock.now > end }) { knownStep = step }
+    return knownStep
+  }
 
   private static func meaning(_ code: Int32) -> String {
     switch code {
@@ -83,13 +108,17 @@ private struct Supervisor {
     let directory = request.training.directory
     for second in 0..<600 {
       if second == 10 { say("waits for ranks of the start before, which still hold the lock of \(directory.path)") }
-      do {
-        _ = try directory.lock(host: "of lockstep launch")
-        return true
-      } catch where !(error is UsageError) {
-        // There is no directory yet, or it cannot be written: the run will say so.
-        return true
-      } catch {}
+      let work = FileWork {
+        do {
+          _ = try directory.lock(host: "of lockstep launch")
+          return false
+        } catch {
+          // Else there is no directory yet, or it cannot be written: the run will say so.
+          return error is UsageError
+        }
+      }
+      guard let isHeld = work.wait(unless: { Signals.received }) else { return false }
+      if !isHeld { return true }
       if !sleep(1) { return false }
     }
     return true
@@ -98,10 +127,12 @@ private struct Supervisor {
   /// Runs a command to its end; hands on signals as SIGUSR1, which makes all ranks write a checkpoint and end.
   private func attend(_ command: [String]) -> Int32 {
     let directory = request.training.directory
-    directory.clearNodes()
+    // Before the run directory answers nothing can be started in it.
+    if FileWork({ directory.clearNodes() }).wait(unless: { Signals.received }) == nil { return ExitCode.stoppedBySignal.rawValue }
     let process = spawn(command)
     if process < 0 { return 127 }
     var lonely: ContinuousClock.Instant?, told: ContinuousClock.Instant?
+    var look = FileWork { directory.isEnded }, isEnded = false
     while true {
       if let code = exitCode(process) { return code }
       let now = ContinuousClock.now
@@ -110,7 +141,10 @@ private struct Supervisor {
         kill(process, SIGUSR1)
         told = now
       }
-      let isEnded = directory.isEnded
+      if let found = look.value {
+        isEnded = found
+        look = FileWork { directory.isEnded }
+      }
       if hasChildren(process) && !isEnded {
         lonely = nil
       } else if let since = lonely, now - since > .seconds(Self.patience) {
@@ -159,7 +193,7 @@ private struct Supervisor {
     if host.name == own || host.name == "localhost" { return true }
     let process = spawn(shell.split(separator: " ").map(String.init) + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"])
     if process < 0 { return false }
-    for _ in 0..<200 {
+    for _ in 0..<200 where !Signals.received {
       if let code = exitCode(process) { return code == 0 }
       usleep(50_000)
     }

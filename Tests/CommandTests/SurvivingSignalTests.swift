@@ -1,0 +1,55 @@
+import Foundation
+import Testing
+
+extension CommandTests.Survival {
+  /// A signal in work that takes longer than a step: the ranks give it up, write a checkpoint and end, and it is done again on resuming.
+  @Test(arguments: [("population", 1, 1000), ("validation", 3, 1000), ("population", 3, 10), ("validation", 2, 10)])
+  func aSignalWithin(_ site: String, ranks: Int, steps: Int) throws {
+    let sandbox = try Sandbox()
+    // The tenth step ends an epoch. The last rank alone gets the signal, and while it sleeps.
+    let fault = "LOCKSTEP_FAULT=sleep@\(site):rank=\(ranks - 1),step=10,seconds=3"
+    let running = try sandbox.start(ranks: ranks, sandbox.training("run", ["training.maximum_steps=\(steps)"]), environment: [fault])
+    try sandbox.waitForSteps(10, of: "run", running)
+    usleep(200_000)
+    kill(try #require(sandbox.rankProcesses().last), SIGUSR1)
+    let outcome = try running.wait()
+    #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+    #expect(try sandbox.linkedStep("run") == 10 && sandbox.events("run", "validation").isEmpty && sandbox.events("run", "step").count == 10)
+    #expect(try sandbox.events("run").last?["reason"] as? String == "signal")
+    let settings = ["training.maximum_steps=\(steps == 10 ? 10 : 14)"]
+    try sandbox.train("run", ranks: 2, settings, ["--resume"])
+    try sandbox.train("whole", settings)
+    try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: steps == 10 ? 10 : 14)
+    #expect(try sandbox.numbers("run") == sandbox.numbers("whole") && sandbox.linkedStep("run", "best") == sandbox.linkedStep("whole", "best"))
+  }
+
+  /// The same where utterances are read ahead.
+  @Test func aSignalWithinPopulationOfSpeech() throws {
+    let sandbox = try Sandbox()
+    try sandbox.writeSpeech()
+    // Three minibatches an epoch.
+    let fault = "LOCKSTEP_FAULT=sleep@population:rank=1,step=3,seconds=3"
+    let running = try sandbox.start(ranks: 2, sandbox.speechTraining("run", []), environment: [fault])
+    try sandbox.waitForSteps(3, of: "run", running)
+    usleep(200_000)
+    kill(try #require(sandbox.rankProcesses().last), SIGUSR1)
+    let outcome = try running.wait()
+    #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+    #expect(try sandbox.linkedStep("run") == 3 && sandbox.events("run", "validation").isEmpty)
+    for (run, further) in [("run", ["--resume"]), ("whole", [])] {
+      let trained = try sandbox.run(ranks: 3, sandbox.speechTraining(run, [], further))
+      #expect(trained.exitCode == 0, "\(trained)")
+    }
+    try CommandTests.Resuming.expectSameEnd(sandbox, "run", "whole", step: 10)
+    #expect(try sandbox.numbers("run") == sandbox.numbers("whole"))
+  }
+
+  /// A run that was killed while it wrote its configuration, or found no room for it, is in nobody's way.
+  @Test func aConfigurationHalfWritten() throws {
+    let sandbox = try Sandbox()
+    try sandbox.train("run", ["training.maximum_steps=5"])
+    try sandbox.write("run/config.yaml.partial", "task: langu")
+    try sandbox.train("run", [], ["--resume"])
+    #expect(try !sandbox.exists("run/config.yaml.partial") && sandbox.text("run/config.yaml").contains("maximum_steps: 12"))
+  }
+}
