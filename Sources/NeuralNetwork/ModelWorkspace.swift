@@ -69,7 +69,7 @@ public final class ModelWorkspace<S: Scalar> {
   private let reversedGradient: VectorView<S>
   // The output layer's memory for the largest shard.
   let output: OutputLayer<S>
-  // What a weight gradient's products read of one layer's input.
+  // What a weight gradient's products read of one layer's input, and in turn W_x for the gradient of that.
   let packedInput: PackedMatrix<S>
   let runningAverages: RunningAverages<S>?
 

@@ -34,7 +34,7 @@ final class OutputLayer<S: Scalar> {
     softmax = .init(capacity: chunk, blocks: (V + block - 1) / block)
   }
 
-  /// Even chunks of at most 24 MB, in whole vectors: the longer, the less often do weights and their gradient come from memory.
+  /// Even chunks of about 24 MB at most, in whole vectors: the longer, the less often do weights and their gradient come from memory.
   private static func rows(classes: Int, frames: Int) -> Int {
     let most = max(32, (24 << 20) / (classes * MemoryLayout<S>.size)), parts = max(1, (frames + most - 1) / most)
     return ((frames + parts - 1) / parts + 15) / 16 * 16

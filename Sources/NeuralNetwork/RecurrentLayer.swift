@@ -67,11 +67,9 @@ public final class RecurrentLayer<S: Scalar> {
     let bias, peephole, gamma, beta: Range<Int>?
   }
 
-  /// - room: makes room for packed weights.
   init(
-    _ configuration: NetworkConfiguration, index: Int, _ direction: Direction, layout: ParameterLayout, parameters: VectorView<S>,
-    room: (_ outputs: Int, _ inputs: Int, _ format: PackedFormat) throws -> PackedMatrix<S>
-  ) rethrows {
+    _ configuration: NetworkConfiguration, index: Int, _ direction: Direction, layout: ParameterLayout, parameters: VectorView<S>
+  ) {
     let prefix = ParameterLayout.prefix(configuration, layer: index, direction)
     func place(_ name: String) -> Range<Int>? { layout.optionalTensor(prefix + name)?.range }
     let site = NormalizationSite.sites(of: configuration).first
@@ -87,9 +85,9 @@ public final class RecurrentLayer<S: Scalar> {
     self.prefix = prefix
     inputWeight = parameters[places.inputWeight].matrix(rows: G, columns: I)
     recurrentWeight = parameters[places.recurrentWeight].matrix(rows: G, columns: configuration.hiddenSize)
-    packedInput = try room(G, I, .exact)
-    packedRecurrent = try room(G, configuration.hiddenSize, configuration.recurrentWeights)
-    packedTransposed = try room(configuration.hiddenSize, G, configuration.recurrentWeights)
+    packedInput = PackedMatrix(outputs: G, inputs: I)
+    packedRecurrent = PackedMatrix(outputs: G, inputs: configuration.hiddenSize, format: configuration.recurrentWeights)
+    packedTransposed = PackedMatrix(outputs: configuration.hiddenSize, inputs: G, format: configuration.recurrentWeights)
     bias = places.bias.map { parameters[$0] } ?? VectorView(zeros: G)
     peepholes = Self.peepholes(configuration, in: places.peephole.map { parameters[$0] })
     if let site, let gamma = places.gamma {

@@ -37,7 +37,6 @@ extension RecurrentLayer {
       if t > 0 { for w in shards where t < w.sequences.steps { multiplyRecurrentTransposed(w, step: t) } }
       try sink.poll()
     }
-    packedTransposed.endReading()
     if !isStepwise, let normalization, let statistics { try normalizeWholeBackward(normalization, shards, statistics, pass) }
   }
 
@@ -48,11 +47,11 @@ extension RecurrentLayer {
   }
 
   /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]
-  /// - packed: room for a matrix [I, N].
+  /// - packed: room for a matrix [I, N], or of less.
   func differentiateInput(_ w: LayerWorkspace<S>, into dInput: MatrixView<S>, packed: PackedMatrix<S>) {
     let frames = w.sequences.frames, dz = w.z.rows(0..<frames).asIs, target = dInput.rows(0..<frames)
-    // Many rows are worth the packing, and then there is room for it.
-    if frames >= 2 * inputWeight.rows {
+    // With many frames it is worth packing W_x, which takes no more than half of what N frames would.
+    if frames >= 2 * inputWeight.rows && S.isProductTuned {
       packed.pack(inputWeight.transposed)
       target.setProduct(dz, packed: packed)
     } else {

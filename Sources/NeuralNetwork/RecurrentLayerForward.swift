@@ -28,11 +28,6 @@ extension RecurrentLayer {
       }
       for (i, w) in shards.enumerated() where t < w.sequences.steps { activate(w, shard: i, step: t, statistics, pass) }
     }
-    // Fixed weights stay packed for the passes to come.
-    if case .training = pass.mode {
-      packedInput.endReading()
-      packedRecurrent.endReading()
-    }
     pass.timer.enter(.other)
   }
 

@@ -18,14 +18,7 @@ public final class SequenceModel<S: Scalar> {
   let outputBias: VectorView<S>
 
   /// A model with all parameters zero; `initialize` or a file gives them values.
-  public convenience init(_ configuration: NetworkConfiguration) {
-    self.init(configuration) { PackedMatrix(outputs: $0, inputs: $1, format: $2) }
-  }
-
-  /// The same with room for packed weights, [outputs, inputs], that the caller makes.
-  public init(
-    _ configuration: NetworkConfiguration, room: (_ outputs: Int, _ inputs: Int, _ format: PackedFormat) throws -> PackedMatrix<S>
-  ) rethrows {
+  public init(_ configuration: NetworkConfiguration) {
     let layout = ParameterLayout(configuration)
     let parameters = VectorView<S>(zeros: layout.count)
     func matrix(_ name: String) -> MatrixView<S> {
@@ -35,10 +28,8 @@ public final class SequenceModel<S: Scalar> {
     self.configuration = configuration
     self.layout = layout
     self.parameters = parameters
-    layers = try (0..<configuration.layers).flatMap { index in
-      try configuration.directions.map {
-        try RecurrentLayer(configuration, index: index, $0, layout: layout, parameters: parameters, room: room)
-      }
+    layers = (0..<configuration.layers).flatMap { index in
+      configuration.directions.map { RecurrentLayer(configuration, index: index, $0, layout: layout, parameters: parameters) }
     }
     normalizations = layers.compactMap(\.normalization)
     embedding = configuration.embeddingSize > 0 ? matrix("embedding.weight") : nil

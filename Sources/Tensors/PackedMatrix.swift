@@ -33,70 +33,29 @@ public final class PackedMatrix<S: Scalar> {
   // What was packed, for BLAS.
   private var source: Factor<S>?
 
-  // Those who have the same memory; nil for memory of its own.
-  private let sharing: (any SharedPacking)?
-
   /// Room for a matrix [N, K], or one of less; zero until `pack`.
-  public convenience init(outputs: Int, inputs: Int, format: PackedFormat = .exact) {
-    let size = Self.elements(outputs: outputs, inputs: inputs)
-    self.init(
-      outputs, inputs, format, storage: VectorView(zeros: format == .exact ? size : 0),
-      rounded: VectorView(zeros: format == .exact ? 0 : size), sharing: nil)
-  }
-
-  /// The same in memory that others have, too, `elements(outputs:inputs:)` of them.
-  public convenience init(outputs: Int, inputs: Int, exact: VectorView<S>, sharing: any SharedPacking) {
-    self.init(outputs, inputs, .exact, storage: exact, rounded: VectorView(zeros: 0), sharing: sharing)
-  }
-
-  /// The same in bfloat16.
-  public convenience init(outputs: Int, inputs: Int, rounded: VectorView<UInt16>, sharing: any SharedPacking) {
-    self.init(outputs, inputs, .bfloat16, storage: VectorView(zeros: 0), rounded: rounded, sharing: sharing)
-  }
-
-  private init(
-    _ outputs: Int, _ inputs: Int, _ format: PackedFormat, storage: VectorView<S>, rounded: VectorView<UInt16>,
-    sharing: (any SharedPacking)?
-  ) {
-    precondition(max(storage.count, rounded.count) >= Self.elements(outputs: outputs, inputs: inputs), "too little memory for a matrix")
+  public init(outputs: Int, inputs: Int, format: PackedFormat = .exact) {
     self.outputs = outputs
     self.inputs = inputs
     self.format = format
-    self.storage = storage
-    self.rounded = rounded
-    self.sharing = sharing
+    let size = unsafe S.packedSize(outputs, inputs)
+    storage = VectorView(zeros: format == .exact ? size : 0)
+    rounded = VectorView(zeros: format == .exact ? 0 : size)
   }
 
-  /// Elements that a packed matrix [N, K] takes.
-  public static func elements(outputs: Int, inputs: Int) -> Int { unsafe S.packedSize(outputs, inputs) }
-
-  /// Takes the values of `factor`, [N, K] as it is or transposed. They must stay as they are while they are multiplied. Where the memory is
-  /// shared, all who share it pack the same matrix, each a part of it, once they have `endReading` the one before.
+  /// Takes the values of `factor`, [N, K] as it is or transposed. They must stay as they are while they are multiplied.
   public func pack(_ factor: Factor<S>) {
     (outputs, inputs) = (factor.rows, factor.columns)
-    precondition(
-      Self.elements(outputs: outputs, inputs: inputs) <= max(storage.count, rounded.count), "a matrix larger than there is room for")
-    if format == .exact { source = factor }
-    guard let sharing else { return pack(factor, 0..<outputs) }
-    sharing.beginPacking()
-    let width = Self.elements(outputs: 1, inputs: 1), panels = (outputs + width - 1) / width
-    func start(_ place: Int) -> Int { min(outputs, panels * place / sharing.size * width) }
-    pack(factor, start(sharing.place)..<start(sharing.place + 1))
-    sharing.endPacking()
-  }
-
-  /// Packs some outputs, from the beginning of a panel on.
-  private func pack(_ factor: Factor<S>, _ range: Range<Int>) {
-    if range.isEmpty { return }
-    let from = unsafe factor.matrix.pointer + range.lowerBound * factor.rowStride, to = range.lowerBound * inputs
+    let size = unsafe S.packedSize(outputs, inputs)
+    precondition(size <= max(storage.count, rounded.count), "a matrix larger than there is room for")
     switch format {
-    case .exact: unsafe S.pack(range.count, inputs, from, factor.rowStride, factor.columnStride, storage.pointer + to)
-    case .bfloat16: unsafe S.packRounded(range.count, inputs, from, factor.rowStride, factor.columnStride, rounded.pointer + to)
+    case .exact:
+      source = factor
+      unsafe S.pack(outputs, inputs, factor.matrix.pointer, factor.rowStride, factor.columnStride, storage.pointer)
+    case .bfloat16:
+      unsafe S.packRounded(outputs, inputs, factor.matrix.pointer, factor.rowStride, factor.columnStride, rounded.pointer)
     }
   }
-
-  /// Says that what was packed is not multiplied any more: whoever shares the memory need not wait for this to pack the next.
-  public func endReading() { sharing?.endReading() }
 
   fileprivate func multiply(
     _ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool, fetching upcoming: MatrixView<S>?, and other: MatrixView<S>?
@@ -106,7 +65,6 @@ public final class PackedMatrix<S: Scalar> {
       if !accumulate { c.fill(0) }
       return
     }
-    sharing?.awaitParts()
     if a.rows > Self.mostRows && !S.isProductTuned, let source {
       return c.setProduct(a, source.transposed, accumulate: accumulate)
     }

@@ -75,22 +75,6 @@ extension CommandTests {
       }
     }
 
-    /// Weights that the ranks of a node pack together, since copies of each would fill their cache.
-    @Test(arguments: ["float32", "bfloat16"]) func sharedWeights(_ format: String) throws {
-      let sandbox = try Sandbox()
-      let settings = [
-        "training.maximum_steps=3", "checkpoint.every_steps=null", "model.hidden_size=840", "model.layers=1", "training.unroll_steps=2",
-        "model.recurrent_weights=\(format)", "evaluation.population_batches=2", "training.accumulate_steps=2",
-      ]
-      for ranks in [1, 2, 8] { try sandbox.train("on-\(ranks)", ranks: ranks, settings) }
-      try sandbox.train("own", ranks: 2, settings + ["communication.share_weights=false"])
-      for run in ["on-2", "on-8", "own"] {
-        #expect(try sandbox.numbers(run) == sandbox.numbers("on-1"), "metrics of \(run)")
-        let model = try sandbox.data("\(run)/checkpoints/latest/model.safetensors")
-        #expect(try model == sandbox.data("on-1/checkpoints/latest/model.safetensors"), "model of \(run)")
-      }
-    }
-
     /// What is compared above is not the same by being constant.
     @Test func settingsMatter() throws {
       let sandbox = try Sandbox()

@@ -7,7 +7,7 @@ import Testing
   @Test(
     arguments: [
       "blocking", "small", "pending", "errors", "agree", "splits", "window", "reducer", "reducer-unordered", "statistics-single",
-      "statistics-double", "values", "shared-weights",
+      "statistics-double", "values",
     ], rankCounts)
   func passes(_ name: String, ranks: Int) throws {
     let job = try DistributedJob(name, ranks: ranks)

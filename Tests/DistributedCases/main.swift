@@ -22,7 +22,6 @@ func distributedCase(_ name: String) -> ((Communicator) throws -> Void)? {
     "splits": splits,
     "window": sharedWindow,
     "window-in-use": windowInUse,
-    "shared-weights": sharedWeights,
     "statistics-single": { try statistics(Float.self, $0) },
     "statistics-double": { try statistics(Double.self, $0) },
     "values": shardValues,

@@ -82,7 +82,6 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           reproducible: true
           overlap: true
           bucket_megabytes: 25
-          share_weights: true
 
         """)
   }
@@ -197,7 +196,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 59)
+    #expect(Configuration.keys.count == 58)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

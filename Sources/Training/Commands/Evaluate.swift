@@ -67,7 +67,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population
     && configuration.normalization.placement != .none
   let data = try openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
-  let model = try SequenceModel<Float>(data.network, configuration, world: world)
+  let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)
   if needsPopulation {
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches)

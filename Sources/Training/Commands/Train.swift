@@ -32,7 +32,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
       description: "data.train: the run stands after minibatch \(position) of an epoch, and the data has \(data.minibatches): not what the "
         + "run began with")
   }
-  let model = try SequenceModel<Float>(data.network, configuration, world: world)
+  let model = SequenceModel<Float>(data.network)
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
   let journal = try openJournal(directory, configuration, world: world, console: console)
   let trainer = try Trainer(

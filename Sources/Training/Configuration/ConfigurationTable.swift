@@ -181,8 +181,5 @@ package enum ConfigurationTable {
     Key(
       "communication.bucket_megabytes", \.communication.bucketMegabytes, .number(over: 0, to: 65_536),
       "gradients that are reduced together"),
-    Key(
-      "communication.share_weights", \.communication.shareWeights, .boolean,
-      "keep one packed copy of weights for all ranks of a node where copies of each would fill its cache"),
   ]
 }

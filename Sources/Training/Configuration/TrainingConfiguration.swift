@@ -237,7 +237,6 @@ extension TrainingConfiguration {
     public var reproducible = true
     public var overlap = true
     public var bucketMegabytes = 25.0
-    public var shareWeights = true
   }
 
   /// The format of numbers on the wire.

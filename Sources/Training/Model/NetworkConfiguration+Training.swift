@@ -1,18 +1,4 @@
-import DataParallel
-import MPI
 import NeuralNetwork
-import Tensors
-
-extension SequenceModel where S == Float {
-  /// A model with all parameters zero, whose large packed weights the ranks of a node share, unless the configuration says not to. All ranks
-  /// of `world` call it together.
-  convenience init(_ network: NetworkConfiguration, _ configuration: TrainingConfiguration, world: Communicator) throws {
-    let weights = configuration.communication.shareWeights ? try SharedWeights(world, cache: MachineDescription.lastCacheBytes) : nil
-    try self.init(network) { outputs, inputs, format in
-      try weights?.matrix(outputs: outputs, inputs: inputs, format: format) ?? PackedMatrix(outputs: outputs, inputs: inputs, format: format)
-    }
-  }
-}
 
 extension NetworkConfiguration {
   /// The network that a configuration describes, for data with these inputs.

@@ -41,7 +41,7 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
   let data = try openTrainingData(configuration, context, stored: nil)
-  let model = try SequenceModel<Float>(data.network, configuration, world: world)
+  let model = SequenceModel<Float>(data.network)
   model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
   try broadcast(model, world: world)
   let step = try TrainingStep(configuration, model: model, context: context, data: data)
