@@ -1,8 +1,8 @@
 // Kernels whose rows, columns or elements do not depend on each other, on the threads that there are: the kernel itself, KERNEL(…_whole),
 // does each part. For a real type R; included with R and KERNEL defined. `work` is what an element costs, in operations of a product.
 
-// Elements of a vector go in blocks, so that parts begin where lines of the cache do.
-enum { ELEMENT_BLOCK = 4096 };
+// Elements of a vector go in blocks, so that parts begin where lines of the cache do, and where blocks of squares do.
+enum { ELEMENT_BLOCK = 2 * LOCKSTEP_SQUARES };
 
 // The elements of the blocks `first ..< end`, as OFFSET and COUNT.
 #define ELEMENTS(n) \
@@ -12,17 +12,38 @@ enum { ELEMENT_BLOCK = 4096 };
 
 typedef struct {
   size_t n;
-  R *a;
-  const R *b;
+  R *out;
+  const R *a, *b;
+  double *squares;
 } KERNEL(addition);
 
 static void KERNEL(add_part)(const void *context, size_t first, size_t end) {
   const KERNEL(addition) *c = context;
   ELEMENTS(c->n);
-  KERNEL(add_whole)(COUNT, c->a + OFFSET, c->b + OFFSET);
+  KERNEL(add_whole)(COUNT, c->out + OFFSET, c->b + OFFSET);
 }
 
-void KERNEL(add)(size_t n, R *a, const R *b) { DIVIDE_ELEMENTS(n, 32, KERNEL(add_part), (KERNEL(addition)){n, a, b}); }
+void KERNEL(add)(size_t n, R *a, const R *b) { DIVIDE_ELEMENTS(n, 32, KERNEL(add_part), (KERNEL(addition)){n, a, a, b, NULL}); }
+
+static void KERNEL(add_to_part)(const void *context, size_t first, size_t end) {
+  const KERNEL(addition) *c = context;
+  ELEMENTS(c->n);
+  KERNEL(add_to_whole)(COUNT, c->out + OFFSET, c->a + OFFSET, c->b + OFFSET, c->squares ? c->squares + OFFSET / LOCKSTEP_SQUARES : NULL);
+}
+
+void KERNEL(add_to)(size_t n, R *out, const R *a, const R *b, double *squares) {
+  DIVIDE_ELEMENTS(n, 32, KERNEL(add_to_part), (KERNEL(addition)){n, out, a, b, squares});
+}
+
+static void KERNEL(squares_part)(const void *context, size_t first, size_t end) {
+  const KERNEL(addition) *c = context;
+  ELEMENTS(c->n);
+  KERNEL(squares_whole)(COUNT, c->a + OFFSET, c->squares + OFFSET / LOCKSTEP_SQUARES);
+}
+
+void KERNEL(squares)(size_t n, const R *a, double *squares) {
+  DIVIDE_ELEMENTS(n, 16, KERNEL(squares_part), (KERNEL(addition)){n, NULL, a, NULL, squares});
+}
 
 // ---- Recurrent cells: by rows ----------------------------------------------------------------------------------------------
 

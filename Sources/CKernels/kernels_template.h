@@ -9,15 +9,55 @@ CLONES void KERNEL(scale)(size_t n, R *a, R s) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] *= s;
 }
 
-CLONES double KERNEL(sum_of_squares)(size_t n, const R *a) {
-  double lanes[LANES] = {0};
+typedef double KERNEL(eight_squares) __attribute__((vector_size(8 * sizeof(double))));
+typedef R KERNEL(eight) __attribute__((vector_size(8 * sizeof(R)), aligned(sizeof(R)), may_alias));
+
+// out = a + b, or a alone without `adds`, for at most a block, whose sum of squares is the result with `squares`. Products of two numbers in
+// single precision are exact in double.
+INLINE double KERNEL(add_block)(size_t n, R *out, const R *a, const R *b, int adds, int squares) {
+  KERNEL(eight_squares) sums[2] = {{0}, {0}};
   size_t i = 0;
-  for (; i + LANES <= n; i += LANES)
-    for (int l = 0; l < LANES; l++) lanes[l] += (double)a[i + l] * (double)a[i + l];
-  for (int l = 0; i < n; i++, l++) lanes[l] += (double)a[i] * (double)a[i];
-  double sum = 0;
-  for (int l = 0; l < LANES; l++) sum += lanes[l];
-  return sum;
+  for (; i + 16 <= n; i += 16) {
+    _Pragma("clang loop unroll(full)") for (size_t half = 0; half < 2; half++) {
+      KERNEL(eight) values = *(const KERNEL(eight) *)(a + i + 8 * half);
+      if (adds) {
+        values += *(const KERNEL(eight) *)(b + i + 8 * half);
+        *(KERNEL(eight) *)(out + i + 8 * half) = values;
+      }
+      if (squares) {
+        KERNEL(eight_squares) wide = __builtin_convertvector(values, KERNEL(eight_squares));
+        sums[half] += wide * wide;
+      }
+    }
+  }
+  double lanes[LANES];
+  memcpy(lanes, sums, sizeof lanes);
+  for (int l = 0; i < n; i++, l++) {
+    R value = a[i];
+    if (adds) out[i] = value = value + b[i];
+    if (squares) lanes[l] += (double)value * (double)value;
+  }
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+  return lanes[0];
+}
+
+CLONES void KERNEL(add_to_whole)(size_t n, R *out, const R *a, const R *b, double *squares) {
+  if (!squares) {
+    KERNEL(add_block)(n, out, a, b, 1, 0);
+    return;
+  }
+  for (size_t i = 0; i < n; i += LOCKSTEP_SQUARES) {
+    size_t count = n - i < LOCKSTEP_SQUARES ? n - i : LOCKSTEP_SQUARES;
+    squares[i / LOCKSTEP_SQUARES] = KERNEL(add_block)(count, out + i, a + i, b + i, 1, 1);
+  }
+}
+
+CLONES void KERNEL(squares_whole)(size_t n, const R *a, double *squares) {
+  for (size_t i = 0; i < n; i += LOCKSTEP_SQUARES) {
+    size_t count = n - i < LOCKSTEP_SQUARES ? n - i : LOCKSTEP_SQUARES;
+    squares[i / LOCKSTEP_SQUARES] = KERNEL(add_block)(count, NULL, a + i, NULL, 0, 1);
+  }
 }
 
 CLONES size_t KERNEL(first_not_finite)(size_t n, const R *a) {

@@ -31,6 +31,10 @@ public final class GradientReducer {
   private let communicator: Communicator
   private let way: Way
   private var inFlight: [Int] = []
+  // Elements of each bucket that were reduced last.
+  private var counts: [Int]
+  // Sums of squares of one bucket's blocks, where messages carry the sums.
+  private let squares: VectorView<Double>
 
   /// Seconds spent so far in `wait` and `waitAll`: what communication has cost beyond the computation it ran under.
   public private(set) var secondsWaited = 0.0
@@ -50,10 +54,12 @@ public final class GradientReducer {
     self.communicator = communicator
     self.buckets = buckets
     inFlight.reserveCapacity(buckets.count)
+    counts = buckets.map { _ in 0 }
     if reproducible, communicator.size > 1, let nodes = try NodeLayout(communicator, sharing),
       let reducer = try NodeReducer(communicator: communicator, layout: layout, nodes: nodes, buckets: buckets, format: format)
     {
       (partials, result, self.nodes) = (reducer.partials, reducer.result, nodes.ranks.count)
+      squares = VectorView(zeros: 0)
       way = .memory(reducer)
       return
     }
@@ -67,7 +73,15 @@ public final class GradientReducer {
           reproducible: reproducible, format: format))
     }
     (self.partials, result, nodes) = (partials, partials[0], nil)
+    squares = VectorView(zeros: buckets.map { squaresCount(of: $0.count) }.max() ?? 0)
     way = .messages(reducers)
+  }
+
+  /// Whether all ranks share memory, so that, if it suffices, no sum travels in a message. All ranks call it together.
+  /// - Throws: `MPIError`.
+  public static func isOneNode(_ communicator: Communicator) throws(MPIError) -> Bool {
+    guard communicator.size > 1 else { return false }
+    return try communicator.splitByMemory().size == communicator.size
   }
 
   /// Starts the reduction of a bucket that is complete in `partials`. Ranks may start buckets in different orders.
@@ -77,11 +91,29 @@ public final class GradientReducer {
   public func start(_ bucket: Int, count: Int? = nil) throws(MPIError) {
     let range = buckets[bucket]
     let count = count ?? range.count
+    counts[bucket] = count
     switch way {
     case .memory(let reducer): reducer.start(bucket, count: count)
     case .messages(let reducers): try reducers[bucket].start(into: result[range.lowerBound..<range.lowerBound + count])
     }
     if isInFlight(bucket) { inFlight.append(bucket) }
+  }
+
+  /// `Σ result[i]²` over what was last reduced of every bucket, with nothing in flight: in double precision, block by block from the start of
+  /// each bucket (`squaresBlock`), so that it has the same bits on every number of ranks. Where ranks of a node share memory it was made with
+  /// the sums.
+  public var sumOfSquares: Double {
+    var sum = 0.0
+    for (bucket, range) in buckets.enumerated() {
+      switch way {
+      case .memory(let reducer): sum = reducer.sumOfSquares(bucket, count: counts[bucket], addedTo: sum)
+      case .messages:
+        let blocks = squares[0..<squaresCount(of: counts[bucket])]
+        blocks.takeSquares(of: result[range.lowerBound..<range.lowerBound + counts[bucket]])
+        sum = blocks.added(to: sum)
+      }
+    }
+    return sum
   }
 
   /// Bytes of gradients that this rank has sent to others in messages so far; without those of the MPI library's own all-reduce.

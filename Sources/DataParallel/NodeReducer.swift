@@ -9,7 +9,8 @@ import Tensors
 ///
 /// Two flags of each rank and bucket hold the number of the last reduction whose partial sums are `ready` and whose chunk is `done`. A
 /// rank that has seen all done flags may overwrite its partial sums, since nobody reads them any more, and read the result, which stays
-/// until this rank itself starts the bucket again: a chunk is only written when all ranks are ready.
+/// until this rank itself starts the bucket again: a chunk is only written when all ranks are ready. The sums of squares of the result's
+/// blocks are made with it and last as long; a chunk is cut between blocks.
 ///
 /// With a wire format every node of the tree is rounded to it, as `GradientReducer` says.
 final class NodeReducer {
@@ -22,6 +23,8 @@ final class NodeReducer {
 
   private struct Bucket {
     let range: Range<Int>
+    /// Where the sums of its squares begin.
+    let firstSquares: Int
     let flags: [Flags]
     /// This rank's chunk of the node's partial sums where they are exchanged between nodes.
     let sums: [VectorView<Float>]
@@ -47,11 +50,13 @@ final class NodeReducer {
   /// The partial sums of all ranks of the node.
   private let all: [VectorView<Float>]
   private let scratch: [VectorView<Float>]
+  /// The sums of squares of all buckets' blocks, of all ranks of the node.
+  private let squares: VectorView<Double>
   private let format: HalfFormat?
   private var buckets: [Bucket]
 
-  /// Elements that are summed at a time: few enough that intermediate sums stay in the cache.
-  private static var piece: Int { 4096 }
+  /// Elements that are summed at a time where there are intermediate sums: few enough that these stay in the cache, and whole blocks.
+  private static var piece: Int { 2 * squaresBlock }
   private static var flagsPerBucket: Int { 8 }
 
   /// Allocates the memory of all buckets; nil, on all ranks, where a node has too little memory to share. All ranks call it together.
@@ -67,16 +72,20 @@ final class NodeReducer {
     let row = (width + 15) / 16 * 16
     let flagCount = buckets.count * Self.flagsPerBucket
     let counts = plan.counts.enumerated().map { rank, count in (count + (rank == 0 ? 1 : 0)) * row }
-    let bytes = counts.reduce(0) { $0 + windowBytes(of: Float.self, count: $1, flags: flagCount) }
+    let blocks = buckets.reduce(0) { $0 + squaresCount(of: $1.count) }
+    let bytes =
+      counts.reduce(0) { $0 + windowBytes(of: Float.self, count: $1, flags: flagCount) }
+      + node.size * windowBytes(of: Double.self, count: 0, flags: 0) + blocks * MemoryLayout<Double>.stride
     // MPI keeps some room free, and other programs take some.
     let lacking: [Int] = try communicator.allGather(sharedMemoryRoom() / 8 * 7 < bytes ? 1 : 0)
     if lacking.contains(1) { return nil }
     let window = try SharedWindow<Float>(node, count: counts[node.rank], flags: flagCount)
+    let squares = try SharedWindow<Double>(node, count: node.rank == 0 ? blocks : 0, flags: 0)[0]
 
     var all: [VectorView<Float>] = []
     for (rank, count) in plan.counts.enumerated() { for k in 0..<count { all.append(window[rank][k * row..<k * row + width]) } }
     let start = plan.counts[..<node.rank].reduce(0, +)
-    var states: [Bucket] = []
+    var states: [Bucket] = [], firstSquares = 0
     for (index, range) in buckets.enumerated() {
       let flags = (0..<node.size).map { rank in
         let first = index * Self.flagsPerBucket
@@ -85,17 +94,19 @@ final class NodeReducer {
       var sums: [VectorView<Float>] = []
       var exchange: (any VectorReducing<Float>)?
       if nodes.ranks.count > 1 {
-        let longest = chunk(0, of: range.count, ranks: node.size).count
+        let longest = chunk(0, of: range.count, ranks: node.size, unit: squaresBlock).count
         sums = (0..<plan.sumCount).map { _ in VectorView(zeros: longest) }
         let runs = nodes.ranks.map { layout.run(of: $0.lowerBound).lowerBound..<layout.run(of: $0.upperBound - 1).upperBound }
         exchange = try messageReducer(
           communicator: nodes.peers, tree: layout.tree, runs: runs, partials: sums, reproducible: true, format: format)
       }
-      states.append(Bucket(range: range, flags: flags, sums: sums, exchange: exchange))
+      states.append(Bucket(range: range, firstSquares: firstSquares, flags: flags, sums: sums, exchange: exchange))
+      firstSquares += squaresCount(of: range.count)
     }
     self.node = node
     self.plan = plan
     self.all = all
+    self.squares = squares
     self.format = format
     partials = Array(all[start..<start + plan.counts[node.rank]])
     let end = plan.counts[0] * row
@@ -121,6 +132,12 @@ final class NodeReducer {
     mine.ready.store(buckets[bucket].epoch)
   }
 
+  /// `start` with the squares of the first `count` elements of a bucket's result added to it, block by block.
+  func sumOfSquares(_ bucket: Int, count: Int, addedTo start: Double) -> Double {
+    let first = buckets[bucket].firstSquares
+    return squares[first..<first + squaresCount(of: count)].added(to: start)
+  }
+
   /// Bytes that this rank has sent to other nodes so far.
   var bytesSent: Int { buckets.reduce(0) { $0 + ($1.exchange?.bytesSent ?? 0) } }
 
@@ -133,6 +150,8 @@ final class NodeReducer {
     }
     if buckets[bucket].phase == .exchanging {
       guard try buckets[bucket].exchange!.poll() else { return false }
+      let mine = share(of: buckets[bucket])
+      squares(of: mine, buckets[bucket]).takeSquares(of: result[mine])
       finishChunk(bucket)
     }
     if buckets[bucket].phase == .finishing {
@@ -167,16 +186,27 @@ final class NodeReducer {
       let count = state.flags[rank].count.value
       precondition(count == state.count, "bucket \(bucket) has \(count) elements on rank \(rank) of the node and \(state.count) here")
     }
-    let mine = chunk(node.rank, of: state.count, ranks: node.size).shifted(by: state.range.lowerBound)
+    let mine = share(of: state), piece = plan.scratchCount > 0 || format != nil ? Self.piece : max(mine.count, 1)
     var start = mine.lowerBound
     while start < mine.upperBound {
-      let end = min(start + Self.piece, mine.upperBound)
+      let end = min(start + piece, mine.upperBound)
       addUp(state, start..<end, chunk: mine)
       start = end
     }
     guard let exchange = state.exchange else { return finishChunk(bucket) }
     buckets[bucket].phase = .exchanging
     try exchange.start(into: result[mine])
+  }
+
+  /// What this rank sums of a bucket, whole blocks of squares.
+  private func share(of bucket: Bucket) -> Range<Int> {
+    chunk(node.rank, of: bucket.count, ranks: node.size, unit: squaresBlock).shifted(by: bucket.range.lowerBound)
+  }
+
+  /// Where the sums of squares of these elements go.
+  private func squares(of elements: Range<Int>, _ bucket: Bucket) -> VectorView<Double> {
+    let first = bucket.firstSquares + (elements.lowerBound - bucket.range.lowerBound) / squaresBlock
+    return squares[first..<first + squaresCount(of: elements.count)]
   }
 
   /// Sums some elements over all partial sums of the node.
@@ -189,10 +219,17 @@ final class NodeReducer {
         bucket.exchange == nil ? result[elements] : bucket.sums[number][elements.shifted(by: -chunk.lowerBound)]
       }
     }
-    for addition in plan.additions {
-      let into = view(addition.into)
-      into.become(view(addition.a))
+    // Without other nodes the last addition makes the result.
+    let squares = bucket.exchange == nil ? squares(of: elements, bucket) : nil, last = plan.additions.count - 1
+    for (index, addition) in plan.additions.enumerated() {
+      let into = view(addition.into), a = view(addition.a), squares = index == last ? squares : nil
+      if format == nil, let b = addition.b {
+        into.setSum(a, view(b), squares: squares)
+        continue
+      }
+      into.become(a)
       if let b = addition.b { into.add(view(b), as: format) } else { into.round(to: format) }
+      squares?.takeSquares(of: into)
     }
   }
 

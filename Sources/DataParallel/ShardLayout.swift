@@ -35,10 +35,10 @@ public struct ShardLayout: Sendable, Equatable {
 func chunks(of count: Int, ranks: Int) -> [Range<Int>] { (0..<ranks).map { chunk($0, of: count, ranks: ranks) } }
 
 /// The chunk of one rank.
-func chunk(_ rank: Int, of count: Int, ranks: Int) -> Range<Int> {
-  let line = 16
-  let lines = (count + line - 1) / line
-  let start = rank * (lines / ranks) + min(rank, lines % ranks)
-  let end = start + lines / ranks + (rank < lines % ranks ? 1 : 0)
-  return min(start * line, count)..<min(end * line, count)
+/// - unit: what is not cut, but for the end: elements of a cache line, unless more belong together.
+func chunk(_ rank: Int, of count: Int, ranks: Int, unit: Int = 16) -> Range<Int> {
+  let units = (count + unit - 1) / unit
+  let start = rank * (units / ranks) + min(rank, units % ranks)
+  let end = start + units / ranks + (rank < units % ranks ? 1 : 0)
+  return min(start * unit, count)..<min(end * unit, count)
 }

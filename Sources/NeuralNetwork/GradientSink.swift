@@ -18,6 +18,10 @@ public protocol GradientSink<Scalar>: AnyObject {
   /// are not to be touched.
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Scalar>
 
+  /// The gradient of `group` on local shard `shard` is written before `end`, a place in the flat buffer: that much of its reduction may start
+  /// after the last shard.
+  func advance(_ group: ParameterGroup, shard: Int, to end: Int) throws
+
   /// The gradient of `group` on local shard `shard` is written. After the last shard the group's reduction may start.
   func end(_ group: ParameterGroup, shard: Int) throws
 

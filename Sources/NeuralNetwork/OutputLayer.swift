@@ -61,10 +61,12 @@ final class OutputLayer<S: Scalar> {
   /// The same with the gradients of `gradientScale` times the loss.
   /// - dWeight, dBias: [V, D] and [V], written, or added to if `accumulate`.
   /// - dInput: [N, D], written.
+  /// - advance: called with the number of classes, from the first, whose rows of `dWeight` are complete.
   func differentiate(
     _ input: MatrixView<S>, weight: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>, gradientScale: S,
-    dWeight: MatrixView<S>, dBias: VectorView<S>, dInput: MatrixView<S>, accumulate: Bool
-  ) -> (loss: Double, errors: Int) {
+    dWeight: MatrixView<S>, dBias: VectorView<S>, dInput: MatrixView<S>, accumulate: Bool,
+    advance: (Int) throws -> Void
+  ) rethrows -> (loss: Double, errors: Int) {
     var sum = (loss: 0.0, errors: 0)
     if input.rows == 0 && !accumulate {
       dWeight.fill(0)
@@ -77,12 +79,13 @@ final class OutputLayer<S: Scalar> {
       sum.loss += found.loss
       sum.errors += found.errors
       transposed.pack(rows.transposed)
-      forEachBlock(chunk.count) { block, range, logits in
+      try forEachBlock(chunk.count) { block, range, logits in
         softmax.differentiate(
           block: block, logits: logits, first: range.lowerBound, gradientScale: gradientScale, rowSums: dBias[range], accumulate: adds)
         let weight = weight.rows(range)
         dWeight.rows(range).setProduct(logits.asIs, packed: transposed, accumulate: adds, fetching: weight)
         gradient.setProduct(weight.transposed, logits.asIs, accumulate: block > 0, fetching: following(range, chunk.count))
+        if chunk.upperBound == input.rows { try advance(range.upperBound) }
       }
       dInput.rows(chunk).copy(transposing: gradient)
     }
@@ -102,10 +105,10 @@ final class OutputLayer<S: Scalar> {
     return softmax
   }
 
-  private func forEachBlock(_ frames: Int, _ body: (Int, Range<Int>, MatrixView<S>) -> Void) {
+  private func forEachBlock(_ frames: Int, _ body: (Int, Range<Int>, MatrixView<S>) throws -> Void) rethrows {
     for (number, first) in stride(from: 0, to: classes, by: block).enumerated() {
       let range = first..<min(classes, first + block)
-      body(number, range, logits(range, frames))
+      try body(number, range, logits(range, frames))
     }
   }
 

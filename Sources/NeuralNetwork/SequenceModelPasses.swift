@@ -140,9 +140,13 @@ extension SequenceModel {
       let dBias = gradient[layout.tensor("output.bias").range]
       let dTop = workspace.gradient(i, 0, columns: configuration.outputSize)
       let rows = 0..<workspace.sequences[i].frames
-      workspace.losses[i] = workspace.output.differentiate(
+      workspace.losses[i] = try workspace.output.differentiate(
         workspace.inputs[layerCount][i].rows(rows), weight: outputWeight, bias: outputBias, targets: workspace.targets[i][rows],
-        gradientScale: gradientScale, dWeight: dWeight, dBias: dBias, dInput: dTop, accumulate: sink.accumulates)
+        gradientScale: gradientScale, dWeight: dWeight, dBias: dBias, dInput: dTop, accumulate: sink.accumulates
+      ) { classes in
+        try sink.advance(.output, shard: i, to: slice.range.lowerBound + classes * slice.shape[1])
+        try sink.poll()
+      }
       dropGradient(dTop, layer: layerCount, shard: i, workspace, pass)
       pass.timer.enter(.gradientExchange)
       try sink.end(.output, shard: i)

@@ -1,3 +1,5 @@
+import CKernels
+
 // Operations on whole vectors. n elements.
 
 extension VectorView where Element: Scalar {
@@ -10,8 +12,13 @@ extension VectorView where Element: Scalar {
   /// `self[i] *= factor`.
   public func scale(by factor: Element) { unsafe Element.scale(count, pointer, factor) }
 
-  /// `Σ self[i]²` in double precision, in one order of addition.
-  public var sumOfSquares: Double { unsafe Element.sumOfSquares(count, pointer) }
+  /// `self[i] = a[i] + b[i]`; all of the same count. `a` or `b` may be this very memory.
+  /// - squares: receives, unless nil, what `takeSquares(of:)` finds in the sum, in the same pass.
+  public func setSum(_ a: VectorView, _ b: VectorView, squares: VectorView<Double>? = nil) {
+    precondition(a.count == count && b.count == count, "a sum of \(a.count) and \(b.count) elements into \(count)")
+    precondition(squares.map { $0.count == squaresCount(of: count) } ?? true, "sums of squares of another number of elements")
+    unsafe Element.add(count, pointer, a.pointer, b.pointer, squares?.pointer)
+  }
 
   /// Index of the first element that is infinite or not a number.
   public var firstNotFinite: Int? {
@@ -37,5 +44,30 @@ extension MatrixView where Element: Scalar {
   public func copy(transposing source: MatrixView) {
     precondition(source.rows == columns && source.columns == rows, "a transpose of another shape")
     unsafe Element.transpose(source.rows, source.columns, source.pointer, source.stride, pointer, stride)
+  }
+}
+
+/// Consecutive elements whose squares are summed together; the last of a vector may be fewer.
+///
+/// Blocks let parts of a vector be done apart, by whoever has them near: what is added up are the sums of blocks, in their order.
+public let squaresBlock = Int(LOCKSTEP_SQUARES)
+
+/// Blocks of a vector of `count` elements.
+public func squaresCount(of count: Int) -> Int { (count + squaresBlock - 1) / squaresBlock }
+
+extension VectorView<Double> {
+  /// The sum of squares of each block of `vector`, in double precision and in one order of addition.
+  public func takeSquares<S: Scalar>(of vector: VectorView<S>) {
+    precondition(count == squaresCount(of: vector.count), "sums of squares of another number of elements")
+    unsafe S.squares(vector.count, vector.pointer, pointer)
+  }
+
+  /// `start` with all elements added to it, one after the other.
+  public func added(to start: Double) -> Double {
+    withSpan { values in
+      var sum = start
+      for i in values.indices { sum += values[i] }
+      return sum
+    }
   }
 }

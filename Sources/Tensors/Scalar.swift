@@ -8,7 +8,9 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
 
   @unsafe static func add(_ n: Int, _ a: UnsafeMutablePointer<Self>, _ b: UnsafePointer<Self>)
   @unsafe static func scale(_ n: Int, _ a: UnsafeMutablePointer<Self>, _ s: Self)
-  @unsafe static func sumOfSquares(_ n: Int, _ a: UnsafePointer<Self>) -> Double
+  @unsafe static func add(_ n: Int, _ out: UnsafeMutablePointer<Self>, _ a: UnsafePointer<Self>, _ b: UnsafePointer<Self>,
+    _ squares: UnsafeMutablePointer<Double>?)
+  @unsafe static func squares(_ n: Int, _ a: UnsafePointer<Self>, _ squares: UnsafeMutablePointer<Double>)
   @unsafe static func firstNotFinite(_ n: Int, _ a: UnsafePointer<Self>) -> Int
   @unsafe static func columnSums(_ B: Int, _ F: Int, _ x: UnsafePointer<Self>, _ stride: Int,
     _ out: UnsafeMutablePointer<Self>, _ accumulate: Int32)

@@ -13,8 +13,13 @@ extension Double: Scalar {
     unsafe lockstep_scale_f64(n, a, s)
   }
   @unsafe
-  public static func sumOfSquares(_ n: Int, _ a: UnsafePointer<Double>) -> Double {
-    unsafe lockstep_sum_of_squares_f64(n, a)
+  public static func add(_ n: Int, _ out: UnsafeMutablePointer<Double>, _ a: UnsafePointer<Double>, _ b: UnsafePointer<Double>,
+    _ squares: UnsafeMutablePointer<Double>?) {
+    unsafe lockstep_add_to_f64(n, out, a, b, squares)
+  }
+  @unsafe
+  public static func squares(_ n: Int, _ a: UnsafePointer<Double>, _ squares: UnsafeMutablePointer<Double>) {
+    unsafe lockstep_squares_f64(n, a, squares)
   }
   @unsafe
   public static func firstNotFinite(_ n: Int, _ a: UnsafePointer<Double>) -> Int {

@@ -13,8 +13,13 @@ extension Float: Scalar {
     unsafe lockstep_scale_f32(n, a, s)
   }
   @unsafe
-  public static func sumOfSquares(_ n: Int, _ a: UnsafePointer<Float>) -> Double {
-    unsafe lockstep_sum_of_squares_f32(n, a)
+  public static func add(_ n: Int, _ out: UnsafeMutablePointer<Float>, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
+    _ squares: UnsafeMutablePointer<Double>?) {
+    unsafe lockstep_add_to_f32(n, out, a, b, squares)
+  }
+  @unsafe
+  public static func squares(_ n: Int, _ a: UnsafePointer<Float>, _ squares: UnsafeMutablePointer<Double>) {
+    unsafe lockstep_squares_f32(n, a, squares)
   }
   @unsafe
   public static func firstNotFinite(_ n: Int, _ a: UnsafePointer<Float>) -> Int {

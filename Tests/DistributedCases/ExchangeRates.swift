@@ -31,7 +31,7 @@ func exchangeRates(_ world: Communicator) throws {
         let start = ContinuousClock.now
         for bucket in buckets.indices { try reducer.start(bucket) }
         try reducer.waitAll()
-        let norm = reducer.result.sumOfSquares
+        let norm = reducer.sumOfSquares
         times[way].append((ContinuousClock.now - start) / .milliseconds(1))
         try expect(norm > 0 || round == 0, "no sum")
       }

@@ -21,12 +21,19 @@ private struct Example {
   let rows: Int
   let partials: [VectorView<Float>]
   let sum: [UInt32]
+  let squares: Double
 
   init(_ layout: ShardLayout, _ rank: Int, rows: Int, seed: Int, _ format: HalfFormat?) {
     self.rows = rows
     let n = ranges.last!.lowerBound + rows
     partials = DistributedCases.partials(layout, rank, n, seed: seed, format)
-    sum = treeSum(layout.shards, n, seed: seed, format).map(\.bitPattern)
+    let values = treeSum(layout.shards, n, seed: seed, format)
+    sum = values.map(\.bitPattern)
+    squares = ranges.map { $0.clamped(to: 0..<n) }.reduce(0) { before, range in
+      let blocks = VectorView<Double>(zeros: squaresCount(of: range.count))
+      blocks.takeSquares(of: VectorView(Array(values[range])))
+      return blocks.added(to: before)
+    }
   }
 
   static func all(_ layout: ShardLayout, _ rank: Int, _ format: HalfFormat? = nil) -> [Example] {
@@ -88,6 +95,9 @@ private func checkSums(
     usleep(.random(in: 0..<300, using: &random))
     try expect(
       reducer.result[0..<n].array.map(\.bitPattern), equals: example.sum, "round \(number) of \(layout.shards) shards, \(sharing)")
+    try expect(
+      reducer.sumOfSquares.bitPattern == example.squares.bitPattern,
+      "the squares of round \(number) of \(layout.shards) shards add up to \(reducer.sumOfSquares), not \(example.squares), \(sharing)")
   }
   try expect(reducer.secondsWaited >= 0, "negative time")
   return reducer.bytesSent

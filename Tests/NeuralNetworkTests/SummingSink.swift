@@ -41,6 +41,13 @@ final class SummingSink: GradientSink {
     return buffer
   }
 
+  func advance(_ group: ParameterGroup, shard: Int, to end: Int) throws {
+    precondition(events.last == "begin \(group) \(shard)", "advance outside a group")
+    guard let buffer = buffers["\(group) \(shard)"] else { preconditionFailure("advance without begin") }
+    let ranges = elements(group)
+    for range in ranges { precondition(range.clamped(to: 0..<end).allSatisfy { buffer[$0].isFinite }, "an element before \(end) was not written") }
+  }
+
   func end(_ group: ParameterGroup, shard: Int) throws {
     events.append("end \(group) \(shard)")
     guard let buffer = buffers["\(group) \(shard)"] else { preconditionFailure("end without begin") }

@@ -17,8 +17,6 @@ import Testing
         #expect(isClose(type, Double(scaled[i]), 3 * a[i], size: 3, roundings: 1))
         #expect(isClose(type, Double(blended[i]), 0.75 * a[i] + 0.25 * b[i], size: 1, roundings: 3))
       }
-      // In double precision for both types.
-      #expect(abs(vector().sumOfSquares - a.reduce(0) { $0 + $1 * $1 }) <= 1e-13)
     }
     check(Float.self)
     check(Double.self)
@@ -41,9 +39,36 @@ import Testing
     check(Double.self)
   }
 
-  @Test func sumOfSquaresDoesNotOverflow() {
-    let v = VectorView<Float>([Float](repeating: 1e30, count: 33))
-    #expect(abs(v.sumOfSquares / 33e60 - 1) < 1e-6)
+  /// Around the ends of vectors and of blocks. A sum may take the place of either of its terms.
+  @Test(arguments: [0, 1, 15, 16, 17, 100, squaresBlock - 1, squaresBlock, squaresBlock + 1, 3 * squaresBlock + 40])
+  func sumsWithSquares(_ n: Int) {
+    func check<S: Scalar>(_ type: S.Type) {
+      var random = TestRandom(11)
+      let first = random.values(n), second = random.values(n), count = squaresCount(of: n)
+      let a = VectorView<S>(doubles: first), b = VectorView<S>(doubles: second), wanted = VectorView<S>(doubles: first)
+      wanted.add(b)
+      let found = (sum: VectorView<S>(zeros: n), squares: VectorView<Double>(zeros: count)), again = VectorView<Double>(zeros: count)
+      found.sum.setSum(a, b, squares: found.squares)
+      again.takeSquares(of: wanted)
+      #expect(found.sum.array == wanted.array && again.array == found.squares.array)
+      for block in 0..<count {
+        let exact = (block * squaresBlock..<min(n, (block + 1) * squaresBlock)).reduce(0) { $0 + Double(wanted[$1]) * Double(wanted[$1]) }
+        #expect(abs(found.squares[block] - exact) <= 1e-13 * exact)
+      }
+      #expect(found.squares.added(to: 5) == found.squares.array.reduce(5, +))
+      let inPlace = VectorView<S>(doubles: second)
+      inPlace.setSum(a, inPlace)
+      a.setSum(a, b, squares: again)
+      #expect(inPlace.array == wanted.array && a.array == wanted.array && again.array == found.squares.array)
+    }
+    check(Float.self)
+    check(Double.self)
+  }
+
+  @Test func squaresAreSummedInDoublePrecision() {
+    let v = VectorView<Float>([Float](repeating: 1e30, count: 33)), squares = VectorView<Double>(zeros: 1)
+    squares.takeSquares(of: v)
+    #expect(abs(squares[0] / 33e60 - 1) < 1e-6)
   }
 
   @Test func firstNotFinite() {

@@ -16,13 +16,19 @@ typedef struct {
   int is_reversed;
 } lockstep_hints;
 
+/* Elements whose squares are summed together. */
+enum { LOCKSTEP_SQUARES = 2048 };
+
 #define LOCKSTEP_DECLARE_KERNELS(R, S)                                                                                          \
   /* a += b */                                                                                                                  \
   void lockstep_add_##S(size_t n, R *a, const R *b);                                                                            \
   /* a *= s */                                                                                                                  \
   void lockstep_scale_##S(size_t n, R *a, R s);                                                                                 \
-  /* Sum of squares in double, in 16 interleaved partial sums. */                                                               \
-  double lockstep_sum_of_squares_##S(size_t n, const R *a);                                                                     \
+  /* out = a + b, either of which it may be; and, unless NULL, the sum of squares in double of each LOCKSTEP_SQUARES elements of it, and   \
+     of the rest, each in 16 interleaved partial sums. */                                                                       \
+  void lockstep_add_to_##S(size_t n, R *out, const R *a, const R *b, double *squares);                                          \
+  /* These sums of squares of a. */                                                                                             \
+  void lockstep_squares_##S(size_t n, const R *a, double *squares);                                                             \
   /* Index of the first element that is not finite, or n. */                                                                    \
   size_t lockstep_first_not_finite_##S(size_t n, const R *a);                                                                   \
   /* out[f] (+)= Σ_b x[b, f] */                                                                                                 \

@@ -153,11 +153,7 @@ final class TrainingStep {
     timer.enter(.gradientExchange)
     let (loss, errors, requests) = try sumLosses(asked: request)
     timer.enter(.optimizer)
-    let gradient = gradients.reduced
-    let dense = gradient[0..<model.layout.embedding.lowerBound]
-    let E = model.configuration.embeddingSize
-    let sparse = gradient[model.layout.embedding.lowerBound..<model.layout.embedding.lowerBound + tokens.count * E]
-    let norm = (dense.sumOfSquares + sparse.sumOfSquares).squareRoot()
+    let norm = gradients.norm
     let mean = loss / Double(size.frames)
     guard mean.isFinite && norm.isFinite else {
       throw try divergence(step: step, loss: mean, norm: norm)
@@ -165,7 +161,7 @@ final class TrainingStep {
     var scale = 1.0
     if let clip = configuration.optimizer.clipNorm, norm > clip { scale = clip / norm }
     optimizer.update(
-      model.parameters, gradient: gradient, embeddingRows: tokens, gradientScale: scale, learningRate: learningRate,
+      model.parameters, gradient: gradients.reduced, embeddingRows: tokens, gradientScale: scale, learningRate: learningRate,
       step: step)
     timer.enter(.other)
     if data.carriesState { workspace.carryState() }

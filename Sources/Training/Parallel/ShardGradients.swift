@@ -16,12 +16,18 @@ final class ShardGradients: GradientSink {
   private let buckets: [ParameterGroup: [Int]]
   private let ranges: [Range<Int>]
   private let groupRanges: [ParameterGroup: Range<Int>]
+  // In the order in which backward finishes them.
+  private let order: [ParameterGroup]
   private let reducer: GradientReducer
   private let embeddingSize: Int
+  // The most elements of a message between nodes.
+  private let messageSize: Int
   private let format: HalfFormat?
   private let timer: PhaseTimer
   /// Whether a group's reduction begins while backward goes on below.
   private let overlaps: Bool
+  // Of the group and shard under way: buckets before it are done.
+  private var nextBucket = 0
   // Messages that wait for the end of backward.
   private var postponed: [(bucket: Int, count: Int)] = []
 
@@ -55,7 +61,10 @@ final class ShardGradients: GradientSink {
     groupRanges[.embedding] = layout.embedding.lowerBound..<width
     var ranges: [Range<Int>] = [], buckets: [ParameterGroup: [Int]] = [:]
     let order: [ParameterGroup] = [.output] + layout.layers.indices.reversed().map { .layer($0) } + [.embedding]
-    let largest = max(1024, bucketBytes / MemoryLayout<Float>.size)
+    // Whole blocks of squares, so that the norm does not depend on the size of messages.
+    messageSize = max(1, bucketBytes / MemoryLayout<Float>.size / squaresBlock) * squaresBlock
+    let isOneNode = try isReproducible && GradientReducer.isOneNode(context.world)
+    let largest = isOneNode ? min(messageSize, Self.pieceSize(ranks: context.world.size)) : messageSize
     for group in order {
       guard let whole = groupRanges[group] else { preconditionFailure("a group without a range") }
       // The rows of the embedding vary in number from update to update, so they stay one message.
@@ -66,6 +75,7 @@ final class ShardGradients: GradientSink {
       }
     }
     self.groupRanges = groupRanges
+    self.order = order
     self.ranges = ranges
     self.buckets = buckets
     postponed.reserveCapacity(ranges.count)
@@ -101,11 +111,18 @@ final class ShardGradients: GradientSink {
     return (Array(plan.steps.indices), merges, plan.subtreeSlots.map { owner[$0] })
   }
 
+  /// Elements that are reduced together where no message carries them: a MiB, which is still near when it is added, unless there are too many
+  /// ranks to share its blocks.
+  private static func pieceSize(ranks: Int) -> Int { max((1 << 20) / MemoryLayout<Float>.size, 16 * ranks * squaresBlock) }
+
   /// How gradients get from rank to rank, in words.
   let exchange: String
 
   /// The reduced gradient after `finish`: [dense part | rows of the embedding].
   var reduced: VectorView<Float> { reducer.result }
+
+  /// `‖g‖₂` of it.
+  var norm: Double { reducer.sumOfSquares.squareRoot() }
 
   /// Begins micro-batch `index` of `count` of an update whose embedding gradient has `embeddingRows` rows.
   func beginMicroBatch(_ index: Int, of count: Int, embeddingRows: Int) {
@@ -119,15 +136,23 @@ final class ShardGradients: GradientSink {
     return group == .embedding ? slot[0..<embedding(rows: embeddingRows).upperBound] : slot
   }
 
-  func end(_ group: ParameterGroup, shard: Int) throws {
-    guard isLastMicroBatch, let range = groupRanges[group] else { return }
-    let used = group == .embedding ? embedding(rows: embeddingRows) : range
-    for merge in merges[shard] { slots[merge.into][used].add(slots[merge.from][used], as: format) }
-    guard shard == merges.count - 1 else { return }
-    for bucket in buckets[group] ?? [] {
-      let count = ranges[bucket].clamped(to: used).count
-      if overlaps { try reducer.start(bucket, count: count) } else { postponed.append((bucket, count)) }
+  func advance(_ group: ParameterGroup, shard: Int, to end: Int) throws {
+    guard isLastMicroBatch, let whole = groupRanges[group] else { return }
+    let used = group == .embedding ? embedding(rows: embeddingRows) : whole
+    // Message by message, so that what is added is still near when it is sent.
+    for bucket in buckets[group] ?? [] where bucket >= nextBucket {
+      let elements = ranges[bucket].clamped(to: used)
+      if elements.upperBound > end { return }
+      for merge in merges[shard] { slots[merge.into][elements].add(slots[merge.from][elements], as: format) }
+      nextBucket = bucket + 1
+      guard shard == merges.count - 1 else { continue }
+      if overlaps { try reducer.start(bucket, count: elements.count) } else { postponed.append((bucket, elements.count)) }
     }
+  }
+
+  func end(_ group: ParameterGroup, shard: Int) throws {
+    try advance(group, shard: shard, to: .max)
+    nextBucket = 0
   }
 
   /// Moves messages under way along. MPI moves only what its sockets hold at the moment, and one call may free the next: messages between
@@ -161,18 +186,22 @@ final class ShardGradients: GradientSink {
 
   /// Reduces the first `count` elements of the longest message.
   func reduceLongest(count: Int) throws {
-    guard let bucket = longestBucket else { return }
-    try reducer.start(bucket, count: count)
-    try reducer.wait(bucket)
+    var left = count
+    for bucket in buckets[longestGroup] ?? [] {
+      try reducer.start(bucket, count: min(left, ranges[bucket].count))
+      left -= min(left, ranges[bucket].count)
+    }
+    try reducer.waitAll()
   }
 
   /// Elements of the longest message.
-  var longestCount: Int { longestBucket.map { ranges[$0].count } ?? 0 }
+  var longestCount: Int { messageLength(longestGroup) }
 
-  /// Messages of an update whose gradient has rows of the embedding or not.
+  /// Messages of an update whose gradient has rows of the embedding or not, between nodes.
   func messages(embeddingRows: Int) -> Int {
-    let used = 0..<embedding(rows: embeddingRows).upperBound
-    return ranges.count { !$0.clamped(to: used).isEmpty }
+    order.reduce(0) { sum, group in
+      sum + (group == .embedding ? min(embeddingRows, 1) : (groupRanges[group]!.count + messageSize - 1) / messageSize)
+    }
   }
 
   /// What a message of gradients takes, relative to single precision.
@@ -184,7 +213,13 @@ final class ShardGradients: GradientSink {
   /// Whether ranks of a node add through memory that they share.
   var sharesMemory: Bool { reducer.nodes != nil }
 
-  private var longestBucket: Int? { ranges.indices.max { ranges[$0].count < ranges[$1].count } }
+  /// The group of the longest message.
+  private var longestGroup: ParameterGroup { order.max { messageLength($0) < messageLength($1) }! }
+
+  private func messageLength(_ group: ParameterGroup) -> Int {
+    let count = groupRanges[group]!.count
+    return group == .embedding ? count : min(count, messageSize)
+  }
 
   private func embedding(rows: Int) -> Range<Int> {
     let first = groupRanges[.embedding]!.lowerBound
