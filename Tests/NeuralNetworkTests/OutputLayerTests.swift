@@ -90,6 +90,7 @@ import Testing
     var accumulates: Bool { false }
     init(_ buffer: VectorView<Float>) { self.buffer = buffer }
     func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Float> { buffer }
+    func advance(_ group: ParameterGroup, shard: Int, to end: Int) {}
     func end(_ group: ParameterGroup, shard: Int) {}
     func poll() {}
   }
