@@ -32,14 +32,15 @@ extension Communicator {
   /// `body` must not communicate with other ranks: a rank that fails early would leave them waiting.
   /// - Throws: on every rank the same `RemoteFailure`, of the lowest rank whose `body` threw; `MPIError` when the exchange fails.
   public func agree<T>(_ body: () throws -> T) throws -> T {
-    let outcome = Result(catching: body)
+    let result = Result(catching: body)
     var failure: RemoteFailure?
-    if case .failure(let error) = outcome {
+    if case .failure(let error) = result {
       failure = error as? RemoteFailure
         ?? RemoteFailure(rank: rank, code: (error as? any ExitCodeError)?.exitCode ?? 70, message: String(describing: error))
     }
-    let failed = try allGather(failure == nil ? 0 : 1)
-    guard let first = failed.firstIndex(where: { $0 != 0 }) else { return try outcome.get() }
+    outcome[0] = failure == nil ? 0 : 1
+    try allGather(outcome, into: outcomes)
+    guard let first = (0..<size).first(where: { outcomes[$0] != 0 }) else { return try result.get() }
     let header = VectorView<Int64>(zeros: 2)
     if rank == first, let failure {
       header[0] = Int64(failure.rank)

@@ -20,6 +20,10 @@ public final class Communicator {
     didSet { precondition(longestMessage >= 1 && longestMessage <= Int(Int32.max), "messages of \(longestMessage) elements") }
   }
 
+  // What `agree` exchanges: it is called at every step.
+  lazy var outcome = VectorView<Int64>(zeros: 1)
+  lazy var outcomes = VectorView<Int64>(zeros: size)
+
   /// Where this rank says what it does; parts of a communicator have the one that it has when they are made.
   public var pulse: Pulse?
 

@@ -60,8 +60,8 @@ public final class ModelWorkspace<S: Scalar> {
   // Summed cross entropy and wrong frames of each local shard in the last backward pass.
   var losses: [(loss: Double, errors: Int)]
   // Views of the minibatch under way: of both gradient buffers as those of layers' outputs, [N, D·H] for each local shard, and of `reversals`.
-  private(set) var outputGradients: [[MatrixView<S>]] = [[], []]
-  private(set) var reversalViews: [VectorView<Int32>] = []
+  private(set) var outputGradients: [[MatrixView<S>]]
+  private(set) var reversalViews: [VectorView<Int32>]
   private let outputSize: Int
   // Two buffers for gradients of activations between which layers alternate.
   private let gradients: [[VectorView<S>]]
@@ -108,6 +108,8 @@ public final class ModelWorkspace<S: Scalar> {
       guard training, let n = layer.normalization else { return nil }
       return NormalizationWorkspace(site: n.site, slots: n.slots, localShards: frames.count)
     }
+    reversalViews = reversals
+    outputGradients = (0..<2).map { _ in frames.map { _ in MatrixView(zeros: 0, 0) } }
     let width = max(c.embeddingSize, c.outputSize)
     gradients = frames.map { N in (0..<2).map { _ in VectorView(zeros: training ? N * width : 0) } }
     reversedGradient = VectorView(zeros: training && c.isBidirectional ? (frames.max() ?? 0) * max(width, c.input.width) : 0)
@@ -149,13 +151,14 @@ public final class ModelWorkspace<S: Scalar> {
       for (b, number) in numbers[i].enumerated() { examples[i][b] = Int32(truncatingIfNeeded: number) }
       for layer in layers { layer[i].sequences = packed }
       if reversals[i].count > 0 {
-        let rows = packed.reversal()
-        reversals[i].withMutableSpan { span in for (j, row) in rows.enumerated() { span[j] = row } }
+        reversals[i].withMutableSpan { packed.writeReversal(to: &$0) }
       }
     }
     sequences = newSequences
-    reversalViews = sequences.indices.map { reversal($0) }
-    outputGradients = (0..<2).map { buffer in sequences.indices.map { gradient($0, buffer, columns: outputSize) } }
+    for i in sequences.indices {
+      reversalViews[i] = reversal(i)
+      for buffer in 0..<2 { outputGradients[buffer][i] = gradient(i, buffer, columns: outputSize) }
+    }
   }
 
   /// Announces a window of `steps` steps of all sequences.

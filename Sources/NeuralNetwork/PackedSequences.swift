@@ -38,12 +38,11 @@ public struct PackedSequences: Equatable, Sendable {
   public func rows(_ t: Int) -> Range<Int> { t < steps ? starts[t]..<starts[t + 1] : frames..<frames }
 
   /// For each row the row of the same sequence that lies as far from its end as this one from its start. Twice applied, it changes nothing.
-  public func reversal() -> [Int32] {
-    var rows: [Int32] = []
-    rows.reserveCapacity(frames)
+  /// - rows: [N], written.
+  public func writeReversal(to rows: inout MutableSpan<Int32>) {
+    precondition(rows.count >= frames, "rows for \(rows.count) of \(frames) frames")
     for t in 0..<steps {
-      for b in 0..<active(t) { rows.append(Int32(starts[lengths[b] - 1 - t] + b)) }
+      for b in 0..<active(t) { rows[starts[t] + b] = Int32(starts[lengths[b] - 1 - t] + b) }
     }
-    return rows
   }
 }

@@ -73,7 +73,9 @@ struct Variant: CustomTestStringConvertible, Sendable {
     #expect(compared > 40)
     let order = ["output"] + (0..<variant.layers).reversed().map { "layer(\($0))" } + ["embedding"]
     #expect(sink.events == order.flatMap { g in sequences.indices.flatMap { ["begin \(g) \($0)", "end \(g) \($0)"] } })
-    // At every time step, and after the products of each shard.
-    #expect(sink.polls == variant.layers * (T + sequences.count))
+    // The output layer's classes are one block.
+    #expect(sink.advances == sequences.map { _ in trial.model.layout.tensor("output.weight").range.upperBound })
+    // At every time step, after the products of each shard, and after each block of classes.
+    #expect(sink.polls == variant.layers * (T + sequences.count) + sink.advances.count)
   }
 }

@@ -7,6 +7,8 @@ final class SummingSink: GradientSink {
   var accumulates = false
   private(set) var events: [String] = []
   private(set) var polls = 0
+  /// Where the groups and shards that were announced in parts have come to, in order.
+  private(set) var advances: [Int] = []
   private let layout: ParameterLayout
   private let E: Int
   private let embeddingRows: Int
@@ -44,8 +46,8 @@ final class SummingSink: GradientSink {
   func advance(_ group: ParameterGroup, shard: Int, to end: Int) throws {
     precondition(events.last == "begin \(group) \(shard)", "advance outside a group")
     guard let buffer = buffers["\(group) \(shard)"] else { preconditionFailure("advance without begin") }
-    let ranges = elements(group)
-    for range in ranges { precondition(range.clamped(to: 0..<end).allSatisfy { buffer[$0].isFinite }, "an element before \(end) was not written") }
+    advances.append(end)
+    for range in elements(group) { precondition(range.clamped(to: 0..<end).allSatisfy { buffer[$0].isFinite }, "an element before \(end) was not written") }
   }
 
   func end(_ group: ParameterGroup, shard: Int) throws {

@@ -5,7 +5,7 @@ import Testing
 
 @Suite(.timeLimit(.minutes(5))) struct LoaderTests {
   /// Every shard's part of every minibatch of an epoch.
-  private static func items(_ source: MemorySource, batchSize: Int = 4, shards: Int = 2, local: [Int] = [0, 1]) -> [BatchLoader.Item] {
+  private static func items(_ source: MemorySource, batchSize: Int = 4, shards: Int = 2, local: [Int] = [0, 1]) -> [BatchItem] {
     MinibatchPlan(frames: source.frames, batchSize: batchSize, seed: 9, shuffle: true).minibatches(epoch: 1).map { minibatch in
       let shards = deal(minibatch, shards: shards)
       return local.map { shards[$0] }
@@ -31,7 +31,7 @@ import Testing
     let loader = BatchLoader(items, from: source, transform: transform, classes: 3)
     var held: [UtteranceBatch]?
     for (k, batches) in expected.enumerated() {
-      let found = try loader.next()
+      let found = try loader.next().batches
       #expect(found == batches, "minibatch \(k)")
       if trial & 2 != 0 { usleep(UInt32.random(in: 0..<2000, using: &random)) }
       // Now and then one stays in use while the next is taken.
@@ -57,7 +57,7 @@ import Testing
     let loader = BatchLoader(items, from: source, transform: .identity, classes: 3)
     #expect(reads.reach(8))
     for k in 1..<items.count - 2 {
-      let batches = try loader.next()
+      let batches = try loader.next().batches
       // One is in use and one ready.
       usleep(2000)
       #expect(reads.count <= 4 * (k + 1))
@@ -75,7 +75,7 @@ import Testing
     source.beforeRead = { if $0 == utterance { throw Damage() } }
     let loader = BatchLoader(items, from: source, transform: .identity, classes: 3)
     for k in 0..<bad {
-      let batches = try loader.next()
+      let batches = try loader.next().batches
       #expect(batches == expected[k])
       loader.recycle(batches)
     }
@@ -86,14 +86,14 @@ import Testing
     var source = MemorySource([[1, 2], [3]], labels: [[0, 1], [3]])
     source.beforeRead = { _ in usleep(1000) }
     let loader = BatchLoader([[[(0, 0)]], [[(0, 1)]]], from: source, transform: .identity, classes: 3)
-    loader.recycle(try loader.next())
+    loader.recycle(try loader.next().batches)
     #expect(throws: UtteranceError.labelOutOfRange(file: "labels.ark", key: "u1", frame: 0, label: 3, classes: 3)) { try loader.next() }
   }
 
   @Test func nothingToDo() async throws {
     try await expectRelease { source in BatchLoader([], from: source, transform: .identity, classes: 3) } use: { _ in }
     let loader = BatchLoader([[[], []]], from: Self.source(1), transform: .identity, classes: 3)
-    #expect(try loader.next() == [UtteranceBatch(), UtteranceBatch()])
+    #expect(try loader.next().batches == [UtteranceBatch(), UtteranceBatch()])
   }
 
   /// However far it came, a loader that is dropped lets go of its thread and with that of the source.
@@ -103,7 +103,7 @@ import Testing
       source.beforeRead = { _ in if delay > 0 { usleep(delay) } }
       return BatchLoader(Self.items(source), from: source, transform: .identity, classes: 3)
     } use: { loader in
-      for _ in 0..<taken { loader.recycle(try loader.next()) }
+      for _ in 0..<taken { loader.recycle(try loader.next().batches) }
     }
   }
 
@@ -145,7 +145,7 @@ import Testing
       let items = Self.items(source)
       for k in 0..<200 {
         let loader = BatchLoader(items, from: source, transform: .identity, classes: 3)
-        for _ in 0..<k % 4 { loader.recycle(try loader.next()) }
+        for _ in 0..<k % 4 { loader.recycle(try loader.next().batches) }
       }
     }
     #expect(await eventually { observed == nil })
@@ -154,7 +154,7 @@ import Testing
   @Test func mistakes() async {
     await #expect(processExitsWith: .failure) {
       let loader = BatchLoader([[[(0, 0)]]], from: MemorySource([[1]]), transform: .identity, classes: 1)
-      loader.recycle(try loader.next())
+      loader.recycle(try loader.next().batches)
       _ = try loader.next()
     }
     await #expect(processExitsWith: .failure) {
@@ -169,7 +169,7 @@ import Testing
 
   /// Makes a loader, uses it and drops it; then nothing may hold its source any more.
   private func expectRelease(
-    of make: (MemorySource) -> BatchLoader, use: (BatchLoader) throws -> Void
+    of make: (MemorySource) -> BatchLoader<Void>, use: (BatchLoader<Void>) throws -> Void
   ) async throws {
     var source = Self.source(40)
     source.token = MemorySource.Token()

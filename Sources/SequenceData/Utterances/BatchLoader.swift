@@ -1,10 +1,11 @@
 import Dispatch
 import Synchronization
 
-/// Reads minibatches ahead on a thread of its own.
-public final class BatchLoader {
-  /// The utterances of each local shard in one minibatch: number in the global minibatch and in the source.
-  public typealias Item = [[(example: Int, utterance: Int)]]
+/// The utterances of each local shard in one minibatch: number in the global minibatch and in the source.
+public typealias BatchItem = [[(example: Int, utterance: Int)]]
+
+/// Reads minibatches ahead on a thread of its own, and does there what else is to be done before one is used.
+public final class BatchLoader<Extra: Sendable> {
 
   private let shared = Shared()
   private let count: Int
@@ -14,21 +15,25 @@ public final class BatchLoader {
   private var failure: (any Error)?
 
   /// How many minibatches may be ready before the one that is in use is given back.
-  private static let ahead = 2
+  private static var ahead: Int { 2 }
 
   /// Starts to read `items` in order.
-  public init(_ items: [Item], from source: any UtteranceSource, transform: FeatureTransform, classes: Int) {
+  /// - prepare: called on the reading thread for each of them, by its number, with what was read.
+  public init(
+    _ items: [BatchItem], from source: any UtteranceSource, transform: FeatureTransform, classes: Int,
+    prepare: @escaping @Sendable (_ number: Int, [UtteranceBatch]) -> Extra
+  ) {
     count = items.count
     let shared = shared
     for _ in 0..<Self.ahead { shared.room.signal() }
     DispatchQueue(label: "batches").async {
       var assembler = UtteranceAssembler(source, transform: transform, classes: classes)
-      for item in items {
+      for (number, item) in items.enumerated() {
         shared.room.wait()
         guard var batches = shared.takeSpare() else { return }
         while batches.count < item.count { batches.append(UtteranceBatch()) }
-        let result = Result { for (i, members) in item.enumerated() { try assembler.fill(&batches[i], members) } }.map { batches }
-        shared.put(result)
+        let result = Result { for (i, members) in item.enumerated() { try assembler.fill(&batches[i], members) } }
+        shared.put(result.map { (batches, prepare(number, batches)) })
         if case .failure = result { return }
       }
     }
@@ -38,17 +43,17 @@ public final class BatchLoader {
 
   /// The next minibatch, for each local shard; waits until it is read. Give it back by `recycle`: at most two may be in use.
   /// - Throws: what went wrong when it was read. Nothing is read after that: every further call throws the same.
-  public func next() throws -> [UtteranceBatch] {
+  public func next() throws -> (batches: [UtteranceBatch], extra: Extra) {
     if let failure { throw failure }
     // Either would wait for ever.
     precondition(taken < count, "a minibatch after the last one")
     precondition(inUse < Self.ahead, "no minibatch was given back")
     shared.ready.wait()
     do {
-      let batches = try shared.takeReady().get()
+      let read = try shared.takeReady().get()
       taken += 1
       inUse += 1
-      return batches
+      return read
     } catch {
       failure = error
       throw error
@@ -66,7 +71,7 @@ public final class BatchLoader {
   /// What both threads know. Batches are moved in and out under the lock.
   private final class Shared: Sendable {
     private struct State: ~Copyable {
-      var ready: [Result<[UtteranceBatch], any Error>] = []
+      var ready: [Result<(batches: [UtteranceBatch], extra: Extra), any Error>] = []
       var spare: [[UtteranceBatch]] = []
       var isCancelled = false
     }
@@ -81,12 +86,12 @@ public final class BatchLoader {
       state.withLock { $0.isCancelled ? nil : $0.spare.popLast() ?? [] }
     }
 
-    func put(_ result: Result<[UtteranceBatch], any Error>) {
+    func put(_ result: Result<(batches: [UtteranceBatch], extra: Extra), any Error>) {
       state.withLock { $0.ready.append(result) }
       ready.signal()
     }
 
-    func takeReady() -> Result<[UtteranceBatch], any Error> { state.withLock { $0.ready.removeFirst() } }
+    func takeReady() -> Result<(batches: [UtteranceBatch], extra: Extra), any Error> { state.withLock { $0.ready.removeFirst() } }
 
     func giveBack(_ batches: [UtteranceBatch]) { state.withLock { $0.spare.append(batches) } }
 
@@ -94,5 +99,12 @@ public final class BatchLoader {
       state.withLock { $0.isCancelled = true }
       room.signal()
     }
+  }
+}
+
+extension BatchLoader<Void> {
+  /// The same with nothing else to be done.
+  public convenience init(_ items: [BatchItem], from source: any UtteranceSource, transform: FeatureTransform, classes: Int) {
+    self.init(items, from: source, transform: transform, classes: classes) { _, _ in }
   }
 }

@@ -132,10 +132,10 @@ final class FrameData: TrainingData {
         utterances, plan.minibatches(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
         context)
     }
-    let (members, waited) = try stream!.load(into: workspace), lengths = members.map { utterances.frames[$0] }
-    rectangles.append((lengths.count * (lengths.max() ?? 0), MinibatchPlan.padding(lengths)))
+    let (loaded, waited) = try stream!.load(into: workspace)
+    rectangles.append((loaded.lengths.count * loaded.counts.steps, loaded.padding))
     secondsWaited += waited
-    return LoadedMinibatch(counts: frameCounts(lengths, context), sequences: members.count)
+    return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count)
   }
 
   func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData {

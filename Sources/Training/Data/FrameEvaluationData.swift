@@ -68,7 +68,7 @@ final class FrameEvaluationData: EvaluationData {
     }
     let loaded = try stream!.load(into: workspace)
     if stream!.isAtEnd { stream = nil }
-    return loaded.members.map { utterances.frames[$0] }.max() ?? 0
+    return loaded.minibatch.counts.steps
   }
 }
 
