@@ -170,7 +170,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="timed steps a measurement (default: fewer for larger models)")
     parser.add_argument("--ranks", type=int, default=2, help="processes, and threads of the one-process forms (default 2)")
     parser.add_argument("--forms",
-                        help="of the normalised models in PyTorch: loop,script,compile (default: these, for speech without compile)")
+                        help="of the normalised models in PyTorch: loop,script,compile,unroll (default: these, for speech the first two)")
     parser.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", ".build/release/lockstep"),
                         help="the program (default %(default)s)")
     parser.add_argument("--configs", default="Configs", help="folder of ptb-*.yaml (default %(default)s)")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 VOCABULARY = 10_000
-FORMS = ("lstm", "loop", "script", "compile")
+FORMS = ("lstm", "loop", "script", "compile", "unroll")
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ def compiled_loop():
         return torch.stack(outputs, dim=1), h, c
 
     return run
+
+
+def unrolled_loop():
+    """All time steps of a layer in one compiled function."""
+    return torch.compile(loop, fullgraph=True, dynamic=False)
 
 
 # -- batch normalisation of every time step ---------------------------------------------------------------------------
@@ -185,7 +190,7 @@ class NormalizedModel(nn.Module):
     def __init__(self, size: Size, form: str):
         super().__init__()
         self.size, self.time_axis = size, 1
-        run = {"loop": lambda: loop, "script": lambda: scripted_loop, "compile": compiled_loop}[form]()
+        run = {"loop": lambda: loop, "script": lambda: scripted_loop, "compile": compiled_loop, "unroll": unrolled_loop}[form]()
         self.embedding = nn.Embedding(size.vocabulary, size.hidden)
         self.layers = nn.ModuleList(NormalizedLSTM(size.hidden, size.hidden, size.steps, run) for _ in range(size.layers))
         self.output = nn.Linear(size.hidden, size.vocabulary)

@@ -1,4 +1,4 @@
-"""The LSTM's loop over packed time steps, as a user of PyTorch writes it, in three forms.
+"""The LSTM's loop over packed time steps, as a user of PyTorch writes it, in four forms.
 
 H cells. Time step t has the sequences that reach it, the longest first, so that their number only falls.
 """
@@ -48,3 +48,38 @@ def compiled_loop():
     # The number of sequences is no constant: another compilation for each would take minutes.
     compiled = torch.compile(step, fullgraph=True, dynamic=True)
     return lambda projected, weight_t: _run(compiled, projected, weight_t)
+
+
+# Time steps of one compiled function: hundreds of them take it hours to compile.
+UNROLLED = 20
+
+
+def _piece(projected: list[Tensor], h: Tensor, c: Tensor, weight_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    outputs = []
+    for each in projected:
+        h, c = step(each, h, c, weight_t)
+        outputs.append(h)
+    return torch.cat(outputs), h, c
+
+
+def unrolled_loop():
+    """Steps in compiled pieces, where the number of sequences stays what it is for so long; the others one by one."""
+    compiled = torch.compile(_piece, fullgraph=True, dynamic=False)
+
+    def run(projected: list[Tensor], weight_t: Tensor) -> Tensor:
+        full = projected[0].shape[0]
+        h = c = projected[0].new_zeros(full, weight_t.shape[0])
+        outputs, start = [], 0
+        while start < len(projected):
+            part = projected[start:start + UNROLLED]
+            if len(part) == UNROLLED and part[-1].shape[0] == full:
+                out, h, c = compiled(part, h, c, weight_t)
+            else:
+                part = part[:1]
+                h, c = step(part[0], h[:part[0].shape[0]], c[:part[0].shape[0]], weight_t)
+                out = h
+            outputs.append(out)
+            start += len(part)
+        return torch.cat(outputs)
+
+    return run

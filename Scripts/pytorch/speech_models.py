@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from recurrences import compiled_loop, loop, scripted_loop
+from recurrences import compiled_loop, loop, scripted_loop, unrolled_loop
 from speech_data import CLASSES, FEATURES, Packed
 
-FORMS = ("packed", "padded", "loop", "script", "compile")
+FORMS = ("packed", "padded", "loop", "script", "compile", "unroll")
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class SpeechModel(nn.Module):
         if form in ("packed", "padded"):
             self.lstm = nn.LSTM(size.features, size.hidden, size.layers, bidirectional=True)
         else:
-            run = {"loop": lambda: loop, "script": lambda: scripted_loop, "compile": compiled_loop}[form]()
+            run = {"loop": lambda: loop, "script": lambda: scripted_loop, "compile": compiled_loop, "unroll": unrolled_loop}[form]()
             widths = [size.features] + [2 * size.hidden] * (size.layers - 1)
             self.layers = nn.ModuleList(NormalizedLayer(width, size.hidden, run) for width in widths)
 

@@ -13,7 +13,7 @@ from speech_data import BATCH, CLASSES, FEATURES, LENGTHS, MINIBATCHES, minibatc
 from speech_models import SpeechSize
 
 KINDS = ("plain", "normalized")
-LOOPS = {"loop": "loop", "script": "loop, torch.jit.script", "compile": "loop, torch.compile"}
+LOOPS = {"loop": "loop", "script": "loop, torch.jit.script", "compile": "loop, step by torch.compile", "unroll": "loop, all of it by torch.compile"}
 
 
 class Workload(ABC):
@@ -52,7 +52,7 @@ class Language(Workload):
     """A language model of the paper's table on random words."""
 
     unit = "words"
-    loops = ("loop", "script", "compile")
+    loops = ("loop", "script", "compile", "unroll")
     plans = {"small": (40, 10), "medium": (12, 4), "large": (6, 3)}  # steps and warm-up
 
     def __init__(self, name: str, folder: str, configs: str):
