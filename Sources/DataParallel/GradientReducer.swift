@@ -40,30 +40,37 @@ public final class GradientReducer {
   public private(set) var secondsWaited = 0.0
 
   /// Allocates all memory, for a flat vector that ends with the last of `buckets`. All ranks call it together.
+  /// - pieces: what takes the place of `buckets` where all ranks add through memory that they share and no message carries a sum; in all the same
+  ///   elements.
   /// - reproducible: false leaves the order of addition over ranks to the MPI library, which adds single precision alone.
   /// - format: what every node of the tree is rounded to and travels in; nil: single precision as it is.
   /// - sharing: which ranks are to add through shared memory. Messages are used where they cannot: where ranks are not numbered node by
   ///   node, equally many on each, or a node has too little shared memory.
   /// - Throws: `MPIError`.
   public init(
-    communicator: Communicator, layout: ShardLayout, buckets: [Range<Int>], reproducible: Bool = true, format: HalfFormat? = nil,
-    sharing: MemorySharing = .node
+    communicator: Communicator, layout: ShardLayout, buckets messages: [Range<Int>], pieces: [Range<Int>]? = nil, reproducible: Bool = true,
+    format: HalfFormat? = nil, sharing: MemorySharing = .node
   ) throws(MPIError) {
     precondition(reproducible || format == nil, "MPI adds no numbers of 16 bits")
     precondition(layout.ranks == communicator.size, "a layout for \(layout.ranks) ranks among \(communicator.size)")
     self.communicator = communicator
-    self.buckets = buckets
-    inFlight.reserveCapacity(buckets.count)
-    counts = buckets.map { _ in 0 }
-    if reproducible, communicator.size > 1, let nodes = try NodeLayout(communicator, sharing),
-      let reducer = try NodeReducer(communicator: communicator, layout: layout, nodes: nodes, buckets: buckets, format: format)
+    let sharers = reproducible && communicator.size > 1 ? try NodeLayout(communicator, sharing) : nil
+    let near = sharers?.ranks.count == 1 ? pieces ?? messages : messages
+    if let sharers,
+      let reducer = try NodeReducer(communicator: communicator, layout: layout, nodes: sharers, buckets: near, format: format)
     {
-      (partials, result, self.nodes) = (reducer.partials, reducer.result, nodes.ranks.count)
+      buckets = near
+      counts = near.map { _ in 0 }
+      inFlight.reserveCapacity(near.count)
+      (partials, result, self.nodes) = (reducer.partials, reducer.result, sharers.ranks.count)
       squares = VectorView(zeros: 0)
       way = .memory(reducer)
       return
     }
-    let width = buckets.map(\.upperBound).max() ?? 0
+    buckets = messages
+    counts = messages.map { _ in 0 }
+    inFlight.reserveCapacity(messages.count)
+    let width = messages.map(\.upperBound).max() ?? 0
     let partials = layout.accumulationPlan(of: communicator.rank).subtrees.map { _ in VectorView<Float>(zeros: width) }
     var reducers: [any VectorReducing<Float>] = []
     for bucket in buckets {
@@ -75,13 +82,6 @@ public final class GradientReducer {
     (self.partials, result, nodes) = (partials, partials[0], nil)
     squares = VectorView(zeros: buckets.map { squaresCount(of: $0.count) }.max() ?? 0)
     way = .messages(reducers)
-  }
-
-  /// Whether all ranks share memory, so that, if it suffices, no sum travels in a message. All ranks call it together.
-  /// - Throws: `MPIError`.
-  public static func isOneNode(_ communicator: Communicator) throws(MPIError) -> Bool {
-    guard communicator.size > 1 else { return false }
-    return try communicator.splitByMemory().size == communicator.size
   }
 
   /// Starts the reduction of a bucket that is complete in `partials`. Ranks may start buckets in different orders.

@@ -59,28 +59,18 @@ final class ShardGradients: GradientSink {
     var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
     for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
     groupRanges[.embedding] = layout.embedding.lowerBound..<width
-    var ranges: [Range<Int>] = [], buckets: [ParameterGroup: [Int]] = [:]
     let order: [ParameterGroup] = [.output] + layout.layers.indices.reversed().map { .layer($0) } + [.embedding]
     // Whole blocks of squares, so that the norm does not depend on the size of messages.
     messageSize = max(1, bucketBytes / MemoryLayout<Float>.size / squaresBlock) * squaresBlock
-    let isOneNode = try isReproducible && GradientReducer.isOneNode(context.world)
-    let largest = isOneNode ? min(messageSize, Self.pieceSize(ranks: context.world.size)) : messageSize
-    for group in order {
-      guard let whole = groupRanges[group] else { preconditionFailure("a group without a range") }
-      // The rows of the embedding vary in number from update to update, so they stay one message.
-      let size = group == .embedding ? max(whole.count, 1) : largest
-      for start in stride(from: whole.lowerBound, to: whole.upperBound, by: size) {
-        buckets[group, default: []].append(ranges.count)
-        ranges.append(start..<min(whole.upperBound, start + size))
-      }
-    }
+    let reducer = try GradientReducer(
+      communicator: context.world, layout: context.layout, buckets: Self.cut(order, groupRanges, size: messageSize),
+      pieces: Self.cut(order, groupRanges, size: min(messageSize, Self.pieceSize(ranks: context.world.size))), reproducible: isReproducible,
+      format: format)
     self.groupRanges = groupRanges
     self.order = order
-    self.ranges = ranges
-    self.buckets = buckets
+    ranges = reducer.buckets
+    buckets = groupRanges.mapValues { whole in reducer.buckets.indices.filter { whole.contains(reducer.buckets[$0].lowerBound) } }
     postponed.reserveCapacity(ranges.count)
-    let reducer = try GradientReducer(
-      communicator: context.world, layout: context.layout, buckets: ranges, reproducible: isReproducible, format: format)
     // The slots that end as partial sums are the reducer's memory, which other ranks may share.
     slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { slot in
       placement.partials.firstIndex(of: slot).map { reducer.partials[$0] } ?? VectorView(zeros: width)
@@ -109,6 +99,16 @@ final class ShardGradients: GradientSink {
       merges.append(step.merges.map { (into: owner[$0.into], from: owner[$0.from]) })
     }
     return (Array(plan.steps.indices), merges, plan.subtreeSlots.map { owner[$0] })
+  }
+
+  /// The groups in order, cut into at most `size` elements.
+  private static func cut(_ order: [ParameterGroup], _ groups: [ParameterGroup: Range<Int>], size: Int) -> [Range<Int>] {
+    order.flatMap { group in
+      guard let whole = groups[group] else { preconditionFailure("a group without a range") }
+      // The rows of the embedding vary in number from update to update, so they stay one message.
+      let size = group == .embedding ? max(whole.count, 1) : size
+      return stride(from: whole.lowerBound, to: whole.upperBound, by: size).map { $0..<min(whole.upperBound, $0 + size) }
+    }
   }
 
   /// Elements that are reduced together where no message carries them: a MiB, which is still near when it is added, unless there are too many
