@@ -75,6 +75,21 @@ extension CommandTests {
       }
     }
 
+    /// However long the pieces are in which gradients are added, and with them the squares of the norm that clips every step.
+    @Test func sizesOfPieces() throws {
+      let sandbox = try Sandbox()
+      let settings = ["training.maximum_steps=20", "checkpoint.every_steps=null", "model.hidden_size=50", "optimizer.clip_norm=0.01"]
+      let runs = [(ranks: 1, megabytes: "25"), (2, "25"), (2, "0.02"), (4, "0.001")].map { run in
+        (name: "\(run.ranks)-\(run.megabytes)", ranks: run.ranks, setting: "communication.bucket_megabytes=\(run.megabytes)")
+      }
+      for run in runs { try sandbox.train(run.name, ranks: run.ranks, settings + [run.setting]) }
+      let first = try sandbox.numbers(runs[0].name), weights = try sandbox.data("\(sandbox.checkpoint(runs[0].name, 20))/model.safetensors")
+      #expect(first.count { $0.contains("\"event\":\"step\"") } == 20)
+      for run in runs.dropFirst() {
+        #expect(try sandbox.numbers(run.name) == first && sandbox.data("\(sandbox.checkpoint(run.name, 20))/model.safetensors") == weights)
+      }
+    }
+
     /// What is compared above is not the same by being constant.
     @Test func settingsMatter() throws {
       let sandbox = try Sandbox()
