@@ -1,5 +1,5 @@
 """The paper's language models as a user of PyTorch writes them, in float32: the fused `nn.LSTM` where nothing is
-normalised, and with batch-normalised inputs (statistics of every time step) a loop over time, in three forms.
+normalised, and with batch-normalised inputs (statistics of every time step) a loop over time, in four forms.
 
 B sequences, T time steps, I inputs, H cells, V words. The loops are batch-first, so that one native batch norm over
 T · 4H channels normalises every time step at once.

@@ -63,7 +63,7 @@ def _piece(projected: list[Tensor], h: Tensor, c: Tensor, weight_t: Tensor) -> t
 
 
 def unrolled_loop():
-    """Steps in compiled pieces, where the number of sequences stays what it is for so long; the others one by one."""
+    """Steps in compiled pieces as long as all sequences go on; what is left one by one. For sequences of one length."""
     compiled = torch.compile(_piece, fullgraph=True, dynamic=False)
 
     def run(projected: list[Tensor], weight_t: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from speech_data import BATCH, CLASSES, FEATURES, LENGTHS, MINIBATCHES, minibatc
 from speech_models import SpeechSize
 
 KINDS = ("plain", "normalized")
-LOOPS = {"loop": "loop", "script": "loop, torch.jit.script", "compile": "loop, step by torch.compile", "unroll": "loop, all of it by torch.compile"}
+LOOPS = {"loop": "loop", "script": "loop, torch.jit.script", "compile": "loop, step by torch.compile", "unroll": "loop, unrolled by torch.compile"}
 
 
 class Workload(ABC):

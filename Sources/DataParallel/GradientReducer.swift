@@ -124,6 +124,9 @@ public final class GradientReducer {
     }
   }
 
+  /// Whether nothing is in flight.
+  public var isIdle: Bool { inFlight.isEmpty }
+
   private func isInFlight(_ bucket: Int) -> Bool {
     switch way {
     case .memory(let reducer): reducer.isInFlight(bucket)

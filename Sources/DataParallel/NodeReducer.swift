@@ -55,7 +55,7 @@ final class NodeReducer {
   private let format: HalfFormat?
   private var buckets: [Bucket]
 
-  /// Elements that are summed at a time where there are intermediate sums: few enough that these stay in the cache, and whole blocks.
+  /// Elements that are summed at a time where that takes more than one pass: few enough that they stay in the cache, and whole blocks.
   private static var piece: Int { 2 * squaresBlock }
   private static var flagsPerBucket: Int { 8 }
 
@@ -186,7 +186,7 @@ final class NodeReducer {
       let count = state.flags[rank].count.value
       precondition(count == state.count, "bucket \(bucket) has \(count) elements on rank \(rank) of the node and \(state.count) here")
     }
-    let mine = share(of: state), piece = plan.scratchCount > 0 || format != nil ? Self.piece : max(mine.count, 1)
+    let mine = share(of: state), piece = plan.additions.count > 1 || format != nil ? Self.piece : max(mine.count, 1)
     var start = mine.lowerBound
     while start < mine.upperBound {
       let end = min(start + piece, mine.upperBound)

@@ -78,7 +78,12 @@ extension CommandTests {
     /// However long the pieces are in which gradients are added, and with them the squares of the norm that clips every step.
     @Test func sizesOfPieces() throws {
       let sandbox = try Sandbox()
-      let settings = ["training.maximum_steps=20", "checkpoint.every_steps=null", "model.hidden_size=50", "optimizer.clip_norm=0.01"]
+      try sandbox.write("wide.txt", randomText(tokens: 3000, types: 500, seed: 4))
+      // The output layer has two blocks of classes, and several pieces that are complete before its end.
+      let settings = [
+        "training.maximum_steps=20", "checkpoint.every_steps=null", "model.hidden_size=64", "optimizer.clip_norm=0.01", "data.train=wide.txt",
+        "data.vocabulary_size=300",
+      ]
       let runs = [(ranks: 1, megabytes: "25"), (2, "25"), (2, "0.02"), (4, "0.001")].map { run in
         (name: "\(run.ranks)-\(run.megabytes)", ranks: run.ranks, setting: "communication.bucket_megabytes=\(run.megabytes)")
       }

@@ -127,6 +127,8 @@ final class ShardGradients: GradientSink {
   /// Begins micro-batch `index` of `count` of an update whose embedding gradient has `embeddingRows` rows.
   func beginMicroBatch(_ index: Int, of count: Int, embeddingRows: Int) {
     accumulates = index > 0
+    nextBucket = 0
+    postponed.removeAll(keepingCapacity: true)
     isLastMicroBatch = index == count - 1
     self.embeddingRows = embeddingRows
   }
@@ -138,6 +140,8 @@ final class ShardGradients: GradientSink {
 
   func advance(_ group: ParameterGroup, shard: Int, to end: Int) throws {
     guard isLastMicroBatch, let whole = groupRanges[group] else { return }
+    let phase = timer.enter(.gradientExchange)
+    defer { timer.enter(phase) }
     let used = group == .embedding ? embedding(rows: embeddingRows) : whole
     // Message by message, so that what is added is still near when it is sent.
     for bucket in buckets[group] ?? [] where bucket >= nextBucket {
@@ -158,6 +162,9 @@ final class ShardGradients: GradientSink {
   /// Moves messages under way along. MPI moves only what its sockets hold at the moment, and one call may free the next: messages between
   /// nodes get several.
   func poll() throws {
+    if reducer.isIdle { return }
+    let phase = timer.enter(.gradientExchange)
+    defer { timer.enter(phase) }
     for _ in 0..<(reducer.nodes == 1 ? 1 : 16) {
       if try reducer.poll() { return }
     }

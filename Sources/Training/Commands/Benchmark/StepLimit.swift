@@ -4,8 +4,7 @@ import NeuralNetwork
 /// then the bytes of the optimiser and of the reduction once each at the measured bandwidth, and nothing else. Activations are left out, so
 /// no program that computes these products at that rate is faster.
 package struct StepLimit: Sendable {
-  /// Seconds of each phase that has products, and of the optimiser. The reduction has none: it runs under the others, and
-  /// `gradientExchange` is the wait for the rest of it.
+  /// Seconds of each phase that has products, of the optimiser, and of the reduction: what `gradientExchange` takes more is waiting.
   package let phases: [Phase: Double]
   /// Seconds of all matrix products, and of the reduction.
   package let products, reduction: Double
@@ -17,6 +16,7 @@ package struct StepLimit: Sendable {
     products = work.operations / productRate
     phases[.optimizer] = work.optimizerBytes * Double(ranks) / bandwidth
     reduction = work.reductionBytes * Double(ranks) / bandwidth
+    phases[.gradientExchange] = reduction
     self.phases = phases
   }
 
