@@ -73,7 +73,7 @@ import Training
     #expect(limit.products == 4.288 && limit.phases[.softmax] == 0.96)
     // Both replicas move 12 bytes an element through a memory of 4 bytes an element a second; of the reduction, 6.
     #expect(limit.optimizer == 6 && limit.reduction == 3 && limit.seconds == 13.288)
-    #expect(limit.phases[.normalization] == nil && limit.phases[.gradientExchange] == nil)
+    #expect(limit.phases[.normalization] == nil && limit.phases[.gradientExchange] == 3)
     var measured = Array(repeating: 0.5, count: Phase.allCases.count)
     measured[Phase.optimizer.rawValue] = 6.25
     #expect(limit.largestExcess(measured).seconds == 0.5)
