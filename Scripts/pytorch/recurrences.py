@@ -50,7 +50,7 @@ def compiled_loop():
     return lambda projected, weight_t: _run(compiled, projected, weight_t)
 
 
-# Time steps of one compiled function: hundreds of them take it hours to compile.
+# Time steps of one compiled function, as many as in the small language model; compiling takes time that grows with them.
 UNROLLED = 20
 
 

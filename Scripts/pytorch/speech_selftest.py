@@ -26,16 +26,16 @@ from speech_models import FORMS, SpeechSize, make_speech_model
 SIZE = SpeechSize(features=5, classes=11, hidden=6, layers=2, initial_range=0.4)
 LENGTHS = [9, 4, 7, 1, 9, 4, 2, 6]
 BOUND = 1e-9  # float64
+recurrences.UNROLLED = 3  # several pieces even of short sequences
 
 
 def archives(form: str, folder: str) -> None:
-    # Unrolled: one piece of three steps with all sequences, then steps alone.
+    # Unrolled: a piece of steps with all sequences, then steps alone.
     lengths = {"padded": [6] * len(LENGTHS), "unroll": [6] * (len(LENGTHS) - 1) + [5]}.get(form, LENGTHS)
     write_archives(folder, [lengths], SIZE.features, SIZE.classes)
 
 
 def seeded(form: str) -> torch.nn.Module:
-    recurrences.UNROLLED = 3
     torch.manual_seed(6)
     model = make_speech_model(SIZE, form).double()
     if form in ("packed", "padded"):

@@ -20,19 +20,11 @@ typedef struct {
 static void KERNEL(add_part)(const void *context, size_t first, size_t end) {
   const KERNEL(addition) *c = context;
   ELEMENTS(c->n);
-  KERNEL(add_whole)(COUNT, c->out + OFFSET, c->b + OFFSET);
+  KERNEL(add_whole)(COUNT, c->out + OFFSET, c->a + OFFSET, c->b + OFFSET, c->squares ? c->squares + OFFSET / LOCKSTEP_SQUARES : NULL);
 }
 
-void KERNEL(add)(size_t n, R *a, const R *b) { DIVIDE_ELEMENTS(n, 32, KERNEL(add_part), (KERNEL(addition)){n, a, a, b, NULL}); }
-
-static void KERNEL(add_to_part)(const void *context, size_t first, size_t end) {
-  const KERNEL(addition) *c = context;
-  ELEMENTS(c->n);
-  KERNEL(add_to_whole)(COUNT, c->out + OFFSET, c->a + OFFSET, c->b + OFFSET, c->squares ? c->squares + OFFSET / LOCKSTEP_SQUARES : NULL);
-}
-
-void KERNEL(add_to)(size_t n, R *out, const R *a, const R *b, double *squares) {
-  DIVIDE_ELEMENTS(n, 32, KERNEL(add_to_part), (KERNEL(addition)){n, out, a, b, squares});
+void KERNEL(add)(size_t n, R *out, const R *a, const R *b, double *squares) {
+  DIVIDE_ELEMENTS(n, 32, KERNEL(add_part), (KERNEL(addition)){n, out, a, b, squares});
 }
 
 static void KERNEL(squares_part)(const void *context, size_t first, size_t end) {

@@ -1,10 +1,6 @@
 // The kernels, written once for a real type R; included with R, KERNEL and the elementary functions defined. Those named …_whole are for
 // one thread; `divided_template.h` gives them to several.
 
-CLONES void KERNEL(add_whole)(size_t n, R *a, const R *b) {
-  ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] += b[i];
-}
-
 CLONES void KERNEL(scale)(size_t n, R *a, R s) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] *= s;
 }
@@ -42,7 +38,7 @@ INLINE double KERNEL(add_block)(size_t n, R *out, const R *a, const R *b, int ad
   return lanes[0];
 }
 
-CLONES void KERNEL(add_to_whole)(size_t n, R *out, const R *a, const R *b, double *squares) {
+CLONES void KERNEL(add_whole)(size_t n, R *out, const R *a, const R *b, double *squares) {
   if (!squares) {
     KERNEL(add_block)(n, out, a, b, 1, 0);
     return;

@@ -7,7 +7,7 @@ public enum ParameterGroup: Hashable, Sendable {
   case embedding
 }
 
-/// Takes gradients as backward finishes them, group after group, shard after shard.
+/// Takes gradients as backward finishes them, group after group, shard after shard. What time it takes for them it counts itself.
 public protocol GradientSink<Scalar>: AnyObject {
   associatedtype Scalar: Tensors.Scalar
 

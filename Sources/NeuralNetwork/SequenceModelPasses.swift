@@ -97,11 +97,9 @@ extension SequenceModel {
             workspace.layers[number][i], shard: i, workspace.normalizations[number], into: gradient,
             packedInput: workspace.packedInput, accumulate: sink.accumulates)
         }
-        pass.timer.enter(.gradientExchange)
         try sink.end(.layer(index), shard: i)
         // Nothing below features wants their gradient.
         if index > 0 || embedding != nil { differentiateInput(of: index, shard: i, buffer: 1 - from, workspace, pass) }
-        pass.timer.enter(.gradientExchange)
         try sink.poll()
       }
       from = 1 - from
@@ -148,7 +146,6 @@ extension SequenceModel {
         try sink.poll()
       }
       dropGradient(dTop, layer: layerCount, shard: i, workspace, pass)
-      pass.timer.enter(.gradientExchange)
       try sink.end(.output, shard: i)
     }
   }

@@ -4,10 +4,7 @@ import CKernels
 
 extension VectorView where Element: Scalar {
   /// `self[i] += other[i]`; both of the same count.
-  public func add(_ other: VectorView) {
-    precondition(other.count == count, "a sum of \(count) and \(other.count) elements")
-    unsafe Element.add(count, pointer, other.pointer)
-  }
+  public func add(_ other: VectorView) { setSum(self, other) }
 
   /// `self[i] *= factor`.
   public func scale(by factor: Element) { unsafe Element.scale(count, pointer, factor) }

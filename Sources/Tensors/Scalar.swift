@@ -6,7 +6,6 @@ public protocol Scalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
   /// The name of the type in files: `F32` or `F64`.
   static var typeName: String { get }
 
-  @unsafe static func add(_ n: Int, _ a: UnsafeMutablePointer<Self>, _ b: UnsafePointer<Self>)
   @unsafe static func scale(_ n: Int, _ a: UnsafeMutablePointer<Self>, _ s: Self)
   @unsafe static func add(_ n: Int, _ out: UnsafeMutablePointer<Self>, _ a: UnsafePointer<Self>, _ b: UnsafePointer<Self>,
     _ squares: UnsafeMutablePointer<Double>?)

@@ -5,17 +5,13 @@ extension Double: Scalar {
   public static var typeName: String { "F64" }
 
   @unsafe
-  public static func add(_ n: Int, _ a: UnsafeMutablePointer<Double>, _ b: UnsafePointer<Double>) {
-    unsafe lockstep_add_f64(n, a, b)
-  }
-  @unsafe
   public static func scale(_ n: Int, _ a: UnsafeMutablePointer<Double>, _ s: Double) {
     unsafe lockstep_scale_f64(n, a, s)
   }
   @unsafe
   public static func add(_ n: Int, _ out: UnsafeMutablePointer<Double>, _ a: UnsafePointer<Double>, _ b: UnsafePointer<Double>,
     _ squares: UnsafeMutablePointer<Double>?) {
-    unsafe lockstep_add_to_f64(n, out, a, b, squares)
+    unsafe lockstep_add_f64(n, out, a, b, squares)
   }
   @unsafe
   public static func squares(_ n: Int, _ a: UnsafePointer<Double>, _ squares: UnsafeMutablePointer<Double>) {

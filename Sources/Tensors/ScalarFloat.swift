@@ -5,17 +5,13 @@ extension Float: Scalar {
   public static var typeName: String { "F32" }
 
   @unsafe
-  public static func add(_ n: Int, _ a: UnsafeMutablePointer<Float>, _ b: UnsafePointer<Float>) {
-    unsafe lockstep_add_f32(n, a, b)
-  }
-  @unsafe
   public static func scale(_ n: Int, _ a: UnsafeMutablePointer<Float>, _ s: Float) {
     unsafe lockstep_scale_f32(n, a, s)
   }
   @unsafe
   public static func add(_ n: Int, _ out: UnsafeMutablePointer<Float>, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
     _ squares: UnsafeMutablePointer<Double>?) {
-    unsafe lockstep_add_to_f32(n, out, a, b, squares)
+    unsafe lockstep_add_f32(n, out, a, b, squares)
   }
   @unsafe
   public static func squares(_ n: Int, _ a: UnsafePointer<Float>, _ squares: UnsafeMutablePointer<Double>) {

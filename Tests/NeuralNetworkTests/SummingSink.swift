@@ -13,6 +13,8 @@ final class SummingSink: GradientSink {
   private let E: Int
   private let embeddingRows: Int
   private var buffers: [String: VectorView<Double>] = [:]
+  // What was announced of the group and shard under way.
+  private var announced: (end: Int, values: [Double]) = (0, [])
   private static let sentinel = -12345.0
 
   init(_ layout: ParameterLayout, embeddingSize E: Int, embeddingRows: Int) {
@@ -46,13 +48,19 @@ final class SummingSink: GradientSink {
   func advance(_ group: ParameterGroup, shard: Int, to end: Int) throws {
     precondition(events.last == "begin \(group) \(shard)", "advance outside a group")
     guard let buffer = buffers["\(group) \(shard)"] else { preconditionFailure("advance without begin") }
+    precondition(end > announced.end, "no progress")
     advances.append(end)
+    announced = (end, buffer[0..<end].array)
     for range in elements(group) { precondition(range.clamped(to: 0..<end).allSatisfy { buffer[$0].isFinite }, "an element before \(end) was not written") }
   }
 
   func end(_ group: ParameterGroup, shard: Int) throws {
     events.append("end \(group) \(shard)")
     guard let buffer = buffers["\(group) \(shard)"] else { preconditionFailure("end without begin") }
+    for range in elements(group) {
+      precondition(range.clamped(to: 0..<announced.end).allSatisfy { buffer[$0] == announced.values[$0] }, "what was announced of \(group) was changed")
+    }
+    announced = (0, [])
     var inside = [Bool](repeating: false, count: length)
     for range in elements(group) { for i in range { inside[i] = true } }
     for i in 0..<length {

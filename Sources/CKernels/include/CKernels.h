@@ -20,13 +20,11 @@ typedef struct {
 enum { LOCKSTEP_SQUARES = 2048 };
 
 #define LOCKSTEP_DECLARE_KERNELS(R, S)                                                                                          \
-  /* a += b */                                                                                                                  \
-  void lockstep_add_##S(size_t n, R *a, const R *b);                                                                            \
   /* a *= s */                                                                                                                  \
   void lockstep_scale_##S(size_t n, R *a, R s);                                                                                 \
   /* out = a + b, either of which it may be; and, unless NULL, the sum of squares in double of each LOCKSTEP_SQUARES elements of it, and   \
      of the rest, each in 16 interleaved partial sums. */                                                                       \
-  void lockstep_add_to_##S(size_t n, R *out, const R *a, const R *b, double *squares);                                          \
+  void lockstep_add_##S(size_t n, R *out, const R *a, const R *b, double *squares);                                             \
   /* These sums of squares of a. */                                                                                             \
   void lockstep_squares_##S(size_t n, const R *a, double *squares);                                                             \
   /* Index of the first element that is not finite, or n. */                                                                    \
