@@ -18,14 +18,14 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
   ],
   targets: [
-    // System libraries (Debian: libopenblas-dev, libopenmpi-dev, libxxhash-dev).
-    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas"),
+    // System libraries (Debian: libopenblas-dev, or the BLAS whose pkg-config name LOCKSTEP_BLAS gives, libopenmpi-dev, libxxhash-dev).
+    .systemLibrary(name: "CBLAS", pkgConfig: Context.environment["LOCKSTEP_BLAS"] ?? "openblas"),
     .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c"),
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash"),
     // Vector kernels in C, compiled for several instruction sets (Debian: librandom123-dev).
     .target(name: "CKernels"),
 
-    .target(name: "Tensors", dependencies: ["CKernels", "COpenBLAS"], swiftSettings: strict),
+    .target(name: "Tensors", dependencies: ["CKernels", "CBLAS"], swiftSettings: strict),
     .target(name: "MPI", dependencies: ["COpenMPI", "Tensors"], swiftSettings: strict),
     .target(name: "NeuralNetwork", dependencies: ["Tensors"], swiftSettings: strict),
     .target(name: "SequenceData", dependencies: ["Tensors"], swiftSettings: strict),

@@ -1,9 +1,6 @@
 // Random draws in blocks: Philox 4×32-10 of the Random123 library, inlined so that a block of counters becomes vector code.
 #pragma once
-#include <Random123/philox.h>
-#include <stdint.h>
-
-#include "clones.h"
+#include "common.h"
 
 // Counters of a block, and the draws of a block: four a counter.
 enum { BLOCK_COUNTERS = 16, BLOCK_DRAWS = 4 * BLOCK_COUNTERS };

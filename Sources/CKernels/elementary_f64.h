@@ -1,14 +1,12 @@
 // exp, σ and tanh in double precision: those of the C library. Double serves derivative checks, where speed does not count.
 #pragma once
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
-#include "clones.h"
+#include "common.h"
 
 // Calls of the C library's functions do not vectorise.
 #define ELEMENTWISE
+// Two roundings: not every processor has fused multiply-add.
+#define FMA_OF_VECTORS(a, b, c) ((a) * (b) + (c))
 
-INLINE double exponential(double x) { return exp(x); }
-INLINE double logistic(double x) { return 1.0 / (1.0 + exp(-x)); }
-INLINE double hyperbolic_tangent(double x) { return tanh(x); }
+INLINE double exponential_f64(double x) { return exp(x); }
+INLINE double logistic_f64(double x) { return 1.0 / (1.0 + exp(-x)); }
+INLINE double hyperbolic_tangent_f64(double x) { return tanh(x); }

@@ -1,24 +1,32 @@
-// The kernels of a format of 16 bits; included with FORMAT and the format's `encode` and `decode` defined.
+// The kernels of a format of 16 bits; included with FORMAT, ELEMENTWISE and the format's encode and decode defined.
 
-CLONES void FORMAT(lockstep_encode)(size_t n, const float *x, uint16_t *out) {
+static void FORMAT(encode_all)(size_t n, const float *x, uint16_t *out) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) out[i] = (uint16_t)FORMAT(encode)(x[i]);
 }
 
-CLONES void FORMAT(lockstep_decode)(size_t n, const uint16_t *x, float *out) {
+static void FORMAT(decode_all)(size_t n, const uint16_t *x, float *out) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) out[i] = FORMAT(decode)(x[i]);
 }
 
-CLONES void FORMAT(lockstep_round)(size_t n, const float *x, float *out) {
+static void FORMAT(round_all)(size_t n, const float *x, float *out) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) out[i] = FORMAT(decode)(FORMAT(encode)(x[i]));
 }
 
-CLONES void FORMAT(lockstep_add_rounded)(size_t n, float *a, const float *b) {
+static void FORMAT(add_rounded_all)(size_t n, float *a, const float *b) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) {
     float sum = FORMAT(decode)(FORMAT(encode)(a[i])) + FORMAT(decode)(FORMAT(encode)(b[i]));
     a[i] = FORMAT(decode)(FORMAT(encode)(sum));
   }
 }
 
-CLONES void FORMAT(lockstep_add_encoded)(size_t n, uint16_t *a, const uint16_t *b) {
+static void FORMAT(add_encoded_all)(size_t n, uint16_t *a, const uint16_t *b) {
   ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] = (uint16_t)FORMAT(encode)(FORMAT(decode)(a[i]) + FORMAT(decode)(b[i]));
 }
+
+static const lockstep_half_kernels FORMAT(half_kernels) = {
+  .encode = FORMAT(encode_all),
+  .decode = FORMAT(decode_all),
+  .round = FORMAT(round_all),
+  .add_rounded = FORMAT(add_rounded_all),
+  .add_encoded = FORMAT(add_encoded_all),
+};

@@ -1,8 +1,9 @@
-// The kernels, written once for a real type R; included with R, KERNEL and the elementary functions defined. Those named …_whole are for
-// one thread; `divided_template.h` gives them to several.
+// The kernels but for products, written once for a real type R; included with R, KERNEL and the elementary functions defined.
+// `CKernels.h` says what each computes.
 
-CLONES void KERNEL(scale)(size_t n, R *a, R s) {
-  ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] *= s;
+static void KERNEL(scale)(size_t n, void *values, double s) {
+  R *a = values, factor = (R)s;
+  ELEMENTWISE for (size_t i = 0; i < n; i++) a[i] *= factor;
 }
 
 typedef double KERNEL(eight_squares) __attribute__((vector_size(8 * sizeof(double))));
@@ -38,7 +39,9 @@ INLINE double KERNEL(add_block)(size_t n, R *out, const R *a, const R *b, int ad
   return lanes[0];
 }
 
-CLONES void KERNEL(add_whole)(size_t n, R *out, const R *a, const R *b, double *squares) {
+static void KERNEL(add)(size_t n, void *sums, const void *left, const void *right, double *squares) {
+  R *out = sums;
+  const R *a = left, *b = right;
   if (!squares) {
     KERNEL(add_block)(n, out, a, b, 1, 0);
     return;
@@ -49,23 +52,25 @@ CLONES void KERNEL(add_whole)(size_t n, R *out, const R *a, const R *b, double *
   }
 }
 
-CLONES void KERNEL(squares_whole)(size_t n, const R *a, double *squares) {
+static void KERNEL(squares)(size_t n, const void *values, double *squares) {
+  const R *a = values;
   for (size_t i = 0; i < n; i += LOCKSTEP_SQUARES) {
     size_t count = n - i < LOCKSTEP_SQUARES ? n - i : LOCKSTEP_SQUARES;
     squares[i / LOCKSTEP_SQUARES] = KERNEL(add_block)(count, NULL, a + i, NULL, 0, 1);
   }
 }
 
-CLONES size_t KERNEL(first_not_finite)(size_t n, const R *a) {
+static size_t KERNEL(first_not_finite)(size_t n, const void *values) {
+  const R *a = values;
   for (size_t i = 0; i < n; i++)
     if (!isfinite(a[i])) return i;
   return n;
 }
 
-// Columns go in blocks whose sums stay near; most rows fit one, and are then read from end to end, as the processor fetches ahead best.
-enum { COLUMN_BLOCK = 3072 };
-
-CLONES void KERNEL(column_sums)(size_t B, size_t F, const R *x, size_t stride, R *out, int accumulate) {
+// Columns go in blocks whose sums stay in cache. Most rows fit one block and are read from end to end, which hardware prefetches best.
+static void KERNEL(column_sums)(size_t B, size_t F, const void *matrix, size_t stride, void *totals, int accumulate) {
+  const R *x = matrix;
+  R *out = totals;
   if (!accumulate) memset(out, 0, F * sizeof(R));
   for (size_t first = 0; first < F; first += COLUMN_BLOCK) {
     size_t width = F - first < COLUMN_BLOCK ? F - first : COLUMN_BLOCK;
@@ -88,82 +93,78 @@ INLINE R KERNEL(preactivation)(const R *z, const R *z_scale, const R *r, const R
 }
 
 // scaled, added, rescaled and peepholes are constants in every instance, so the branches on them vanish.
-INLINE void KERNEL(lstm_forward_body)(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,
-                                      const R *shift, const R *p_i, const R *p_f, const R *p_o, const R *c_previous, R *gates,
-                                      R *c, R *h, size_t h_stride, int scaled, int added, int rescaled, int peephole_o,
+INLINE void KERNEL(lstm_forward_body)(const lockstep_lstm_step *s, int scaled, int added, int rescaled, int peephole_o,
                                       int peepholes_if) {
-  for (size_t b = 0; b < B; b++) {
-    const R *zb = z + b * 4 * H, *rb = added ? r + b * 4 * H : 0, *cp = c_previous + b * H;
-    R *gb = gates + b * 4 * H, *cb = c + b * H, *hb = h + b * h_stride;
+  size_t H = s->H;
+  const R *z_scale = s->z_scale, *r_scale = s->r_scale, *shift = s->shift, *p_i = s->p_i, *p_f = s->p_f, *p_o = s->p_o;
+  for (size_t b = 0; b < s->B; b++) {
+    const R *z = (const R *)s->z + b * 4 * H, *r = added ? (const R *)s->r + b * 4 * H : 0;
+    const R *c_previous = (const R *)s->c_previous + b * H;
+    R *gates = (R *)s->gates + b * 4 * H, *c = (R *)s->c + b * H, *h = (R *)s->h + b * s->h_stride;
     ELEMENTWISE for (size_t j = 0; j < H; j++) {
-      R a_i = KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, j, scaled, added, rescaled);
-      R a_f = KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, H + j, scaled, added, rescaled);
-      R a_g = KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, 2 * H + j, scaled, added, rescaled);
-      R a_o = KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, 3 * H + j, scaled, added, rescaled);
-      R before = cp[j];
+      R a_i = KERNEL(preactivation)(z, z_scale, r, r_scale, shift, j, scaled, added, rescaled);
+      R a_f = KERNEL(preactivation)(z, z_scale, r, r_scale, shift, H + j, scaled, added, rescaled);
+      R a_g = KERNEL(preactivation)(z, z_scale, r, r_scale, shift, 2 * H + j, scaled, added, rescaled);
+      R a_o = KERNEL(preactivation)(z, z_scale, r, r_scale, shift, 3 * H + j, scaled, added, rescaled);
+      R before = c_previous[j];
       if (peepholes_if) {
         a_i += p_i[j] * before;
         a_f += p_f[j] * before;
       }
-      R i = logistic(a_i), f = logistic(a_f), g = hyperbolic_tangent(a_g);
+      R i = KERNEL(logistic)(a_i), f = KERNEL(logistic)(a_f), g = KERNEL(hyperbolic_tangent)(a_g);
       R cell = f * before + i * g;
       if (peephole_o) a_o += p_o[j] * cell;
-      R o = logistic(a_o);
-      gb[j] = i;
-      gb[H + j] = f;
-      gb[2 * H + j] = g;
-      gb[3 * H + j] = o;
-      cb[j] = cell;
-      hb[j] = o * hyperbolic_tangent(cell);
+      R o = KERNEL(logistic)(a_o);
+      gates[j] = i;
+      gates[H + j] = f;
+      gates[2 * H + j] = g;
+      gates[3 * H + j] = o;
+      c[j] = cell;
+      h[j] = o * KERNEL(hyperbolic_tangent)(cell);
     }
   }
 }
 
-CLONES void KERNEL(lstm_forward_whole)(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,
-                                 const R *shift, const R *p_i, const R *p_f, const R *p_o, const R *c_previous, R *gates,
-                                 R *c, R *h, size_t h_stride) {
-#define FORWARD(scaled, added, rescaled, po, pif)                                                                              \
-  KERNEL(lstm_forward_body)(B, H, z, z_scale, r, r_scale, shift, p_i, p_f, p_o, c_previous, gates, c, h, h_stride, scaled,     \
-                            added, rescaled, po, pif)
-#define FORWARD_PEEPHOLES(scaled, added, rescaled)                                                                             \
-  do {                                                                                                                         \
-    if (p_i) FORWARD(scaled, added, rescaled, 1, 1);                                                                           \
-    else if (p_o) FORWARD(scaled, added, rescaled, 1, 0);                                                                      \
-    else FORWARD(scaled, added, rescaled, 0, 0);                                                                               \
+static void KERNEL(lstm_forward)(const lockstep_lstm_step *s) {
+#define FORWARD(scaled, added, rescaled)                                            \
+  do {                                                                              \
+    if (s->p_i) KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 1, 1);        \
+    else if (s->p_o) KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 1, 0);   \
+    else KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 0, 0);               \
   } while (0)
-  if (!z_scale && !r) FORWARD_PEEPHOLES(0, 0, 0);
-  else if (!z_scale) FORWARD_PEEPHOLES(0, 1, 0);
-  else if (!r) FORWARD_PEEPHOLES(1, 0, 0);
-  else if (!r_scale) FORWARD_PEEPHOLES(1, 1, 0);
-  else FORWARD_PEEPHOLES(1, 1, 1);
-#undef FORWARD_PEEPHOLES
+  if (!s->z_scale && !s->r) FORWARD(0, 0, 0);
+  else if (!s->z_scale) FORWARD(0, 1, 0);
+  else if (!s->r) FORWARD(1, 0, 0);
+  else if (!s->r_scale) FORWARD(1, 1, 0);
+  else FORWARD(1, 1, 1);
 #undef FORWARD
 }
 
-INLINE void KERNEL(lstm_backward_body)(size_t B, size_t H, const R *gates, const R *c, const R *c_previous, const R *dh_above,
-                                       size_t dh_stride, const R *dh_next, R *dc, const R *p_i, const R *p_f, const R *p_o,
-                                       R *dp_i, R *dp_f, R *dp_o, R *da, int next, int peephole_o, int peepholes_if) {
-  for (size_t b = 0; b < B; b++) {
-    const R *gb = gates + b * 4 * H, *cb = c + b * H, *cp = c_previous + b * H, *above = dh_above + b * dh_stride;
-    const R *following = next ? dh_next + b * H : 0;
-    R *dcb = dc + b * H, *dab = da + b * 4 * H;
+INLINE void KERNEL(lstm_backward_body)(const lockstep_lstm_derivative *d, int next, int peephole_o, int peepholes_if) {
+  size_t H = d->H;
+  const R *p_i = d->p_i, *p_f = d->p_f, *p_o = d->p_o;
+  R *dp_i = d->dp_i, *dp_f = d->dp_f, *dp_o = d->dp_o;
+  for (size_t b = 0; b < d->B; b++) {
+    const R *gates = (const R *)d->gates + b * 4 * H, *c = (const R *)d->c + b * H, *c_previous = (const R *)d->c_previous + b * H;
+    const R *above = (const R *)d->dh_above + b * d->dh_stride, *following = next ? (const R *)d->dh_next + b * H : 0;
+    R *dc = (R *)d->dc + b * H, *da = (R *)d->da + b * 4 * H;
     ELEMENTWISE for (size_t j = 0; j < H; j++) {
-      R i = gb[j], f = gb[H + j], g = gb[2 * H + j], o = gb[3 * H + j];
-      R before = cp[j], cell = cb[j], t = hyperbolic_tangent(cell);
+      R i = gates[j], f = gates[H + j], g = gates[2 * H + j], o = gates[3 * H + j];
+      R before = c_previous[j], cell = c[j], t = KERNEL(hyperbolic_tangent)(cell);
       R dh = next ? above[j] + following[j] : above[j];
       R da_o = dh * t * (o * ((R)1 - o));
-      R dcell = dh * o * ((R)1 - t * t) + dcb[j];
+      R dcell = dh * o * ((R)1 - t * t) + dc[j];
       if (peephole_o) dcell += da_o * p_o[j];
       R da_i = dcell * g * (i * ((R)1 - i));
       R da_f = dcell * before * (f * ((R)1 - f));
       R da_g = dcell * i * ((R)1 - g * g);
       R dbefore = dcell * f;
       if (peepholes_if) dbefore = dbefore + da_i * p_i[j] + da_f * p_f[j];
-      dab[j] = da_i;
-      dab[H + j] = da_f;
-      dab[2 * H + j] = da_g;
-      dab[3 * H + j] = da_o;
-      dcb[j] = dbefore;
+      da[j] = da_i;
+      da[H + j] = da_f;
+      da[2 * H + j] = da_g;
+      da[3 * H + j] = da_o;
+      dc[j] = dbefore;
       if (peephole_o) dp_o[j] += da_o * cell;
       if (peepholes_if) {
         dp_i[j] += da_i * before;
@@ -173,57 +174,56 @@ INLINE void KERNEL(lstm_backward_body)(size_t B, size_t H, const R *gates, const
   }
 }
 
-CLONES void KERNEL(lstm_backward_whole)(size_t B, size_t H, const R *gates, const R *c, const R *c_previous, const R *dh_above,
-                                  size_t dh_stride, const R *dh_next, R *dc, const R *p_i, const R *p_f, const R *p_o,
-                                  R *dp_i, R *dp_f, R *dp_o, R *da) {
-#define BACKWARD(next, po, pif)                                                                                                \
-  KERNEL(lstm_backward_body)(B, H, gates, c, c_previous, dh_above, dh_stride, dh_next, dc, p_i, p_f, p_o, dp_i, dp_f, dp_o,    \
-                             da, next, po, pif)
-#define BACKWARD_PEEPHOLES(next)                                                                                               \
-  do {                                                                                                                         \
-    if (p_i) BACKWARD(next, 1, 1);                                                                                             \
-    else if (p_o) BACKWARD(next, 1, 0);                                                                                        \
-    else BACKWARD(next, 0, 0);                                                                                                 \
+static void KERNEL(lstm_backward)(const lockstep_lstm_derivative *d) {
+#define BACKWARD(next)                                           \
+  do {                                                           \
+    if (d->p_i) KERNEL(lstm_backward_body)(d, next, 1, 1);       \
+    else if (d->p_o) KERNEL(lstm_backward_body)(d, next, 1, 0);  \
+    else KERNEL(lstm_backward_body)(d, next, 0, 0);              \
   } while (0)
-  if (dh_next) BACKWARD_PEEPHOLES(1);
-  else BACKWARD_PEEPHOLES(0);
-#undef BACKWARD_PEEPHOLES
+  if (d->dh_next) BACKWARD(1);
+  else BACKWARD(0);
 #undef BACKWARD
 }
 
-CLONES void KERNEL(rnn_forward)(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,
-                                const R *shift, R *h, size_t h_stride) {
-#define FORWARD(scaled, added, rescaled)                                                                                       \
-  for (size_t b = 0; b < B; b++) {                                                                                             \
-    const R *zb = z + b * H, *rb = added ? r + b * H : 0;                                                                      \
-    R *hb = h + b * h_stride;                                                                                                  \
-    ELEMENTWISE for (size_t j = 0; j < H; j++) hb[j] = hyperbolic_tangent(                                                     \
-        KERNEL(preactivation)(zb, z_scale, rb, r_scale, shift, j, scaled, added, rescaled));                                   \
+INLINE void KERNEL(rnn_forward_body)(const lockstep_rnn_step *s, int scaled, int added, int rescaled) {
+  size_t H = s->H;
+  const R *z_scale = s->z_scale, *r_scale = s->r_scale, *shift = s->shift;
+  for (size_t b = 0; b < s->B; b++) {
+    const R *z = (const R *)s->z + b * H, *r = added ? (const R *)s->r + b * H : 0;
+    R *h = (R *)s->h + b * s->h_stride;
+    ELEMENTWISE for (size_t j = 0; j < H; j++)
+      h[j] = KERNEL(hyperbolic_tangent)(KERNEL(preactivation)(z, z_scale, r, r_scale, shift, j, scaled, added, rescaled));
   }
-  if (!z_scale && !r) FORWARD(0, 0, 0)
-  else if (!z_scale) FORWARD(0, 1, 0)
-  else if (!r) FORWARD(1, 0, 0)
-  else if (!r_scale) FORWARD(1, 1, 0)
-  else FORWARD(1, 1, 1)
-#undef FORWARD
 }
 
-CLONES void KERNEL(rnn_backward)(size_t B, size_t H, const R *h, size_t h_stride, const R *dh_above, size_t dh_stride,
-                                 const R *dh_next, R *da) {
-  for (size_t b = 0; b < B; b++) {
-    const R *hb = h + b * h_stride, *above = dh_above + b * dh_stride, *following = dh_next ? dh_next + b * H : 0;
-    R *dab = da + b * H;
-    if (following) {
-      ELEMENTWISE for (size_t j = 0; j < H; j++) dab[j] = (above[j] + following[j]) * ((R)1 - hb[j] * hb[j]);
+static void KERNEL(rnn_forward)(const lockstep_rnn_step *s) {
+  if (!s->z_scale && !s->r) KERNEL(rnn_forward_body)(s, 0, 0, 0);
+  else if (!s->z_scale) KERNEL(rnn_forward_body)(s, 0, 1, 0);
+  else if (!s->r) KERNEL(rnn_forward_body)(s, 1, 0, 0);
+  else if (!s->r_scale) KERNEL(rnn_forward_body)(s, 1, 1, 0);
+  else KERNEL(rnn_forward_body)(s, 1, 1, 1);
+}
+
+static void KERNEL(rnn_backward)(const lockstep_rnn_derivative *d) {
+  size_t H = d->H;
+  for (size_t b = 0; b < d->B; b++) {
+    const R *h = (const R *)d->h + b * d->h_stride, *above = (const R *)d->dh_above + b * d->dh_stride;
+    R *da = (R *)d->da + b * H;
+    if (d->dh_next) {
+      const R *following = (const R *)d->dh_next + b * H;
+      ELEMENTWISE for (size_t j = 0; j < H; j++) da[j] = (above[j] + following[j]) * ((R)1 - h[j] * h[j]);
     } else {
-      ELEMENTWISE for (size_t j = 0; j < H; j++) dab[j] = above[j] * ((R)1 - hb[j] * hb[j]);
+      ELEMENTWISE for (size_t j = 0; j < H; j++) da[j] = above[j] * ((R)1 - h[j] * h[j]);
     }
   }
 }
 
 // ---- Normalisation ---------------------------------------------------------------------------------------------------------
 
-CLONES void KERNEL(moments)(size_t B, size_t F, const R *x, R *mean, R *m2) {
+static void KERNEL(moments)(size_t B, size_t F, const void *matrix, void *means, void *squared) {
+  const R *x = matrix;
+  R *mean = means, *m2 = squared;
   R inverse = B ? (R)1 / (R)B : 0;
   for (size_t first = 0; first < F; first += COLUMN_BLOCK) {
     size_t width = F - first < COLUMN_BLOCK ? F - first : COLUMN_BLOCK;
@@ -242,7 +242,10 @@ CLONES void KERNEL(moments)(size_t B, size_t F, const R *x, R *mean, R *m2) {
   }
 }
 
-CLONES void KERNEL(merge_moments)(size_t F, R n_a, R *mean_a, R *m2_a, R n_b, const R *mean_b, const R *m2_b) {
+static void KERNEL(merge_moments)(size_t F, double count_a, void *means_a, void *squared_a, double count_b, const void *means_b,
+                                  const void *squared_b) {
+  R n_a = (R)count_a, n_b = (R)count_b, *mean_a = means_a, *m2_a = squared_a;
+  const R *mean_b = means_b, *m2_b = squared_b;
   if (n_b == 0) return;
   if (n_a == 0) {
     memcpy(mean_a, mean_b, F * sizeof(R));
@@ -257,9 +260,10 @@ CLONES void KERNEL(merge_moments)(size_t F, R n_a, R *mean_a, R *m2_a, R n_b, co
   }
 }
 
-CLONES void KERNEL(normalization_fold)(size_t F, R n, R epsilon, const R *mean, const R *m2, const R *gamma, const R *beta,
-                                       R *rstd, R *scale, R *shift) {
-  R inverse = (R)1 / n;
+static void KERNEL(normalization_fold)(const lockstep_normalization *p) {
+  size_t F = p->F;
+  R inverse = (R)1 / (R)p->n, epsilon = (R)p->epsilon, *rstd = p->rstd, *scale = p->scale, *shift = p->shift;
+  const R *mean = p->mean, *m2 = p->m2, *gamma = p->gamma, *beta = p->beta;
   ELEMENTWISE for (size_t f = 0; f < F; f++) {
     R reciprocal = (R)1 / __builtin_elementwise_sqrt(m2[f] * inverse + epsilon);
     R s = gamma[f] * reciprocal;
@@ -272,8 +276,10 @@ CLONES void KERNEL(normalization_fold)(size_t F, R n, R epsilon, const R *mean, 
   }
 }
 
-CLONES void KERNEL(normalization_sums)(size_t B, size_t F, const R *dy, const R *x, const R *mean, const R *rstd, R *sum_dy,
-                                       R *sum_dy_x) {
+static void KERNEL(normalization_sums)(const lockstep_normalization_derivative *d) {
+  size_t B = d->B, F = d->F;
+  const R *dy = d->dy, *x = d->x, *mean = d->mean, *rstd = d->rstd;
+  R *sum_dy = d->sum_dy, *sum_dy_x = d->sum_dy_x;
   for (size_t first = 0; first < F; first += COLUMN_BLOCK) {
     size_t width = F - first < COLUMN_BLOCK ? F - first : COLUMN_BLOCK;
     const R *mu = mean + first, *reciprocal = rstd + first;
@@ -291,12 +297,13 @@ CLONES void KERNEL(normalization_sums)(size_t B, size_t F, const R *dy, const R 
   }
 }
 
-CLONES void KERNEL(normalization_backward_whole)(size_t B, size_t F, R n, const R *dy, const R *x, const R *mean, const R *rstd,
-                                           const R *scale, const R *sum_dy, const R *sum_dy_x, R *dx) {
-  R inverse = (R)1 / n;
-  for (size_t b = 0; b < B; b++) {
-    const R *dyb = dy + b * F, *xb = x + b * F;
-    R *dxb = dx + b * F;
+static void KERNEL(normalization_backward)(const lockstep_normalization_derivative *d) {
+  size_t F = d->F;
+  const R *mean = d->mean, *rstd = d->rstd, *scale = d->scale, *sum_dy = d->sum_dy, *sum_dy_x = d->sum_dy_x;
+  R inverse = (R)1 / (R)d->n;
+  for (size_t b = 0; b < d->B; b++) {
+    const R *dyb = (const R *)d->dy + b * F, *xb = (const R *)d->x + b * F;
+    R *dxb = (R *)d->dx + b * F;
     ELEMENTWISE for (size_t f = 0; f < F; f++) {
       R x_hat = (xb[f] - mean[f]) * rstd[f];
       dxb[f] = scale[f] * (dyb[f] - (sum_dy[f] + x_hat * sum_dy_x[f]) * inverse);
@@ -304,8 +311,10 @@ CLONES void KERNEL(normalization_backward_whole)(size_t B, size_t F, R n, const 
   }
 }
 
-CLONES void KERNEL(blend)(size_t n, R keep, R weight, R *r, const R *s) {
-  ELEMENTWISE for (size_t i = 0; i < n; i++) r[i] = keep * r[i] + weight * s[i];
+static void KERNEL(blend)(size_t n, double keep, double weight, void *average, const void *values) {
+  R k = (R)keep, w = (R)weight, *r = average;
+  const R *s = values;
+  ELEMENTWISE for (size_t i = 0; i < n; i++) r[i] = k * r[i] + w * s[i];
 }
 
 // ---- Softmax and loss ------------------------------------------------------------------------------------------------------
@@ -336,22 +345,21 @@ INLINE R KERNEL(exponential_sum)(size_t V, const R *x, R maximum) {
   R lanes[LANES] = {0}, sum = 0;
   size_t v = 0;
   for (; v + LANES <= V; v += LANES)
-    for (int l = 0; l < LANES; l++) lanes[l] += exponential(x[v + l] - maximum);
-  for (int l = 0; v < V; v++, l++) lanes[l] += exponential(x[v] - maximum);
+    for (int l = 0; l < LANES; l++) lanes[l] += KERNEL(exponential)(x[v + l] - maximum);
+  for (int l = 0; v < V; v++, l++) lanes[l] += KERNEL(exponential)(x[v] - maximum);
   for (int l = 0; l < LANES; l++) sum += lanes[l];
   return sum;
 }
 
-CLONES void KERNEL(log_softmax)(size_t B, size_t V, R *logits, const R *bias) {
+static void KERNEL(log_softmax)(size_t B, size_t V, void *logits, const void *bias) {
   for (size_t b = 0; b < B; b++) {
-    R *x = logits + b * V, maximum = KERNEL(biased_maximum)(V, x, bias);
+    R *x = (R *)logits + b * V, maximum = KERNEL(biased_maximum)(V, x, bias);
     R shift = (R)(log((double)KERNEL(exponential_sum)(V, x, maximum)) + (double)maximum);
     ELEMENTWISE for (size_t v = 0; v < V; v++) x[v] -= shift;
   }
 }
 
-// Frames in columns: vectors run along frames, so that nothing is summed across a vector. Columns go in strips.
-enum { STRIP = 64 };
+// Frames in columns: vectors run along frames, so that nothing is summed across a vector. Columns go in strips of STRIP frames.
 
 INLINE void KERNEL(softmax_strip)(size_t V, size_t width, R *x, size_t stride, const R *bias, R *top, R *partial, const R *before,
                                   size_t first, const int32_t *targets, R *target_logit, int32_t *wrong) {
@@ -378,27 +386,27 @@ INLINE void KERNEL(softmax_strip)(size_t V, size_t width, R *x, size_t stride, c
   for (size_t v = 0; v < V; v++) {
     R *row = x + v * stride;
     ELEMENTWISE for (size_t c = 0; c < width; c++) {
-      R e = exponential(row[c] - top[c]);
+      R e = KERNEL(exponential)(row[c] - top[c]);
       row[c] = e;
       partial[c] += e;
     }
   }
 }
 
-CLONES void KERNEL(softmax_block_whole)(size_t V, size_t B, R *x, size_t stride, const R *bias, size_t first, const int32_t *targets,
-                                        R *maximum, R *sum, R *block_maximum, R *target_logit, int32_t *wrong) {
-  for (size_t start = 0; start < B; start += STRIP) {
-    R top[STRIP], partial[STRIP];
-    size_t width = B - start < STRIP ? B - start : STRIP;
+static void KERNEL(softmax_block)(const lockstep_softmax_block *s) {
+  R *maximum = s->maximum, *sum = s->sum, *block_maximum = s->block_maximum, *target_logit = s->target_logit;
+  for (size_t start = 0; start < s->B; start += STRIP) {
+    R top[STRIP], partial[STRIP], *x = (R *)s->x + start;
+    size_t width = least(STRIP, s->B - start);
     // A constant width lets sums and maxima stay in registers.
     if (width == STRIP)
-      KERNEL(softmax_strip)(V, STRIP, x + start, stride, bias, top, partial, maximum + start, first, targets + start,
-                            target_logit + start, wrong + start);
+      KERNEL(softmax_strip)(s->V, STRIP, x, s->x_row, s->bias, top, partial, maximum + start, s->first, s->targets + start,
+                            target_logit + start, s->wrong + start);
     else
-      KERNEL(softmax_strip)(V, width, x + start, stride, bias, top, partial, maximum + start, first, targets + start,
-                            target_logit + start, wrong + start);
+      KERNEL(softmax_strip)(s->V, width, x, s->x_row, s->bias, top, partial, maximum + start, s->first, s->targets + start,
+                            target_logit + start, s->wrong + start);
     ELEMENTWISE for (size_t c = 0; c < width; c++) {
-      R shrunk = sum[start + c] * exponential(maximum[start + c] - top[c]);
+      R shrunk = sum[start + c] * KERNEL(exponential)(maximum[start + c] - top[c]);
       sum[start + c] = shrunk + partial[c];
       maximum[start + c] = top[c];
       block_maximum[start + c] = top[c];
@@ -406,19 +414,18 @@ CLONES void KERNEL(softmax_block_whole)(size_t V, size_t B, R *x, size_t stride,
   }
 }
 
-CLONES void KERNEL(softmax_factors)(size_t B, const int32_t *targets, const R *block_maximum, const R *maximum, const R *sum,
-                                    R gradient_scale, R *factors) {
+static void KERNEL(softmax_factors)(size_t B, const int32_t *targets, const void *block_maxima, const void *maxima, const void *totals,
+                                    double gradient_scale, void *results) {
+  const R *block_maximum = block_maxima, *maximum = maxima, *sum = totals;
+  R scale = (R)gradient_scale, *factors = results;
   ELEMENTWISE for (size_t b = 0; b < B; b++) {
-    R factor = gradient_scale / sum[b] * exponential(block_maximum[b] - maximum[b]);
+    R factor = scale / sum[b] * KERNEL(exponential)(block_maximum[b] - maximum[b]);
     factors[b] = targets[b] < 0 ? 0 : factor;
   }
 }
 
 // A value for each lane of a sum, in memory of any alignment. Arrays would not stay in registers.
 typedef R KERNEL(lanes) __attribute__((vector_size(LANES * sizeof(R)), aligned(sizeof(R)), may_alias));
-
-// Rows of logits whose sums are taken side by side: alone, each would wait for one addition after the other.
-enum { SUMMED_ROWS = 4 };
 
 INLINE void KERNEL(softmax_gradient_rows)(int rows, size_t B, R *x, const R *factors, R *row_sums, int accumulate) {
   KERNEL(lanes) sums[SUMMED_ROWS] = {{0}};
@@ -445,56 +452,60 @@ INLINE void KERNEL(softmax_gradient_rows)(int rows, size_t B, R *x, const R *fac
   }
 }
 
-CLONES void KERNEL(softmax_gradient_whole)(size_t V, size_t B, R *x, const R *factors, size_t first, const int32_t *targets,
-                                     R gradient_scale, R *row_sums, int accumulate) {
+static void KERNEL(softmax_gradient)(const lockstep_softmax_gradient *s) {
+  size_t V = s->V, B = s->B, v = 0;
+  const int32_t *targets = s->targets;
+  R *x = s->x, *row_sums = s->row_sums, scale = (R)s->gradient_scale;
   for (size_t b = 0; b < B; b++) {
-    // What has no target counts for nothing, whatever it is.
+    // The frame may hold anything, NaN included, but its gradient is 0.
     if (targets[b] >= 0) continue;
-    for (size_t v = 0; v < V; v++) x[v * B + b] = 0;
+    for (size_t row = 0; row < V; row++) x[row * B + b] = 0;
   }
-  size_t v = 0;
   for (; v + SUMMED_ROWS <= V; v += SUMMED_ROWS)
-    KERNEL(softmax_gradient_rows)(SUMMED_ROWS, B, x + v * B, factors, row_sums + v, accumulate);
-  for (; v < V; v++) KERNEL(softmax_gradient_rows)(1, B, x + v * B, factors, row_sums + v, accumulate);
+    KERNEL(softmax_gradient_rows)(SUMMED_ROWS, B, x + v * B, s->factors, row_sums + v, s->accumulate);
+  for (; v < V; v++) KERNEL(softmax_gradient_rows)(1, B, x + v * B, s->factors, row_sums + v, s->accumulate);
   for (size_t b = 0; b < B; b++) {
-    if (targets[b] < 0 || (size_t)targets[b] < first || (size_t)targets[b] >= first + V) continue;
-    x[((size_t)targets[b] - first) * B + b] -= gradient_scale;
-    row_sums[(size_t)targets[b] - first] -= gradient_scale;
+    if (targets[b] < 0 || (size_t)targets[b] < s->first || (size_t)targets[b] >= s->first + V) continue;
+    size_t row = (size_t)targets[b] - s->first;
+    x[row * B + b] -= scale;
+    row_sums[row] -= scale;
   }
 }
 
 // ---- Embedding and dropout -------------------------------------------------------------------------------------------------
 
-void KERNEL(gather_rows)(size_t B, size_t E, const R *table, size_t table_stride, const int32_t *ids, R *out, size_t out_stride) {
-  for (size_t b = 0; b < B; b++) memcpy(out + b * out_stride, table + (size_t)ids[b] * table_stride, E * sizeof(R));
+static void KERNEL(gather_rows)(size_t B, size_t E, const void *table, size_t table_stride, const int32_t *ids, void *out,
+                                size_t out_stride) {
+  for (size_t b = 0; b < B; b++)
+    memcpy((R *)out + b * out_stride, (const R *)table + (size_t)ids[b] * table_stride, E * sizeof(R));
 }
 
-CLONES void KERNEL(add_gathered_rows)(size_t B, size_t E, const R *table, const int32_t *ids, R *out) {
+static void KERNEL(add_gathered_rows)(size_t B, size_t E, const void *table, const int32_t *ids, void *out) {
   for (size_t b = 0; b < B; b++) {
-    const R *source = table + (size_t)ids[b] * E;
-    R *row = out + b * E;
+    const R *source = (const R *)table + (size_t)ids[b] * E;
+    R *row = (R *)out + b * E;
     ELEMENTWISE for (size_t e = 0; e < E; e++) row[e] += source[e];
   }
 }
 
-CLONES void KERNEL(scatter_add_rows)(size_t B, size_t E, R *table, const int32_t *slots, const R *x) {
+static void KERNEL(scatter_add_rows)(size_t B, size_t E, void *table, const int32_t *slots, const void *x) {
   for (size_t b = 0; b < B; b++) {
-    R *row = table + (size_t)slots[b] * E;
-    const R *source = x + b * E;
+    R *row = (R *)table + (size_t)slots[b] * E;
+    const R *source = (const R *)x + b * E;
     ELEMENTWISE for (size_t e = 0; e < E; e++) row[e] += source[e];
   }
 }
 
-CLONES void KERNEL(dropout)(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,
-                            const int32_t *examples, uint32_t time) {
-  philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-  uint32_t threshold = (uint32_t)(p * 0x1p32), draws[4][BLOCK_COUNTERS];
-  R kept = (R)(1 / (1 - p));
-  for (size_t b = 0; b < B; b++) {
+static void KERNEL(dropout)(const lockstep_dropout *d) {
+  size_t F = d->F;
+  philox4x32_key_t key = {{(uint32_t)d->seed, (uint32_t)(d->seed >> 32)}};
+  uint32_t threshold = (uint32_t)(d->p * 0x1p32), draws[4][BLOCK_COUNTERS];
+  R kept = (R)(1 / (1 - d->p));
+  for (size_t b = 0; b < d->B; b++) {
     for (size_t first = 0; first < F; first += BLOCK_DRAWS) {
-      const R *source = x + b * F + first;
-      R *target = out + b * F + first;
-      philox_block(key, (uint32_t)(first / 4) | layer << 24, time, (uint32_t)examples[b], step, draws);
+      const R *source = (const R *)d->x + b * F + first;
+      R *target = (R *)d->out + b * F + first;
+      philox_block(key, (uint32_t)(first / 4) | d->layer << 24, d->time, (uint32_t)d->examples[b], d->step, draws);
       if (F - first >= BLOCK_DRAWS) {
         for (size_t i = 0; i < BLOCK_COUNTERS; i++)
           for (size_t j = 0; j < 4; j++) target[4 * i + j] = draws[j][i] < threshold ? 0 : source[4 * i + j] * kept;
@@ -507,23 +518,29 @@ CLONES void KERNEL(dropout)(size_t B, size_t F, const R *x, R *out, double p, ui
 
 // ---- Optimisers ------------------------------------------------------------------------------------------------------------
 
-CLONES void KERNEL(sgd_whole)(size_t n, R *theta, const R *g, R s, R rate) {
-  ELEMENTWISE for (size_t i = 0; i < n; i++) theta[i] -= rate * (s * g[i]);
+static void KERNEL(sgd)(const lockstep_update *p) {
+  R *theta = p->theta, s = (R)p->gradient_scale, rate = (R)p->rate;
+  const R *g = p->g;
+  ELEMENTWISE for (size_t i = 0; i < p->n; i++) theta[i] -= rate * (s * g[i]);
 }
 
-CLONES void KERNEL(momentum_whole)(size_t n, R *theta, R *u, const R *g, R s, R rate, R momentum) {
-  ELEMENTWISE for (size_t i = 0; i < n; i++) {
+static void KERNEL(momentum)(const lockstep_update *p) {
+  R *theta = p->theta, *u = p->u, s = (R)p->gradient_scale, rate = (R)p->rate, momentum = (R)p->momentum;
+  const R *g = p->g;
+  ELEMENTWISE for (size_t i = 0; i < p->n; i++) {
     R velocity = momentum * u[i] + s * g[i];
     u[i] = velocity;
     theta[i] -= rate * velocity;
   }
 }
 
-CLONES void KERNEL(adam_whole)(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, double beta_1, double beta_2, R correction1,
-                         R correction2, R epsilon) {
+static void KERNEL(adam)(const lockstep_update *p) {
+  R *theta = p->theta, *m = p->u, *v = p->v, s = (R)p->gradient_scale, rate = (R)p->rate, epsilon = (R)p->epsilon;
+  R correction1 = (R)p->correction1, correction2 = (R)p->correction2;
   // 1 − β is small: it is taken before it is rounded.
-  R beta1 = (R)beta_1, beta2 = (R)beta_2, rest1 = (R)(1 - beta_1), rest2 = (R)(1 - beta_2);
-  ELEMENTWISE for (size_t i = 0; i < n; i++) {
+  R beta1 = (R)p->beta1, beta2 = (R)p->beta2, rest1 = (R)(1 - p->beta1), rest2 = (R)(1 - p->beta2);
+  const R *g = p->g;
+  ELEMENTWISE for (size_t i = 0; i < p->n; i++) {
     R gradient = s * g[i];
     R first = beta1 * m[i] + rest1 * gradient;
     R second = beta2 * v[i] + rest2 * (gradient * gradient);
@@ -533,9 +550,11 @@ CLONES void KERNEL(adam_whole)(size_t n, R *theta, R *m, R *v, const R *g, R s, 
   }
 }
 
-CLONES void KERNEL(rmsprop_whole)(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, double rho, R epsilon) {
-  R decay = (R)rho, rest = (R)(1 - rho);
-  ELEMENTWISE for (size_t i = 0; i < n; i++) {
+static void KERNEL(rmsprop)(const lockstep_update *p) {
+  R *theta = p->theta, *v = p->v, *u = p->u, s = (R)p->gradient_scale, rate = (R)p->rate, momentum = (R)p->momentum;
+  R epsilon = (R)p->epsilon, decay = (R)p->beta2, rest = (R)(1 - p->beta2);
+  const R *g = p->g;
+  ELEMENTWISE for (size_t i = 0; i < p->n; i++) {
     R gradient = s * g[i];
     R square = decay * v[i] + rest * (gradient * gradient);
     R step = momentum * u[i] - rate * gradient / __builtin_elementwise_sqrt(square + epsilon);

@@ -1,6 +1,4 @@
-#include <Random123/philox.h>
-
-#include "include/CKernels.h"
+#include "common.h"
 
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first) {
   philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
@@ -13,14 +11,4 @@ void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uin
       out[i + j] = (double)(word >> 11) * 0x1p-53;
     }
   }
-}
-
-const char *lockstep_kernel_instruction_set(void) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4")) return "x86-64-v4";
-  if (__builtin_cpu_supports("x86-64-v3")) return "x86-64-v3";
-  return "x86-64";
-#else
-  return "generic";
-#endif
 }

@@ -8,8 +8,8 @@
 
 #include "include/CKernels.h"
 
-// Does the pieces `first ..< end`.
-typedef void (*lockstep_part)(const void *context, size_t first, size_t end);
+
+
 
 // The least work that is worth a piece of its own, in floating-point operations of a product, or what takes as long as they.
 size_t lockstep_least_work(void);

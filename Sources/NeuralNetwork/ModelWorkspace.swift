@@ -113,9 +113,10 @@ public final class ModelWorkspace<S: Scalar> {
     let width = max(c.embeddingSize, c.outputSize)
     gradients = frames.map { N in (0..<2).map { _ in VectorView(zeros: training ? N * width : 0) } }
     reversedGradient = VectorView(zeros: training && c.isBidirectional ? (frames.max() ?? 0) * max(width, c.input.width) : 0)
-    output = OutputLayer(classes: c.classes, width: c.outputSize, frames: frames.max() ?? 0, rows: logitRows, training: training)
+    output = OutputLayer(classes: c.classes, width: c.outputSize, frames: frames.max() ?? 0, rows: logitRows, training: training,
+      products: c.products)
     packedInput = PackedMatrix(
-      outputs: training ? max(width, c.input.width, c.hiddenSize) : 0, inputs: training ? frames.max() ?? 0 : 0)
+      outputs: training ? max(width, c.input.width, c.hiddenSize) : 0, inputs: training ? frames.max() ?? 0 : 0, library: c.products)
     runningAverages = training ? RunningAverages(model.normalizations, localShards: frames.count) : nil
   }
 

@@ -88,6 +88,8 @@ public struct NetworkConfiguration: Equatable, Sendable {
   /// How the copies of W_h that products read are stored. Rounded copies are part of what the network computes, in evaluation too; its
   /// gradients are those at the rounded weights, and updates go to the weights themselves.
   public var recurrentWeights = PackedFormat.exact
+  /// Who multiplies large matrices.
+  public var products = ProductLibrary.own
   /// T, most time steps of a minibatch, the leading dimension of frame-wise running statistics.
   public var steps: Int
 

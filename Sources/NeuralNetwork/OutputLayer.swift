@@ -8,6 +8,7 @@ import Tensors
 /// once, against the maximum of the classes so far, and put right when all classes are known.
 final class OutputLayer<S: Scalar> {
   private let classes: Int
+  private let products: ProductLibrary
   /// Classes of a block.
   private let block: Int
   /// The most frames of a chunk.
@@ -22,13 +23,14 @@ final class OutputLayer<S: Scalar> {
   /// Memory for `frames` frames of width D.
   /// - rows: the most frames of a chunk; nil for what suits the caches.
   /// - training: whether gradients are taken, too.
-  init(classes V: Int, width D: Int, frames: Int, rows: Int?, training: Bool) {
+  init(classes V: Int, width D: Int, frames: Int, rows: Int?, training: Bool, products: ProductLibrary) {
     let chunk = max(1, min(frames, rows ?? Self.rows(classes: V, frames: frames)))
     classes = V
     self.rows = chunk
     logits = VectorView(zeros: V * chunk)
-    inputs = PackedMatrix(outputs: chunk, inputs: D)
-    transposed = PackedMatrix(outputs: training ? D : 0, inputs: training ? chunk : 0)
+    self.products = products
+    inputs = PackedMatrix(outputs: chunk, inputs: D, library: products)
+    transposed = PackedMatrix(outputs: training ? D : 0, inputs: training ? chunk : 0, library: products)
     inputGradient = VectorView(zeros: training ? D * chunk : 0)
     block = Self.block(width: D)
     softmax = .init(capacity: chunk, blocks: (V + block - 1) / block)
@@ -83,8 +85,8 @@ final class OutputLayer<S: Scalar> {
         softmax.differentiate(
           block: block, logits: logits, first: range.lowerBound, gradientScale: gradientScale, rowSums: dBias[range], accumulate: adds)
         let weight = weight.rows(range)
-        dWeight.rows(range).setProduct(logits.asIs, packed: transposed, accumulate: adds, fetching: weight)
-        gradient.setProduct(weight.transposed, logits.asIs, accumulate: block > 0, fetching: following(range, chunk.count))
+        dWeight.rows(range).setProduct(logits.asIs, packed: transposed, accumulate: adds)
+        gradient.setProduct(weight.transposed, logits.asIs, accumulate: block > 0, by: products)
         if chunk.upperBound == input.rows { try advance(range.upperBound) }
       }
       dInput.rows(chunk).copy(transposing: gradient)
@@ -115,10 +117,5 @@ final class OutputLayer<S: Scalar> {
   /// The logits of some classes.
   private func logits(_ range: Range<Int>, _ frames: Int) -> MatrixView<S> {
     logits[range.lowerBound * frames..<range.upperBound * frames].matrix(rows: range.count, columns: frames)
-  }
-
-  /// Those of the block after the classes `range`.
-  private func following(_ range: Range<Int>, _ frames: Int) -> MatrixView<S> {
-    logits(range.upperBound..<min(classes, range.upperBound + block), frames)
   }
 }

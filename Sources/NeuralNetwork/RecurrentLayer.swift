@@ -85,9 +85,10 @@ public final class RecurrentLayer<S: Scalar> {
     self.prefix = prefix
     inputWeight = parameters[places.inputWeight].matrix(rows: G, columns: I)
     recurrentWeight = parameters[places.recurrentWeight].matrix(rows: G, columns: configuration.hiddenSize)
-    packedInput = PackedMatrix(outputs: G, inputs: I)
-    packedRecurrent = PackedMatrix(outputs: G, inputs: configuration.hiddenSize, format: configuration.recurrentWeights)
-    packedTransposed = PackedMatrix(outputs: configuration.hiddenSize, inputs: G, format: configuration.recurrentWeights)
+    let (H, format, library) = (configuration.hiddenSize, configuration.recurrentWeights, configuration.products)
+    packedInput = PackedMatrix(outputs: G, inputs: I, library: library)
+    packedRecurrent = PackedMatrix(outputs: G, inputs: H, format: format, library: library)
+    packedTransposed = PackedMatrix(outputs: H, inputs: G, format: format, library: library)
     bias = places.bias.map { parameters[$0] } ?? VectorView(zeros: G)
     peepholes = Self.peepholes(configuration, in: places.peephole.map { parameters[$0] })
     if let site, let gamma = places.gamma {

@@ -43,7 +43,7 @@ extension RecurrentLayer {
   /// `da_t W_h`, for the step before.
   private func multiplyRecurrentTransposed(_ w: LayerWorkspace<S>, step t: Int) {
     let rows = w.sequences.rows(t), da = (isStepwise ? w.z : w.gates).rows(rows), target = w.dhNext.rows(0..<rows.count)
-    target.setProduct(da.asIs, packed: packedTransposed, fetching: w.gates.rows(w.sequences.rows(t - 1)))
+    target.setProduct(da.asIs, packed: packedTransposed)
   }
 
   /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]
@@ -51,11 +51,11 @@ extension RecurrentLayer {
   func differentiateInput(_ w: LayerWorkspace<S>, into dInput: MatrixView<S>, packed: PackedMatrix<S>) {
     let frames = w.sequences.frames, dz = w.z.rows(0..<frames).asIs, target = dInput.rows(0..<frames)
     // With many frames it is worth packing W_x, which takes no more than half of what N frames would.
-    if frames >= 2 * inputWeight.rows && S.isProductTuned {
+    if frames >= 2 * inputWeight.rows && configuration.products == .own {
       packed.pack(inputWeight.transposed)
       target.setProduct(dz, packed: packed)
     } else {
-      target.setProduct(dz, inputWeight.asIs)
+      target.setProduct(dz, inputWeight.asIs, by: configuration.products)
     }
   }
 

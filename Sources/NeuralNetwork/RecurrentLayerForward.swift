@@ -36,9 +36,9 @@ extension RecurrentLayer {
     let rows = w.sequences.rows(t), previous = w.hPrevious.rows(rows)
     let isSum = normalization == nil || isStepwise
     if isSum {
-      w.z.rows(rows).setProduct(previous.asIs, packed: packedRecurrent, accumulate: true, fetching: w.z.rows(w.sequences.rows(t + 1)))
+      w.z.rows(rows).setProduct(previous.asIs, packed: packedRecurrent, accumulate: true)
     } else {
-      w.r.rows(0..<rows.count).setProduct(previous.asIs, packed: packedRecurrent, fetching: w.z.rows(rows), and: w.gates.rows(rows))
+      w.r.rows(0..<rows.count).setProduct(previous.asIs, packed: packedRecurrent)
     }
   }
 

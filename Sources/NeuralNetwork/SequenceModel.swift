@@ -16,6 +16,8 @@ public final class SequenceModel<S: Scalar> {
   let outputWeight: MatrixView<S>
   /// [V].
   let outputBias: VectorView<S>
+  // `outputWeight` for posteriors, since weights were fixed.
+  private var packedOutput: PackedMatrix<S>?
 
   /// A model with all parameters zero; `initialize` or a file gives them values.
   public init(_ configuration: NetworkConfiguration) {
@@ -42,8 +44,18 @@ public final class SequenceModel<S: Scalar> {
 
   /// Folds the evaluation statistics into scales and shifts and packs the weights, once before passes in evaluation mode.
   public func prepareEvaluation() {
+    packedOutput = nil
     for layer in layers { layer.packWeights() }
     for normalization in normalizations { normalization.prepareEvaluation() }
+  }
+
+  /// The output layer's weights for products of evaluation passes that want posteriors; packed at the first.
+  func packedOutputWeight() -> PackedMatrix<S> {
+    if let packedOutput { return packedOutput }
+    let packed = PackedMatrix<S>(outputs: outputWeight.rows, inputs: outputWeight.columns)
+    packed.pack(outputWeight.asIs)
+    packedOutput = packed
+    return packed
   }
 
   /// Starts gathering population statistics: every pass in population mode is added.

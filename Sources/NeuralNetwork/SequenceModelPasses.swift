@@ -69,7 +69,7 @@ extension SequenceModel {
     precondition(posteriors.rows == length && posteriors.columns == configuration.classes, "posteriors of another shape")
     let top = MatrixView<S>(zeros: length, configuration.outputSize)
     for t in 0..<length { top[t].copy(from: workspace.inputs[layerCount][i][sequences.rows(t).lowerBound + b]) }
-    posteriors.setProduct(top.asIs, outputWeight.transposed)
+    posteriors.setProduct(top.asIs, packed: packedOutputWeight())
     logSoftmax(logits: posteriors, bias: outputBias)
   }
 
@@ -113,7 +113,7 @@ extension SequenceModel {
   public func logits(_ workspace: ModelWorkspace<S>, step: Int) -> MatrixView<S> {
     let rows = workspace.sequences[0].rows(step)
     let logits = MatrixView<S>(zeros: rows.count, configuration.classes)
-    logits.setProduct(workspace.inputs[layerCount][0].rows(rows).asIs, outputWeight.transposed)
+    logits.setProduct(workspace.inputs[layerCount][0].rows(rows).asIs, packed: packedOutputWeight())
     for row in 0..<rows.count { logits[row].add(outputBias) }
     return logits
   }

@@ -9,7 +9,7 @@ public enum ArithmeticPeak {
     var result: Float = 0
     // The chains approach 0.001 / (1 − 0.999): neither denormal nor infinite after any number of rounds.
     // SAFETY: the kernel writes one element through the pointer before it returns.
-    let operations = unsafe lockstep_multiply_add_chains_f32(rounds, 0.999, 0.001, &result)
+    let operations = unsafe lockstep_multiply_adds(rounds, 0.999, 0.001, &result)
     return (operations, result)
   }
 }

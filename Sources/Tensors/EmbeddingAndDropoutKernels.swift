@@ -1,3 +1,5 @@
+import CKernels
+
 // Embedding rows and dropout. B rows, V rows of a table, E width of a row.
 
 extension MatrixView where Element: Scalar {
@@ -5,14 +7,14 @@ extension MatrixView where Element: Scalar {
   public func gatherRows(of table: MatrixView<Element>, ids: VectorView<Int32>) {
     precondition(ids.count == rows && table.columns == columns, "rows of another shape")
     checkIDs(ids, table)
-    unsafe Element.gatherRows(rows, columns, table.pointer, table.stride, ids.pointer, pointer, stride)
+    unsafe Element.kernels.pointee.gather_rows(rows, columns, table.pointer, table.stride, ids.pointer, pointer, stride)
   }
 
   /// Adds rows `ids` of `table` [V, E] to this matrix [B, E].
   public func addGatheredRows(of table: MatrixView<Element>, ids: VectorView<Int32>) {
     precondition(isContiguous && table.isContiguous && ids.count == rows && table.columns == columns, "rows of another shape")
     checkIDs(ids, table)
-    unsafe Element.addGatheredRows(rows, columns, table.pointer, ids.pointer, pointer)
+    unsafe Element.kernels.pointee.add_gathered_rows(rows, columns, table.pointer, ids.pointer, pointer)
   }
 
   private func checkIDs(_ ids: VectorView<Int32>, _ table: MatrixView<Element>) {
@@ -28,7 +30,7 @@ extension MatrixView where Element: Scalar {
     slots.withSpan { slots in
       for i in 0..<slots.count { precondition(slots[i] >= 0 && Int(slots[i]) < rows, "a slot outside the table") }
     }
-    unsafe Element.scatterAddRows(source.rows, columns, pointer, slots.pointer, source.pointer)
+    unsafe Element.kernels.pointee.scatter_add_rows(source.rows, columns, pointer, slots.pointer, source.pointer)
   }
 }
 
@@ -57,6 +59,8 @@ public struct DropoutKey: Equatable, Sendable {
 /// - examples: global number of each row's example, [B].
 public func dropout<S: Scalar>(_ x: MatrixView<S>, key: DropoutKey, examples: VectorView<Int32>, time: Int, out: MatrixView<S>) {
   precondition(examples.count == x.rows && x.isContiguous && out.isContiguous && x.rows == out.rows && x.columns == out.columns, "dropout of another shape")
-  unsafe S.dropout(
-    x.rows, x.columns, x.pointer, out.pointer, key.probability, key.seed, key.step, key.layer, examples.pointer, UInt32(time))
+  var dropout = unsafe lockstep_dropout(
+    B: x.rows, F: x.columns, x: x.pointer, out: out.pointer, p: key.probability, seed: key.seed, step: key.step, layer: key.layer,
+    examples: examples.pointer, time: UInt32(time))
+  unsafe S.kernels.pointee.dropout(&dropout)
 }

@@ -1,5 +1,30 @@
 import CKernels
-import COpenBLAS
+
+/// Who multiplies large matrices.
+public enum ProductLibrary: String, CaseIterable, Sendable {
+  /// The program's own kernels: one result on every processor, for any number of threads.
+  case own
+  /// BLAS, where a product has many rows or the program has no kernels for the processor. The result depends on the library, on the
+  /// processor type that it detects and on the number of threads.
+  case blas
+
+  /// Rows from which BLAS multiplies, under `blas`: with fewer a packed factor is worth more.
+  public static var manyRows: Int { 64 }
+
+  /// Whether BLAS computes a product with so many rows.
+  func usesBLAS(rows: Int) -> Bool {
+    switch self {
+    case .own: false
+    case .blas: rows >= Self.manyRows || !KernelSet.inUse.isTuned
+    }
+  }
+
+  /// What is faster on this processor, by what kernels there are for it. Not measured, so that a run has the same bits each time.
+  ///
+  /// Against OpenBLAS 0.3.21 with the best kernels that it has, 512 × 1024 × 512 and the shapes of the configurations, one thread: own
+  /// 150 to 169 GFLOP/s and SkylakeX 123 to 150 with AVX-512, own 82 to 85 and Haswell 70 to 81 with AVX2 (Xeon, Sapphire Rapids family).
+  public static var fastest: ProductLibrary { KernelSet.inUse.isTuned ? .own : .blas }
+}
 
 /// A factor of a matrix product: a matrix as it is, or transposed.
 public struct Factor<S: Scalar> {
@@ -11,6 +36,13 @@ public struct Factor<S: Scalar> {
   var rowStride: Int { isTransposed ? 1 : matrix.stride }
   var columnStride: Int { isTransposed ? matrix.stride : 1 }
   var transposed: Factor { Factor(matrix: matrix, isTransposed: !isTransposed) }
+
+  /// These rows of the factor.
+  func rows(_ range: Range<Int>) -> Factor {
+    Factor(matrix: isTransposed ? matrix.columns(range) : matrix.rows(range), isTransposed: isTransposed)
+  }
+  /// These columns of the factor.
+  func columns(_ range: Range<Int>) -> Factor { transposed.rows(range).transposed }
 }
 
 extension MatrixView where Element: Scalar {
@@ -20,56 +52,37 @@ extension MatrixView where Element: Scalar {
   public var transposed: Factor<Element> { Factor(matrix: self, isTransposed: true) }
 
   /// `self = a · b`, or `self += a · b` if `accumulate`. Shapes [M, K] · [K, N] → [M, N].
-  /// - upcoming: what is used next, without gaps, to be brought near towards the end of the product.
-  public func setProduct(
-    _ a: Factor<Element>, _ b: Factor<Element>, accumulate: Bool = false, fetching upcoming: MatrixView<Element>? = nil
-  ) {
+  ///
+  /// The program's own kernels do not take a transposed `b`: pack it (`PackedMatrix`).
+  public func setProduct(_ a: Factor<Element>, _ b: Factor<Element>, accumulate: Bool = false, by library: ProductLibrary = .own) {
     precondition(a.rows == rows && b.columns == columns && a.columns == b.rows,
       "a product of [\(a.rows), \(a.columns)] and [\(b.rows), \(b.columns)] into [\(rows), \(columns)]")
-    if rows == 0 || columns == 0 { return }
-    if a.columns == 0 {
-      if !accumulate { fill(0) }
-      return
+    if isTrivialProduct(a, accumulate: accumulate) { return }
+    if library.usesBLAS(rows: rows) || library == .blas && b.isTransposed { return setProductByBLAS(a, b, accumulate: accumulate) }
+    precondition(!b.isTransposed, "a transposed right factor that is not packed")
+    var product = unsafe lockstep_product(
+      M: rows, N: columns, K: a.columns, A: a.matrix.pointer, a_row: a.rowStride, a_column: a.columnStride, B: b.matrix.pointer,
+      b_row: b.matrix.stride, is_rounded: 0, C: pointer, c_row: stride, accumulate: accumulate ? 1 : 0)
+    unsafe lockstep_multiply(Element.kernels, &product)
+  }
+
+  /// Whether a product with `a` has no terms or no elements; then it is done.
+  func isTrivialProduct(_ a: Factor<Element>, accumulate: Bool) -> Bool {
+    if a.columns == 0 && !accumulate { fill(0) }
+    return rows == 0 || columns == 0 || a.columns == 0
+  }
+
+  /// The same by BLAS: with several threads each computes some rows or columns.
+  func setProductByBLAS(_ a: Factor<Element>, _ b: Factor<Element>, accumulate: Bool) {
+    let byRows = rows >= columns, length = byRows ? rows : columns, work = 2 * rows * columns * a.columns
+    // Parts of which each is worth what BLAS does before it multiplies.
+    let parts = min(Threads.count, max(1, length / 48))
+    Threads.forEach(parts, work: work) { part in
+      let range = length * part / parts..<length * (part + 1) / parts
+      let c = byRows ? self.rows(range) : self.columns(range), a = byRows ? a.rows(range) : a, b = byRows ? b : b.columns(range)
+      unsafe Element.gemm(
+        a.isTransposed, b.isTransposed, c.rows, c.columns, a.columns, 1, a.matrix.pointer, a.matrix.stride, b.matrix.pointer,
+        b.matrix.stride, accumulate ? 1 : 0, c.pointer, c.stride)
     }
-    // BLAS would pack both factors anew; one that is to be transposed has to be packed.
-    if Element.isProductTuned && !b.isTransposed {
-      return unsafe Element.product(
-        rows, columns, a.columns, a.matrix.pointer, a.rowStride, a.columnStride, b.matrix.pointer, b.matrix.stride, pointer, stride,
-        accumulate ? 1 : 0, upcoming?.pointer, upcoming.bytes(), nil, 0, false)
-    }
-    unsafe Element.gemm(
-      a.isTransposed, b.isTransposed, rows, columns, a.columns, 1, a.matrix.pointer, a.matrix.stride, b.matrix.pointer,
-      b.matrix.stride, accumulate ? 1 : 0, pointer, stride)
   }
-}
-
-extension Optional {
-  /// The size of a matrix that is to be fetched, which has no gaps; 0 for none.
-  func bytes<S>() -> Int where Wrapped == MatrixView<S> {
-    guard let matrix = self else { return 0 }
-    precondition(matrix.isContiguous, "a matrix with gaps cannot be fetched")
-    return matrix.rows * matrix.columns * MemoryLayout<S>.stride
-  }
-}
-
-extension MatrixView where Element == Float {
-  /// The same by the program's own kernels for the instruction set x86-64-v`level`, 3 or 4, for comparison; false where the processor has it not.
-  package func setProduct(_ a: Factor<Float>, _ b: Factor<Float>, accumulate: Bool, level: Int32) -> Bool {
-    precondition(!b.isTransposed && a.rows == rows && b.columns == columns && a.columns == b.rows, "a product of other shapes")
-    return unsafe lockstep_product_of_level_f32(
-      level, rows, columns, a.columns, a.matrix.pointer, a.rowStride, a.columnStride, b.matrix.pointer, b.matrix.stride, 0, pointer,
-      stride, accumulate ? 1 : 0) != 0
-  }
-}
-
-/// The BLAS library that computes products.
-public enum BLAS {
-  /// Sets the number of threads of one product; 1 makes its order of addition a function of its shape alone.
-  public static func setThreads(_ count: Int) { openblas_set_num_threads(Int32(count)) }
-
-  /// The library with its version and options.
-  public static var version: String { unsafe String(cString: openblas_get_config()) }
-
-  /// The processor type whose kernels run: part of what decides the bits of a product.
-  public static var coreType: String { unsafe String(cString: openblas_get_corename()) }
 }

@@ -6,6 +6,14 @@ public enum HalfFormat: String, CaseIterable, Sendable {
   case float16
   /// The upper half of single precision: 8 significant bits, the range of single precision.
   case bfloat16
+
+  @unsafe var kernels: UnsafePointer<lockstep_half_kernels> {
+    let set = KernelSet.inUse
+    return switch self {
+    case .float16: unsafe set.set.pointee.float16
+    case .bfloat16: unsafe set.set.pointee.bfloat16
+    }
+  }
 }
 
 // Rounding is to nearest, ties to even; what is too large for the format becomes infinite, and a NaN stays one. n elements.
@@ -14,28 +22,19 @@ extension VectorView where Element == Float {
   /// `self[i] = other[i]`, rounded to the format; `other` may be this very memory.
   public func round(_ other: VectorView, to format: HalfFormat) {
     precondition(other.count == count, "rounding of \(other.count) elements into \(count)")
-    switch format {
-    case .float16: unsafe lockstep_round_float16(count, other.pointer, pointer)
-    case .bfloat16: unsafe lockstep_round_bfloat16(count, other.pointer, pointer)
-    }
+    unsafe format.kernels.pointee.round(count, other.pointer, pointer)
   }
 
   /// `self[i] += other[i]` in single precision, with both summands and the sum rounded to the format.
   public func add(_ other: VectorView, rounding format: HalfFormat) {
     precondition(other.count == count, "a sum of \(count) and \(other.count) elements")
-    switch format {
-    case .float16: unsafe lockstep_add_rounded_float16(count, pointer, other.pointer)
-    case .bfloat16: unsafe lockstep_add_rounded_bfloat16(count, pointer, other.pointer)
-    }
+    unsafe format.kernels.pointee.add_rounded(count, pointer, other.pointer)
   }
 
   /// The numbers that `encoded` stands for, exactly.
   public func decode(_ encoded: VectorView<UInt16>, _ format: HalfFormat) {
     precondition(encoded.count == count, "\(encoded.count) encoded numbers into \(count) elements")
-    switch format {
-    case .float16: unsafe lockstep_decode_float16(count, encoded.pointer, pointer)
-    case .bfloat16: unsafe lockstep_decode_bfloat16(count, encoded.pointer, pointer)
-    }
+    unsafe format.kernels.pointee.decode(count, encoded.pointer, pointer)
   }
 }
 
@@ -43,18 +42,12 @@ extension VectorView where Element == UInt16 {
   /// The bits of `numbers` in the format, rounded.
   public func encode(_ numbers: VectorView<Float>, _ format: HalfFormat) {
     precondition(numbers.count == count, "\(numbers.count) numbers into \(count) elements")
-    switch format {
-    case .float16: unsafe lockstep_encode_float16(count, numbers.pointer, pointer)
-    case .bfloat16: unsafe lockstep_encode_bfloat16(count, numbers.pointer, pointer)
-    }
+    unsafe format.kernels.pointee.encode(count, numbers.pointer, pointer)
   }
 
   /// `self[i] += other[i]` of encoded numbers: the bits of `add(_:rounding:)`.
   public func addEncoded(_ other: VectorView, _ format: HalfFormat) {
     precondition(other.count == count, "a sum of \(count) and \(other.count) elements")
-    switch format {
-    case .float16: unsafe lockstep_add_encoded_float16(count, pointer, other.pointer)
-    case .bfloat16: unsafe lockstep_add_encoded_bfloat16(count, pointer, other.pointer)
-    }
+    unsafe format.kernels.pointee.add_encoded(count, pointer, other.pointer)
   }
 }

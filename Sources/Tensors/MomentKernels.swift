@@ -1,10 +1,12 @@
+import CKernels
+
 // Means, variances and normalisation of features.
 // B rows, F features; (n, mean, M2): count, mean and sum of squared deviations of each feature.
 
 /// Mean and M2 of each column of `x` [B, F]; all zero for B = 0.
 public func computeMoments<S: Scalar>(of x: MatrixView<S>, mean: VectorView<S>, squares: VectorView<S>) {
   precondition(x.isContiguous && mean.count == x.columns && squares.count == x.columns, "moments of another shape")
-  unsafe S.moments(x.rows, x.columns, x.pointer, mean.pointer, squares.pointer)
+  unsafe S.kernels.pointee.moments(x.rows, x.columns, x.pointer, mean.pointer, squares.pointer)
 }
 
 /// Chan's pairwise update: `(count, mean, squares)` becomes the moments of both sets together, elementwise.
@@ -14,8 +16,8 @@ public func mergeMoments<S: Scalar>(
 ) {
   let n = mean.count
   precondition(squares.count == n && otherMean.count == n && otherSquares.count == n, "moments of different lengths")
-  unsafe S.mergeMoments(
-    n, S(count), mean.pointer, squares.pointer, S(otherCount), otherMean.pointer, otherSquares.pointer)
+  unsafe S.kernels.pointee.merge_moments(
+    n, Double(count), mean.pointer, squares.pointer, Double(otherCount), otherMean.pointer, otherSquares.pointer)
 }
 
 /// Folds normalisation into one scale and shift a feature: `γ/√(v+ε)` and `β − γ μ/√(v+ε)` (Ioffe & Szegedy 2015, alg. 1).
@@ -29,8 +31,10 @@ public func foldNormalization<S: Scalar>(
   let F = mean.count
   precondition(squares.count == F && gamma.count == F && rstd.count == F && scale.count == F && shift.count == F
     && (beta?.count ?? F) == F && count > 0, "normalisation of different lengths")
-  unsafe S.normalizationFold(
-    F, count, epsilon, mean.pointer, squares.pointer, gamma.pointer, beta?.pointer, rstd.pointer, scale.pointer, shift.pointer)
+  var fold = unsafe lockstep_normalization(
+    F: F, n: count.double, epsilon: epsilon.double, mean: mean.pointer, m2: squares.pointer, gamma: gamma.pointer,
+    beta: beta?.pointer, rstd: rstd.pointer, scale: scale.pointer, shift: shift.pointer)
+  unsafe S.kernels.pointee.normalization_fold(&fold)
 }
 
 /// The two sums that the derivative of normalisation needs: `Σ dy` and `Σ dy ⊙ x̂` over the rows, [F] each.
@@ -40,8 +44,10 @@ public func sumForNormalizationBackward<S: Scalar>(
   let F = dy.columns
   precondition(dy.isContiguous && x.isContiguous && x.columns == F && x.rows == dy.rows, "matrices of different shapes")
   precondition(mean.count == F && rstd.count == F && sum.count == F && sumWithX.count == F, "features of different lengths")
-  unsafe S.normalizationSums(
-    dy.rows, F, dy.pointer, x.pointer, mean.pointer, rstd.pointer, sum.pointer, sumWithX.pointer)
+  var sums = unsafe lockstep_normalization_derivative(
+    B: dy.rows, F: F, n: 0, dy: dy.pointer, x: x.pointer, mean: mean.pointer, rstd: rstd.pointer, scale: nil, sum_dy: sum.pointer,
+    sum_dy_x: sumWithX.pointer, dx: nil)
+  unsafe S.kernels.pointee.normalization_sums(&sums)
 }
 
 /// `dx = scale ⊙ (dy − (sum + x̂ ⊙ sumWithX) / count)`: the derivative through mean and variance (Ioffe & Szegedy 2015, §3).
@@ -55,7 +61,8 @@ public func normalizationBackward<S: Scalar>(
   precondition(x.columns == F && x.rows == dy.rows && dx.columns == F && dx.rows == dy.rows, "matrices of different shapes")
   precondition(mean.count == F && rstd.count == F && scale.count == F && sum.count == F && sumWithX.count == F,
     "features of different lengths")
-  unsafe S.normalizationBackward(
-    dy.rows, F, count, dy.pointer, x.pointer, mean.pointer, rstd.pointer, scale.pointer, sum.pointer, sumWithX.pointer,
-    dx.pointer)
+  var derivative = unsafe lockstep_normalization_derivative(
+    B: dy.rows, F: F, n: count.double, dy: dy.pointer, x: x.pointer, mean: mean.pointer, rstd: rstd.pointer, scale: scale.pointer,
+    sum_dy: sum.pointer, sum_dy_x: sumWithX.pointer, dx: dx.pointer)
+  unsafe lockstep_normalization_backward(S.kernels, &derivative)
 }

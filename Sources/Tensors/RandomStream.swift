@@ -32,9 +32,3 @@ public struct RandomStream: Sendable {
     }
   }
 }
-
-/// The instruction set that the vector kernels use on this processor.
-public enum VectorKernels {
-  /// "x86-64-v4" (AVX-512), "x86-64-v3" (AVX2), "x86-64" or "generic".
-  public static var instructionSet: String { unsafe String(cString: lockstep_kernel_instruction_set()) }
-}

@@ -1,3 +1,5 @@
+import CKernels
+
 // One time step of a recurrent cell and its derivative. B rows (sequences), H cells, G = 4H for an LSTM and H for a plain cell.
 
 /// What a step adds up before its nonlinearity: `zScale ⊙ z + rScale ⊙ r + shift`.
@@ -58,9 +60,11 @@ public func lstmForward<S: Scalar>(
   precondition(cPrevious.rows == B && cPrevious.columns == H && cPrevious.isContiguous && c.isContiguous, "c of another shape")
   precondition(gates.rows == B && gates.columns == 4 * H && gates.isContiguous, "gates of another shape")
   precondition(h.rows == B && h.columns == H, "h of another shape")
-  unsafe S.lstmForward(
-    B, H, a.z.pointer, a.zScale?.pointer, a.r?.pointer, a.rScale?.pointer, a.shift.pointer, p.input?.pointer,
-    p.forget?.pointer, p.output?.pointer, cPrevious.pointer, gates.pointer, c.pointer, h.pointer, h.stride)
+  var step = unsafe lockstep_lstm_step(
+    B: B, H: H, z: a.z.pointer, z_scale: a.zScale?.pointer, r: a.r?.pointer, r_scale: a.rScale?.pointer, shift: a.shift.pointer,
+    p_i: p.input?.pointer, p_f: p.forget?.pointer, p_o: p.output?.pointer, c_previous: cPrevious.pointer, gates: gates.pointer,
+    c: c.pointer, h: h.pointer, h_stride: h.stride)
+  unsafe lockstep_lstm_forward(S.kernels, &step)
 }
 
 /// The derivative of `lstmForward`.
@@ -78,17 +82,20 @@ public func lstmBackward<S: Scalar>(
     "gradients of another shape")
   precondition(dhNext.map { $0.rows == B && $0.columns == H && $0.isContiguous } ?? true, "dhNext of another shape")
   precondition((p.output == nil) == (dp.output == nil) && (p.input == nil) == (dp.input == nil), "peepholes without gradients")
-  unsafe S.lstmBackward(
-    B, H, gates.pointer, c.pointer, cPrevious.pointer, dhAbove.pointer, dhAbove.stride, dhNext?.pointer, dc.pointer,
-    p.input?.pointer, p.forget?.pointer, p.output?.pointer, dp.input?.pointer, dp.forget?.pointer, dp.output?.pointer,
-    da.pointer)
+  var derivative = unsafe lockstep_lstm_derivative(
+    B: B, H: H, gates: gates.pointer, c: c.pointer, c_previous: cPrevious.pointer, dh_above: dhAbove.pointer,
+    dh_stride: dhAbove.stride, dh_next: dhNext?.pointer, dc: dc.pointer, p_i: p.input?.pointer, p_f: p.forget?.pointer,
+    p_o: p.output?.pointer, dp_i: dp.input?.pointer, dp_f: dp.forget?.pointer, dp_o: dp.output?.pointer, da: da.pointer)
+  unsafe lockstep_lstm_backward(S.kernels, &derivative)
 }
 
 /// `h = tanh(…)`, [B, H], rows may have gaps.
 public func rnnForward<S: Scalar>(_ a: Preactivation<S>, h: MatrixView<S>) {
   a.check(rows: h.rows, features: h.columns)
-  unsafe S.rnnForward(
-    h.rows, h.columns, a.z.pointer, a.zScale?.pointer, a.r?.pointer, a.rScale?.pointer, a.shift.pointer, h.pointer, h.stride)
+  var step = unsafe lockstep_rnn_step(
+    B: h.rows, H: h.columns, z: a.z.pointer, z_scale: a.zScale?.pointer, r: a.r?.pointer, r_scale: a.rScale?.pointer,
+    shift: a.shift.pointer, h: h.pointer, h_stride: h.stride)
+  unsafe S.kernels.pointee.rnn_forward(&step)
 }
 
 /// The derivative of `rnnForward`: `da = (dhAbove + dhNext) ⊙ (1 − h²)`.
@@ -99,5 +106,8 @@ public func rnnBackward<S: Scalar>(
   precondition(dhAbove.rows == B && dhAbove.columns == H && da.rows == B && da.columns == H && da.isContiguous,
     "gradients of another shape")
   precondition(dhNext.map { $0.rows == B && $0.columns == H && $0.isContiguous } ?? true, "dhNext of another shape")
-  unsafe S.rnnBackward(B, H, h.pointer, h.stride, dhAbove.pointer, dhAbove.stride, dhNext?.pointer, da.pointer)
+  var derivative = unsafe lockstep_rnn_derivative(
+    B: B, H: H, h: h.pointer, h_stride: h.stride, dh_above: dhAbove.pointer, dh_stride: dhAbove.stride, dh_next: dhNext?.pointer,
+    da: da.pointer)
+  unsafe S.kernels.pointee.rnn_backward(&derivative)
 }

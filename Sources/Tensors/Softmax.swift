@@ -1,9 +1,10 @@
+import CKernels
 import Glibc
 
 /// Replaces `logits` [B, V], with `bias` [V] added, by the logarithm of their softmax in each row.
 public func logSoftmax<S: Scalar>(logits: MatrixView<S>, bias: VectorView<S>) {
   precondition(logits.isContiguous && bias.count == logits.columns, "logits of another shape")
-  unsafe S.logSoftmax(logits.rows, logits.columns, logits.pointer, bias.pointer)
+  unsafe S.kernels.pointee.log_softmax(logits.rows, logits.columns, logits.pointer, bias.pointer)
 }
 
 /// Softmax cross entropy of some frames whose classes come block by block. B frames, V classes, v classes of a block, frames in columns.
@@ -56,9 +57,11 @@ public struct BlockedSoftmax<S: Scalar> {
   /// - bias: [v].
   public func add(block: Int, logits: MatrixView<S>, bias: VectorView<S>, first: Int) {
     precondition(logits.isContiguous && logits.columns == frames && bias.count == logits.rows, "a block of another shape")
-    unsafe S.softmaxBlock(
-      logits.rows, frames, logits.pointer, bias.pointer, first, targets.pointer, maximum.pointer, sum.pointer,
-      blockMaxima[block].pointer, targetLogit.pointer, wrong.pointer)
+    var kernel = unsafe lockstep_softmax_block(
+      V: logits.rows, B: frames, first: first, x: logits.pointer, x_row: frames, bias: bias.pointer, targets: targets.pointer,
+      maximum: maximum.pointer, sum: sum.pointer, block_maximum: blockMaxima[block].pointer, target_logit: targetLogit.pointer,
+      wrong: wrong.pointer)
+    unsafe lockstep_add_softmax_block(S.kernels, &kernel)
   }
 
   /// After all blocks: the sum of `−log p[target]` in nats, and the number of frames whose arg max is another.
@@ -77,10 +80,11 @@ public struct BlockedSoftmax<S: Scalar> {
     block: Int, logits: MatrixView<S>, first: Int, gradientScale: S, rowSums: VectorView<S>, accumulate: Bool
   ) {
     precondition(logits.isContiguous && logits.columns == frames && rowSums.count == logits.rows, "a block of another shape")
-    unsafe S.softmaxFactors(
-      frames, targets.pointer, blockMaxima[block].pointer, maximum.pointer, sum.pointer, gradientScale, factors.pointer)
-    unsafe S.softmaxGradient(
-      logits.rows, frames, logits.pointer, factors.pointer, first, targets.pointer, gradientScale, rowSums.pointer,
-      accumulate ? 1 : 0)
+    unsafe S.kernels.pointee.softmax_factors(
+      frames, targets.pointer, blockMaxima[block].pointer, maximum.pointer, sum.pointer, gradientScale.double, factors.pointer)
+    var kernel = unsafe lockstep_softmax_gradient(
+      V: logits.rows, B: frames, first: first, x: logits.pointer, factors: factors.pointer, targets: targets.pointer,
+      gradient_scale: gradientScale.double, row_sums: rowSums.pointer, accumulate: accumulate ? 1 : 0)
+    unsafe lockstep_differentiate_softmax_block(S.kernels, &kernel)
   }
 }

@@ -20,6 +20,21 @@ public enum Threads {
 
   /// How many there are.
   public static var count: Int { lockstep_threads() }
+
+  /// Calls `body` for the numbers below `count`, on the threads that there are, at the same time.
+  /// - work: of all calls together, in floating-point operations of a product.
+  static func forEach(_ count: Int, work: Int, _ body: (Int) -> Void) {
+    if count < 2 { return (0..<count).forEach(body) }
+    withoutActuallyEscaping(body) { body in
+      // SAFETY: the callback reads the closure while this call, which keeps it, lasts.
+      unsafe withUnsafePointer(to: body) { pointer in
+        unsafe lockstep_for_each(count, work, { context, first, end in
+          let body = unsafe context.assumingMemoryBound(to: ((Int) -> Void).self).pointee
+          for number in first..<end { body(number) }
+        }, pointer)
+      }
+    }
+  }
 }
 
 /// Threads that the system does not start.

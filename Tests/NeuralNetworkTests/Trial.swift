@@ -95,7 +95,7 @@ final class Trial {
     _ configuration: NetworkConfiguration, scope: Scope, sequences: [Int], steps: Int? = nil, seed: UInt64 = 1, training: Bool = true,
     room: Int? = nil, logitRows: Int? = nil, scale: Double = 0.7, lengths: [[Int]]? = nil
   ) {
-    BLAS.setThreads(1)
+    BLAS.useOneThread()
     self.configuration = configuration
     self.sequences = sequences
     self.steps = steps ?? configuration.steps

@@ -3,7 +3,7 @@ import Testing
 
 @Suite struct GemmTests {
   /// Shapes [M, K, N] with and without transposes, rows with gaps, and accumulation.
-  @Test(arguments: [(1, 1, 1), (2, 3, 5), (16, 8, 4), (3, 70, 40), (33, 1, 9)])
+  @Test(arguments: [(1, 1, 1), (2, 3, 5), (16, 8, 4), (3, 70, 40), (33, 1, 9), (70, 9, 130)])
   func products(_ M: Int, _ K: Int, _ N: Int) {
     func check<S: Scalar>(_ type: S.Type) {
       var random = TestRandom(11)
@@ -15,17 +15,20 @@ import Testing
         let A = ta ? MatrixView<S>(transpose(a, M, K), K, M, stride: M + 2).transposed : MatrixView<S>(a, M, K, stride: K + 1).asIs
         let B = tb ? MatrixView<S>(transpose(b, K, N), N, K).transposed : MatrixView<S>(b, K, N, stride: N + 4).asIs
         for accumulate in [false, true] {
-          let whole = MatrixView<S>(zeros: M, N + 3)
-          whole.fill(7)
-          let C = whole.columns(1..<N + 1)
-          C.copy(from: MatrixView(c, M, N))
-          C.setProduct(A, B, accumulate: accumulate)
-          for m in 0..<M {
-            for n in 0..<N {
-              let wanted = (0..<K).reduce(accumulate ? c[m * N + n] : 0) { $0 + a[m * K + $1] * b[$1 * N + n] }
-              #expect(isClose(type, Double(C[m, n]), wanted, size: Double(K) + 1, roundings: Double(K) + 2))
+          // The program's own kernels take a transposed right factor only packed.
+          for library in tb ? [ProductLibrary.blas] : ProductLibrary.allCases {
+            let whole = MatrixView<S>(zeros: M, N + 3)
+            whole.fill(7)
+            let C = whole.columns(1..<N + 1)
+            C.copy(from: MatrixView(c, M, N))
+            C.setProduct(A, B, accumulate: accumulate, by: library)
+            for m in 0..<M {
+              for n in 0..<N {
+                let wanted = (0..<K).reduce(accumulate ? c[m * N + n] : 0) { $0 + a[m * K + $1] * b[$1 * N + n] }
+                #expect(isClose(type, Double(C[m, n]), wanted, size: Double(K) + 1, roundings: Double(K) + 2))
+              }
+              #expect(whole[m, 0] == 7 && whole[m, N + 1] == 7 && whole[m, N + 2] == 7, "elements beside the result stay")
             }
-            #expect(whole[m, 0] == 7 && whole[m, N + 1] == 7 && whole[m, N + 2] == 7, "elements beside the result stay")
           }
         }
       }
@@ -50,8 +53,9 @@ import Testing
     }
   }
 
+  /// The library that the package is linked with, whichever it is.
   @Test func libraryNamesItself() {
-    #expect(BLAS.version.contains("OpenBLAS"))
-    #expect(!BLAS.coreType.isEmpty)
+    #expect(BLAS.version != "unknown" && !BLAS.version.isEmpty)
+    #expect(BLAS.coreType != "unknown" && !BLAS.coreType.isEmpty)
   }
 }

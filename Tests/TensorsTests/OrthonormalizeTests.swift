@@ -2,7 +2,7 @@ import Tensors
 import Testing
 
 @Suite struct OrthonormalizeTests {
-  @Test(arguments: [(1, 1), (4, 4), (3, 8), (8, 3), (1, 6), (6, 1), (40, 40), (50, 17)])
+  @Test(arguments: [(1, 1), (4, 4), (3, 8), (8, 3), (1, 6), (6, 1), (40, 40), (50, 17), (130, 130), (49, 200)])
   func rowsOrColumnsAreOrthonormal(_ rows: Int, _ columns: Int) {
     var random = RandomStream(seed: 3, stream: 0)
     let matrix = MatrixView<Double>(zeros: rows, columns)

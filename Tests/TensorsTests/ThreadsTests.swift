@@ -61,15 +61,12 @@ import Testing
     let a = matrix(M, K, stride: K + 1, salt: 5), aTurned = matrix(K, M, stride: M + 2, salt: 6)
     let b = matrix(K, N, stride: N + 3, salt: 9), w = matrix(N, K, stride: K, salt: 10)
     let packed = PackedMatrix<Float>(outputs: N, inputs: K), room = MatrixView<Float>(zeros: M, N + 5), c = room.columns(0..<N)
-    let upcoming = MatrixView<Float>(zeros: M, 4 * N)
     let forms: [(String, (Bool) -> Void)] = [
       ("packed", { packed.pack(w.asIs); c.setProduct(a.asIs, packed: packed, accumulate: $0) }),
-      ("fetching", { packed.pack(b.transposed); c.setProduct(a.asIs, packed: packed, accumulate: $0, fetching: upcoming, and: upcoming) }),
+      ("packed from the transpose", { packed.pack(b.transposed); c.setProduct(a.asIs, packed: packed, accumulate: $0) }),
       ("transposed", { packed.pack(w.asIs); c.setProduct(aTurned.transposed, packed: packed, accumulate: $0) }),
       ("direct", { c.setProduct(a.asIs, b.asIs, accumulate: $0) }),
       ("both", { c.setProduct(aTurned.transposed, b.asIs, accumulate: $0) }),
-      ("x86-64-v3", { _ = c.setProduct(a.asIs, b.asIs, accumulate: $0, level: 3) }),
-      ("x86-64-v4", { _ = c.setProduct(aTurned.transposed, b.asIs, accumulate: $0, level: 4) }),
     ]
     func results() -> [(String, [Float])] {
       forms.flatMap { name, multiply in
@@ -87,6 +84,24 @@ import Testing
         // Not the arrays themselves, which a failure would print.
         let isSame = result.1 == alone.1
         #expect(isSame, "\(result.0): [\(M), \(K)] · [\(K), \(N)] on \(count) threads")
+      }
+    }
+  }
+
+  /// By BLAS every thread computes rows or columns of its own; the bits may differ.
+  @Test(arguments: [(200, 70, 90), (64, 300, 65), (1000, 20, 30), (70, 9, 5)]) func productsByBLAS(_ M: Int, _ N: Int, _ K: Int) throws {
+    let a = PackedMatrixTests.matrix(M, K, stride: K + 1, salt: 5, Double.self), w = PackedMatrixTests.matrix(N, K, stride: K, salt: 10, Double.self)
+    let packed = PackedMatrix<Double>(outputs: N, inputs: K, library: .blas), own = PackedMatrix<Double>(outputs: N, inputs: K)
+    let c = MatrixView<Double>(zeros: M, N), expected = MatrixView<Double>(zeros: M, N)
+    packed.pack(w.asIs)
+    own.pack(w.asIs)
+    expected.setProduct(a.asIs, packed: own)
+    try withThreads([1, 2, 3, 7]) { count in
+      c.fill(1)
+      c.setProduct(a.asIs, packed: packed)
+      for (found, wanted) in zip(c.vector.array, expected.vector.array) {
+        // Terms of at most 4.
+        #expect(abs(found - wanted) <= 4 * Double(K) * 1e-15 * Double(K), "\(count) threads")
       }
     }
   }

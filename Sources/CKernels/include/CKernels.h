@@ -1,170 +1,322 @@
-// Vector kernels of the trainer. Every function exists for float (…_f32) and double (…_f64).
+// Vector kernels of the trainer, in one table for each number type and instruction set.
 //
-// Shapes: B rows (sequences), H cells, F features, V classes, n elements. Matrices are row-major, rows follow each other without
-// gaps unless a stride is given. Pointers marked `nullable` may be NULL. Results depend on the arguments alone, not on the
-// instruction set that runs: products and sums are never contracted, and every sum has one order.
+// Shapes: B rows (sequences), H cells, F features, V classes, n elements. Matrices are row-major, and rows follow each other without
+// gaps unless a stride is given. Arrays of `void` hold real numbers: float or double, as the table is for. Scalars come in double and
+// are rounded to the table's type. Results depend on the arguments alone, not on the instruction set that computes them: every sum
+// has one order, and which products and sums are fused is the same everywhere.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-/* What makes a product or what follows it faster and changes no bit: two regions of memory that are used right after it and that it fetches
-   towards its end, of 0 bytes where there is none; and whether to begin with the last columns, since of a factor that is read again and again,
-   in turns from either end, a cache keeps what it has room for. */
+#pragma clang assume_nonnull begin
+
+// ---- Arguments -------------------------------------------------------------------------------------------------------------
+
+/* One step of an LSTM: a = z_scale ⊙ z + r_scale ⊙ r + shift [B, 4H], gates i, f, g, o of H each, then the cell.
+   Without z_scale or r_scale it is 1, without r it is 0, without p_* there are no peepholes.
+   `gates` [B, 4H] receives σ, σ, tanh, σ and may be `z`. */
 typedef struct {
-  const void *first, *second;
-  size_t first_bytes, second_bytes;
-  int is_reversed;
-} lockstep_hints;
+  size_t B, H;
+  const void *z;
+  const void *_Nullable z_scale, *_Nullable r, *_Nullable r_scale;
+  const void *shift;
+  const void *_Nullable p_i, *_Nullable p_f, *_Nullable p_o;
+  const void *c_previous;
+  void *gates, *c, *h;
+  size_t h_stride;
+} lockstep_lstm_step;
+
+/* Its derivative. dh = dh_above + dh_next. `dc` is read as the gradient of c_t from later steps and written as that of c_{t-1};
+   da [B, 4H] may be `gates`; dp_* (with p_*) accumulate. */
+typedef struct {
+  size_t B, H;
+  const void *gates, *c, *c_previous, *dh_above;
+  size_t dh_stride;
+  const void *_Nullable dh_next;
+  void *dc;
+  const void *_Nullable p_i, *_Nullable p_f, *_Nullable p_o;
+  void *_Nullable dp_i, *_Nullable dp_f, *_Nullable dp_o;
+  void *da;
+} lockstep_lstm_derivative;
+
+/* One step of a plain cell: h = tanh(z_scale ⊙ z + r_scale ⊙ r + shift), with z [B, H] and what is absent as above. */
+typedef struct {
+  size_t B, H;
+  const void *z;
+  const void *_Nullable z_scale, *_Nullable r, *_Nullable r_scale;
+  const void *shift;
+  void *h;
+  size_t h_stride;
+} lockstep_rnn_step;
+
+/* Its derivative: da = (dh_above + dh_next) ⊙ (1 − h²). */
+typedef struct {
+  size_t B, H;
+  const void *h;
+  size_t h_stride;
+  const void *dh_above;
+  size_t dh_stride;
+  const void *_Nullable dh_next;
+  void *da;
+} lockstep_rnn_derivative;
+
+/* Normalisation as one scale and shift a feature, with v = m2 / n: rstd = 1/√(v + ε), scale = γ rstd, shift = β − scale ⊙ mean.
+   Without beta it is 0. */
+typedef struct {
+  size_t F;
+  double n, epsilon;
+  const void *mean, *m2, *gamma;
+  const void *_Nullable beta;
+  void *rstd, *scale, *shift;
+} lockstep_normalization;
+
+/* The derivative of normalisation over n frames. `normalization_sums` writes sum_dy = Σ_b dy and sum_dy_x = Σ_b dy ⊙ x̂, where
+   x̂ = (x − mean) rstd. `normalization_backward` reads them: dx = scale ⊙ (dy − (sum_dy + x̂ ⊙ sum_dy_x) / n); dx may be dy or x. */
+typedef struct {
+  size_t B, F;
+  double n;
+  const void *dy, *x, *mean, *rstd;
+  const void *_Nullable scale;
+  void *sum_dy, *sum_dy_x;
+  void *_Nullable dx;
+} lockstep_normalization_derivative;
+
+/* Softmax cross entropy by blocks of classes, with frames in columns: x [V, B], rows x_row apart, holds the logits of the V classes
+   from `first` on. The bias is added and x becomes e^(x − block_maximum). Over all blocks so far, `maximum` (−∞ at the start) and
+   `sum` (0 at the start) are those of e^(x − maximum) (online softmax, Milakov & Gimelshein 2018). Frames with a target ≥ 0 get its
+   logit and whether the arg max is another class. */
+typedef struct {
+  size_t V, B, first;
+  void *x;
+  size_t x_row;
+  const void *bias;
+  const int32_t *targets;
+  void *maximum, *sum, *block_maximum, *target_logit;
+  int32_t *wrong;
+} lockstep_softmax_block;
+
+/* The gradient of such a block: x ← x ⊙ factors, less gradient_scale at the targets; row_sums [V] receives, or with `accumulate`
+   has added to it, the sum of every row. Frames without a target get 0. */
+typedef struct {
+  size_t V, B, first;
+  void *x;
+  const void *factors;
+  const int32_t *targets;
+  double gradient_scale;
+  void *row_sums;
+  int accumulate;
+} lockstep_softmax_gradient;
+
+/* Dropout of B rows of F units: a unit is kept with probability 1 − p and multiplied by 1/(1 − p). Its draw is Philox 4×32-10 with
+   the key `seed` and the counter (layer, unit / 4; time; examples[row]; step). `out` may be x. */
+typedef struct {
+  size_t B, F;
+  const void *x;
+  void *out;
+  double p;
+  uint64_t seed;
+  uint32_t step, layer;
+  const int32_t *examples;
+  uint32_t time;
+} lockstep_dropout;
+
+/* An update of n parameters θ by gradients gradient_scale · g; u and v are what the rule remembers of each. */
+typedef struct {
+  size_t n;
+  void *theta;
+  void *_Nullable u, *_Nullable v;
+  const void *g;
+  double gradient_scale, rate, momentum, beta1, beta2, correction1, correction2, epsilon;
+} lockstep_update;
+
+/* C [M, N] = A B, or C += A B with `accumulate`. Element (m, k) of A is at m a_row + k a_column, one of which is 1. B [K, N] has rows
+   b_row apart, or, where b_row is 0, is packed by `lockstep_pack` with the same table, in bfloat16 if `is_rounded`. Each element of C
+   is one chain of multiply-adds over ascending k, beginning with 0 or with what C holds; in single precision they are fused. */
+typedef struct {
+  size_t M, N, K;
+  const void *A;
+  size_t a_row, a_column;
+  const void *B;
+  size_t b_row;
+  int is_rounded;
+  void *C;
+  size_t c_row;
+  int accumulate;
+} lockstep_product;
+
+/* Packs W = Bᵀ [N, K], with element (n, k) at n stride_n + k stride_k, one of which is 1, into `packed`, which has room for
+   `lockstep_packed_size` elements: real numbers or, if `is_rounded`, bfloat16, rounded to nearest, ties to even. */
+typedef struct {
+  size_t N, K;
+  const void *W;
+  size_t stride_n, stride_k;
+  void *packed;
+  int is_rounded;
+} lockstep_packing;
 
 /* Elements whose squares are summed together. */
 enum { LOCKSTEP_SQUARES = 2048 };
 
-#define LOCKSTEP_DECLARE_KERNELS(R, S)                                                                                          \
-  /* a *= s */                                                                                                                  \
-  void lockstep_scale_##S(size_t n, R *a, R s);                                                                                 \
-  /* out = a + b, either of which it may be; and, unless NULL, the sum of squares in double of each LOCKSTEP_SQUARES elements of it, and   \
-     of the rest, each in 16 interleaved partial sums. */                                                                       \
-  void lockstep_add_##S(size_t n, R *out, const R *a, const R *b, double *squares);                                             \
-  /* These sums of squares of a. */                                                                                             \
-  void lockstep_squares_##S(size_t n, const R *a, double *squares);                                                             \
-  /* Index of the first element that is not finite, or n. */                                                                    \
-  size_t lockstep_first_not_finite_##S(size_t n, const R *a);                                                                   \
-  /* out[f] (+)= Σ_b x[b, f] */                                                                                                 \
-  void lockstep_column_sums_##S(size_t B, size_t F, const R *x, size_t stride, R *out, int accumulate);                         \
-                                                                                                                                \
-  /* One step of an LSTM. a = z_scale ⊙ z + r_scale ⊙ r + shift, gates i, f, g, o of H each; then the cell.                     \
-     nullable: z_scale and r_scale (1), r (0), p_i and p_f, p_o. `gates` [B, 4H] receives σ, σ, tanh, σ and may be `z`. */      \
-  void lockstep_lstm_forward_##S(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,                \
-                                 const R *shift, const R *p_i, const R *p_f, const R *p_o, const R *c_previous, R *gates,       \
-                                 R *c, R *h, size_t h_stride);                                                                  \
-  /* Its derivative. dh = dh_above + dh_next (nullable); dc is read as the gradient of c_t from later steps and written as      \
-     that of c_{t-1}; da [B, 4H] may be `gates`; dp_* (with p_*) accumulate. */                                                 \
-  void lockstep_lstm_backward_##S(size_t B, size_t H, const R *gates, const R *c, const R *c_previous, const R *dh_above,       \
-                                  size_t dh_stride, const R *dh_next, R *dc, const R *p_i, const R *p_f, const R *p_o,          \
-                                  R *dp_i, R *dp_f, R *dp_o, R *da);                                                            \
-  /* h = tanh(z_scale ⊙ z + r_scale ⊙ r + shift); and its derivative. */                                                        \
-  void lockstep_rnn_forward_##S(size_t B, size_t H, const R *z, const R *z_scale, const R *r, const R *r_scale,                 \
-                                const R *shift, R *h, size_t h_stride);                                                         \
-  void lockstep_rnn_backward_##S(size_t B, size_t H, const R *h, size_t h_stride, const R *dh_above, size_t dh_stride,          \
-                                 const R *dh_next, R *da);                                                                      \
-                                                                                                                                \
-  /* Mean and sum of squared deviations of each column. */                                                                      \
-  void lockstep_moments_##S(size_t B, size_t F, const R *x, R *mean, R *m2);                                                    \
-  /* Chan et al.: (n_a, mean_a, m2_a) ← (n_a, mean_a, m2_a) ∪ (n_b, mean_b, m2_b), elementwise. */                              \
-  void lockstep_merge_moments_##S(size_t F, R n_a, R *mean_a, R *m2_a, R n_b, const R *mean_b, const R *m2_b);                  \
-  /* v = m2 / n: rstd = 1/√(v + ε), scale = γ rstd, shift = β − scale ⊙ mean. nullable: beta (0). */                            \
-  void lockstep_normalization_fold_##S(size_t F, R n, R epsilon, const R *mean, const R *m2, const R *gamma, const R *beta,     \
-                                       R *rstd, R *scale, R *shift);                                                            \
-  /* sum_dy = Σ_b dy, sum_dy_x = Σ_b dy ⊙ (x − mean) rstd. */                                                                   \
-  void lockstep_normalization_sums_##S(size_t B, size_t F, const R *dy, const R *x, const R *mean, const R *rstd, R *sum_dy,    \
-                                       R *sum_dy_x);                                                                            \
-  /* dx = scale ⊙ (dy − (sum_dy + x̂ ⊙ sum_dy_x) / n); dx may be dy or x. */                                                     \
-  void lockstep_normalization_backward_##S(size_t B, size_t F, R n, const R *dy, const R *x, const R *mean, const R *rstd,      \
-                                           const R *scale, const R *sum_dy, const R *sum_dy_x, R *dx);                          \
-  /* r ← (1 − m) r + m w s */                                                                                                   \
-  void lockstep_blend_##S(size_t n, R keep, R weight, R *r, const R *s);                                                        \
-                                                                                                                                \
-  /* Replaces B rows of V logits, with the bias added, by the logarithm of their softmax. */                                     \
-  void lockstep_log_softmax_##S(size_t B, size_t V, R *logits, const R *bias);                                                  \
-                                                                                                                                \
-  /* Softmax cross entropy of frames in columns, which take their classes in blocks, from first on: x [V, B] holds logits of V of B     \
-     frames. `softmax_block` adds the bias and replaces x by e^(x − block_maximum); it keeps the running maximum (−∞ at the start)    \
-     and sum of e^(x − maximum) (0), and for frames with a target (≥ 0) its logit, and whether its arg max is another (0).          \
-     `softmax_factors` then gives what a block's x is to be multiplied by: gradient_scale / sum and the change of maximum, or 0     \
-     without a target. `softmax_gradient` does so, subtracts gradient_scale at the targets, and gives the sum of every row. */      \
-  void lockstep_softmax_block_##S(size_t V, size_t B, R *x, const R *bias, size_t first, const int32_t *targets, R *maximum,    \
-                                  R *sum, R *block_maximum, R *target_logit, int32_t *wrong);                                   \
-  void lockstep_softmax_factors_##S(size_t B, const int32_t *targets, const R *block_maximum, const R *maximum, const R *sum,   \
-                                    R gradient_scale, R *factors);                                                              \
-  void lockstep_softmax_gradient_##S(size_t V, size_t B, R *x, const R *factors, size_t first, const int32_t *targets,          \
-                                     R gradient_scale, R *row_sums, int accumulate);                                            \
-                                                                                                                                \
-  /* out[b] = table[ids[b]], rows of E elements; out[b] += table[ids[b]]; and table[slots[b]] += x[b], b ascending. */          \
-  void lockstep_gather_rows_##S(size_t B, size_t E, const R *table, size_t table_stride, const int32_t *ids, R *out,            \
-                                size_t out_stride);                                                                             \
-  void lockstep_add_gathered_rows_##S(size_t B, size_t E, const R *table, const int32_t *ids, R *out);                          \
-  void lockstep_scatter_add_rows_##S(size_t B, size_t E, R *table, const int32_t *slots, const R *x);                           \
-                                                                                                                                \
-  /* Dropout of B rows of F units: kept with probability 1 − p and multiplied by 1/(1 − p). The draw for a unit is Philox       \
-     4×32-10 with the key `seed` and the counter (layer, unit / 4; time; examples[row]; step). out may be x. */                 \
-  void lockstep_dropout_##S(size_t B, size_t F, const R *x, R *out, double p, uint64_t seed, uint32_t step, uint32_t layer,     \
-                            const int32_t *examples, uint32_t time);                                                            \
-                                                                                                                                \
-  /* out[c, r] = x[r, c] */                                                                                                       \
-  void lockstep_transpose_##S(size_t rows, size_t columns, const R *x, size_t x_row, R *out, size_t out_row);                   \
-                                                                                                                                \
-  /* C [M, N] = (C +) A B for A [M, K] with element (m, k) at m a_row + k a_column, one of which is 1, and B [K, N]: rows b_row       \
-     apart, or, where b_row is 0, packed. Each element is one sum over ascending k, whatever M, N and K are; with fused              \
-     multiply-add where the processor has it, as in the products of BLAS. `hints` is nullable. `pack` takes W = Bᵀ [N, K] with element (n, k) at          \
-     n stride_n + k stride_k, one of which is 1; `packed` holds packed_size elements. Tuned: faster than BLAS here. */                 \
-  size_t lockstep_packed_size_##S(size_t N, size_t K);                                                                          \
-  void lockstep_pack_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, R *packed);                          \
-  void lockstep_product_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column, const R *B, size_t b_row,  \
-                            R *C, size_t c_row, int accumulate, const lockstep_hints *hints);                             \
-  int lockstep_product_is_tuned_##S(void);                                                                                      \
-  /* The same for a matrix that is packed in bfloat16: rounded to nearest, ties to even. The products and sums are as above. */  \
-  void lockstep_pack_rounded_##S(size_t N, size_t K, const R *W, size_t stride_n, size_t stride_k, uint16_t *packed);           \
-  void lockstep_product_rounded_##S(size_t M, size_t N, size_t K, const R *A, size_t a_row, size_t a_column,                    \
-                                    const uint16_t *packed, R *C, size_t c_row, int accumulate,                                 \
-                                    const lockstep_hints *hints);                                                         \
-                                                                                                                                \
-  /* Updates of n parameters θ by gradients s g. */                                                                             \
-  void lockstep_sgd_##S(size_t n, R *theta, const R *g, R s, R rate);                                                           \
-  void lockstep_momentum_##S(size_t n, R *theta, R *u, const R *g, R s, R rate, R momentum);                                    \
-  void lockstep_adam_##S(size_t n, R *theta, R *m, R *v, const R *g, R s, R rate, double beta1, double beta2, R correction1,              \
-                         R correction2, R epsilon);                                                                             \
-  void lockstep_rmsprop_##S(size_t n, R *theta, R *v, R *u, const R *g, R s, R rate, R momentum, double decay, R epsilon);
+// ---- Tables ----------------------------------------------------------------------------------------------------------------
 
-LOCKSTEP_DECLARE_KERNELS(float, f32)
-LOCKSTEP_DECLARE_KERNELS(double, f64)
+/* The kernels of one number type for one instruction set. They run on the calling thread. */
+typedef struct {
+  /* Bytes of a real number. */
+  size_t element_size;
+  /* Columns of a panel of a packed matrix, and rows of the tile of C that stays in registers. */
+  size_t panel, tile_rows;
+  /* 1 if products use the processor's vectors and fused multiply-add; otherwise callers should prefer BLAS. */
+  int is_tuned;
 
-/* The product by the kernels of an instruction set, 3 or 4 for x86-64-v3 or v4, to compare their bits; 0 where the processor has it not.
-   B is packed in bfloat16 if it is rounded. */
-int lockstep_product_of_level_f32(int level, size_t M, size_t N, size_t K, const float *A, size_t a_row, size_t a_column, const void *B,
-                                  size_t b_row, int is_rounded, float *C, size_t c_row, int accumulate);
+  /* a *= s */
+  void (*scale)(size_t n, void *a, double s);
+  /* out = a + b, either of which it may be; and, unless NULL, the sum of squares in double of each LOCKSTEP_SQUARES elements of it,
+     and of the rest, each in 16 interleaved partial sums. */
+  void (*add)(size_t n, void *out, const void *a, const void *b, double *_Nullable squares);
+  /* These sums of squares of a. */
+  void (*squares)(size_t n, const void *a, double *squares);
+  /* Returns the index of the first element that is not finite, or n. */
+  size_t (*first_not_finite)(size_t n, const void *a);
+  /* out[f] (+)= Σ_b x[b, f] */
+  void (*column_sums)(size_t B, size_t F, const void *x, size_t stride, void *out, int accumulate);
+  /* out[c, r] = x[r, c] */
+  void (*transpose)(size_t rows, size_t columns, const void *x, size_t x_row, void *out, size_t out_row);
 
-/* Makes `count` threads, the calling one among them, do what the kernels divide: products, packing, gates, softmax and updates, in pieces
-   that leave every element's own order of operations as it is, so that their number changes no bit. 1, as at the start, ends the others.
-   `least_work`: the least that is worth a piece, in floating-point operations of a product; 0 for the default. Returns 0, or the error of
-   the system that will not start them; then there is 1. Any thread may call any kernel meanwhile: one at a time has the others' help. */
+  void (*lstm_forward)(const lockstep_lstm_step *);
+  void (*lstm_backward)(const lockstep_lstm_derivative *);
+  void (*rnn_forward)(const lockstep_rnn_step *);
+  void (*rnn_backward)(const lockstep_rnn_derivative *);
+
+  /* Mean and sum of squared deviations of each column. */
+  void (*moments)(size_t B, size_t F, const void *x, void *mean, void *m2);
+  /* Chan et al.: (n_a, mean_a, m2_a) ← (n_a, mean_a, m2_a) ∪ (n_b, mean_b, m2_b), elementwise. */
+  void (*merge_moments)(size_t F, double n_a, void *mean_a, void *m2_a, double n_b, const void *mean_b, const void *m2_b);
+  void (*normalization_fold)(const lockstep_normalization *);
+  void (*normalization_sums)(const lockstep_normalization_derivative *);
+  void (*normalization_backward)(const lockstep_normalization_derivative *);
+  /* r ← keep r + weight s */
+  void (*blend)(size_t n, double keep, double weight, void *r, const void *s);
+
+  /* Replaces B rows of V logits, with the bias added, by the logarithm of their softmax. */
+  void (*log_softmax)(size_t B, size_t V, void *logits, const void *bias);
+  void (*softmax_block)(const lockstep_softmax_block *);
+  /* What a block's x is to be multiplied by: gradient_scale / sum and the change of maximum since, or 0 without a target. */
+  void (*softmax_factors)(size_t B, const int32_t *targets, const void *block_maximum, const void *maximum, const void *sum,
+                          double gradient_scale, void *factors);
+  void (*softmax_gradient)(const lockstep_softmax_gradient *);
+
+  /* out[b] = table[ids[b]], rows of E elements. */
+  void (*gather_rows)(size_t B, size_t E, const void *table, size_t table_stride, const int32_t *ids, void *out, size_t out_stride);
+  /* out[b] += table[ids[b]] */
+  void (*add_gathered_rows)(size_t B, size_t E, const void *table, const int32_t *ids, void *out);
+  /* table[slots[b]] += x[b], b ascending. */
+  void (*scatter_add_rows)(size_t B, size_t E, void *table, const int32_t *slots, const void *x);
+  void (*dropout)(const lockstep_dropout *);
+
+  /* θ ← θ − η s g; uses theta, g, gradient_scale, rate. */
+  void (*sgd)(const lockstep_update *);
+  /* u ← m u + s g, θ ← θ − η u; also uses u, momentum. */
+  void (*momentum)(const lockstep_update *);
+  /* Kingma & Ba 2015, algorithm 1, with u and v the first and second moment and correction = 1 / (1 − β^t). */
+  void (*adam)(const lockstep_update *);
+  /* v ← ρ v + (1 − ρ) (s g)², u ← m u − η s g / √(v + ε), θ ← θ + u, with ρ in beta2. */
+  void (*rmsprop)(const lockstep_update *);
+
+  void (*product)(const lockstep_product *);
+  void (*pack)(const lockstep_packing *);
+} lockstep_kernels;
+
+/* The kernels of a format of 16 bits in which numbers are sent but not computed with. `encode` rounds to nearest, ties to even; what
+   is too large becomes infinite, a NaN stays one. `decode` is exact. */
+typedef struct {
+  void (*encode)(size_t n, const float *x, uint16_t *out);
+  void (*decode)(size_t n, const uint16_t *x, float *out);
+  /* out = decode(encode(x)); out may be x. */
+  void (*round)(size_t n, const float *x, float *out);
+  /* a = round(round(a) + round(b)), the sum in single precision. */
+  void (*add_rounded)(size_t n, float *a, const float *b);
+  /* The same of encoded numbers. */
+  void (*add_encoded)(size_t n, uint16_t *a, const uint16_t *b);
+} lockstep_half_kernels;
+
+/* All kernels for one instruction set. */
+typedef struct {
+  /* "x86-64-v4" (AVX-512), "x86-64-v3" (AVX2), "aarch64" (NEON) or "portable" (what the compiler assumes of every processor). */
+  const char *name;
+  const lockstep_kernels *f32, *f64;
+  /* IEEE 754 binary16, and the upper half of single precision. */
+  const lockstep_half_kernels *float16, *bfloat16;
+  /* `rounds` of multiply-adds x ← factor x + addend in registers, in enough independent chains to fill the processor's arithmetic;
+     their sum goes to *out. Returns the number of floating-point operations. */
+  double (*multiply_add_chains)(size_t rounds, float factor, float addend, float *out);
+} lockstep_kernel_set;
+
+/* Returns the sets that this processor can run, from the fastest, for i from 0; then NULL. */
+const lockstep_kernel_set *_Nullable lockstep_kernel_set_at(size_t i);
+/* Returns the set in use. At first it is the one that the environment variable LOCKSTEP_KERNELS names, or the fastest where it is
+   not set or names none that the processor can run. */
+const lockstep_kernel_set *lockstep_kernel_set_in_use(void);
+/* Puts another set to use, for all threads, while no kernel runs. */
+void lockstep_use_kernel_set(const lockstep_kernel_set *set);
+
+// ---- Kernels on several threads --------------------------------------------------------------------------------------------
+
+/* Makes `count` threads, the calling one among them, share the functions below, in pieces that leave every element's own order of
+   operations as it is, so that their number changes no bit. 1, as at the start, ends the others. `least_work`: the least that is worth
+   a piece, in floating-point operations of a product; 0 for the default. Returns 0, or the error of the system that does not start
+   them; then there is 1. Any thread may call any kernel meanwhile: one at a time has the others' help. */
 int lockstep_set_threads(size_t count, size_t least_work);
 size_t lockstep_threads(void);
 /* Writes a bit for each processor that the calling thread may run on; returns the bytes written, 0 where there are more processors. */
 size_t lockstep_usable_processors(size_t bytes, unsigned char *mask);
 
-/* Formats of 16 bits, float16 (IEEE 754 binary16) and bfloat16. `encode` rounds to nearest, ties to even; what is too large becomes infinite,
-   a NaN stays one. `decode` is exact. `round`: out = decode(encode(x)), out may be x. `add_rounded`: a = round(round(a) + round(b)), the
-   sum in single precision. `add_encoded`: the same of encoded numbers. */
-#define LOCKSTEP_DECLARE_HALF_KERNELS(S)                                                                                        \
-  void lockstep_encode_##S(size_t n, const float *x, uint16_t *out);                                                            \
-  void lockstep_decode_##S(size_t n, const uint16_t *x, float *out);                                                            \
-  void lockstep_round_##S(size_t n, const float *x, float *out);                                                                \
-  void lockstep_add_rounded_##S(size_t n, float *a, const float *b);                                                            \
-  void lockstep_add_encoded_##S(size_t n, uint16_t *a, const uint16_t *b);
+/* Each does what the table's kernel of that name does. */
+void lockstep_add(const lockstep_kernels *, size_t n, void *out, const void *a, const void *b, double *_Nullable squares);
+void lockstep_squares(const lockstep_kernels *, size_t n, const void *a, double *squares);
+void lockstep_lstm_forward(const lockstep_kernels *, const lockstep_lstm_step *);
+void lockstep_lstm_backward(const lockstep_kernels *, const lockstep_lstm_derivative *);
+void lockstep_normalization_backward(const lockstep_kernels *, const lockstep_normalization_derivative *);
+void lockstep_add_softmax_block(const lockstep_kernels *, const lockstep_softmax_block *);
+void lockstep_differentiate_softmax_block(const lockstep_kernels *, const lockstep_softmax_gradient *);
+void lockstep_sgd(const lockstep_kernels *, const lockstep_update *);
+void lockstep_momentum(const lockstep_kernels *, const lockstep_update *);
+void lockstep_adam(const lockstep_kernels *, const lockstep_update *);
+void lockstep_rmsprop(const lockstep_kernels *, const lockstep_update *);
+void lockstep_multiply(const lockstep_kernels *, const lockstep_product *);
+void lockstep_pack(const lockstep_kernels *, const lockstep_packing *);
+/* Multiply-add chains of the set in use, on every thread. */
+double lockstep_multiply_adds(size_t rounds, float factor, float addend, float *out);
 
-LOCKSTEP_DECLARE_HALF_KERNELS(float16)
-LOCKSTEP_DECLARE_HALF_KERNELS(bfloat16)
+/* Elements of a packed matrix [N, K]. */
+static inline size_t lockstep_packed_size(const lockstep_kernels *kernels, size_t N, size_t K) {
+  return (N + kernels->panel - 1) / kernels->panel * kernels->panel * K;
+}
 
-/* Starts a program, found as a shell finds it; `arguments` ends with NULL. It has a process group of its own and nothing to read, and gets `ending_signal`
-   when the calling thread ends: to be called by the main thread. Returns its process number, or −errno; a program that cannot be run ends with 127. */
-int lockstep_spawn(char *const arguments[], int ending_signal);
+/* A product by somebody else's library, of the rows and columns first ..< end: called for parts of C, on several threads at a time. */
+typedef void (*lockstep_part)(const void *context, size_t first, size_t end);
+/* Calls `part` for `count` items one at a time, on the threads that there are. `work`: of all items, in operations of a product. */
+void lockstep_for_each(size_t count, size_t work, lockstep_part part, const void *context);
 
-/* Whether a host takes, or refuses, a TCP connection within so many milliseconds: 1, or 0; −1 where its name is unknown, which may take longer
-   to find out. */
-int lockstep_host_answers(const char *host, const char *port, int milliseconds);
+// ---- Random numbers --------------------------------------------------------------------------------------------------------
 
 /* n doubles uniform in [0, 1), 53 bits each: values first ..< first + n of the sequence that (seed, stream) names.
    `first` is even. Philox 4×32-10 with the key `seed` and the counter (index / 2; stream; ~0). */
 void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uint64_t first);
 
-/* `rounds` of multiply-adds x ← factor x + addend in registers on each thread, in enough independent chains to fill the processor's arithmetic;
-   their sum goes to *out. Returns the number of floating-point operations. */
-double lockstep_multiply_add_chains_f32(size_t rounds, float factor, float addend, float *out);
+// ---- The system ------------------------------------------------------------------------------------------------------------
 
-/* The instruction set whose clone of the kernels runs here: "x86-64-v4", "x86-64-v3", "x86-64" or "generic". */
-const char *lockstep_kernel_instruction_set(void);
+/* Starts a program, found as a shell finds it; `arguments` ends with NULL. It has a process group of its own and no input, and gets
+   `ending_signal` when the calling thread ends: to be called by the main thread. Returns its process number, or −errno; a program that
+   cannot be run ends with 127. */
+int lockstep_spawn(char *_Nullable const arguments[_Nonnull], int ending_signal);
 
-/* Notes SIGUSR1, SIGTERM and SIGINT from now on instead of dying of them; a second SIGTERM or SIGINT acts as usual. */
+/* Returns 1 if a host accepts or refuses a TCP connection within so many milliseconds, 0 if not, and −1 where its name is unknown,
+   which may take longer to find out. */
+int lockstep_host_answers(const char *host, const char *port, int milliseconds);
+
+/* Records SIGUSR1, SIGTERM and SIGINT from now on instead of dying of them; a second SIGTERM or SIGINT acts as usual. */
 void lockstep_catch_signals(void);
-/* The number of the last signal noted, or 0. */
+/* The number of the last signal recorded, or 0. */
 int lockstep_signal_received(void);
+
+#pragma clang assume_nonnull end

@@ -55,6 +55,11 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public var statistics: Statistics
   /// The resolved configuration, YAML.
   public var configuration: String
+  /// That configuration.
+  /// - Throws: `ConfigurationError` for one that this version does not know.
+  var trainingConfiguration: TrainingConfiguration {
+    get throws(ConfigurationError) { try TrainingConfiguration(yaml: configuration, file: "the checkpoint's configuration", overrides: []) }
+  }
   /// Losses on the validation data; nil before the first validation.
   public var validation: Validation?
   /// For normalisations, by tensor name: time steps or updates that their running statistics have seen.

@@ -48,8 +48,7 @@ public struct EvaluationRequest: Sendable {
 
 /// `lockstep evaluate`: the loss of a checkpoint on its validation data, or on other data, and log posteriors on request.
 public func evaluate(_ request: EvaluationRequest, world: Communicator, console: Console) throws -> ExitCode {
-  BLAS.setThreads(1)
-  try startThreads(request.threads, world: world, console: console)
+  try startComputing(threads: request.threads, world: world, console: console)
   let path = request.checkpoint
   let checkpoint = try world.agree { world.rank == 0 ? try CheckpointStore.open(path: path) : nil }
   let (state, stored) = try sendParts(of: checkpoint, path: path, world: world)
@@ -61,7 +60,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   try request.check(configuration.task)
   try checkModel(of: configuration, trainedAs: try read([]))
   if configuration.task == .languageModel, let text = request.data { configuration.data.validation = .text(path: text) }
-  configuration = try configuration.resolved(rankCount: world.size)
+  configuration = try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
   try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
   let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population

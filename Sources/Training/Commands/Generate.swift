@@ -24,7 +24,7 @@ public struct GenerationRequest: Sendable {
 
 /// `lockstep generate`: text from the language model of a checkpoint, in one process.
 public func generate(checkpoint path: String, _ request: GenerationRequest, console: Console) throws {
-  BLAS.setThreads(1)
+  try startKernels()
   guard request.tokens >= 0, request.temperature >= 0, request.temperature.isFinite else {
     throw UsageError(description: "--tokens and --temperature must be 0 or more")
   }

@@ -7,8 +7,7 @@ import Tensors
 /// - Throws: on every rank the same error where ranks can agree on it.
 public func train(_ request: TrainRequest, world: Communicator, console: Console) throws -> ExitCode {
   Signals.catchAll()
-  BLAS.setThreads(1)
-  try startThreads(request.threads, world: world, console: console)
+  try startComputing(threads: request.threads, world: world, console: console)
   var directory = request.directory
   let requested = try loadConfiguration(request, world: world)
   let faults = try world.agree { try Faults.fromEnvironment(rank: world.rank) }
@@ -119,13 +118,16 @@ func sendParts(
   return (try CheckpointState(decoding: state, path: path), data)
 }
 
-/// Fills in what depends on the number of ranks; a run that goes on keeps its number of shards.
+/// Fills in what depends on the number of ranks and on their processors; a resumed run keeps its number of shards and its products.
 private func resolve(
   _ requested: TrainingConfiguration, _ state: CheckpointState?, world: Communicator
 ) throws -> TrainingConfiguration {
   var configuration = requested
   if configuration.training.shards == nil, let state { configuration.training.shards = state.shards }
-  return try configuration.resolved(rankCount: world.size)
+  if configuration.compute.products == .automatic, let before = try state?.trainingConfiguration.compute.products {
+    configuration.compute.products = before
+  }
+  return try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
 }
 
 /// Begins to watch over waits for other ranks.
@@ -145,7 +147,7 @@ private func watch(
 private func checkContinuation(
   of state: CheckpointState, _ configuration: TrainingConfiguration, console: Console
 ) throws {
-  let before = try TrainingConfiguration(yaml: state.configuration, file: "the checkpoint's configuration", overrides: [])
+  let before = try state.trainingConfiguration
   let free = [
     "evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "training.epochs", "training.maximum_steps",
     "data.validation", "data.test", "data.train",
@@ -153,7 +155,8 @@ private func checkContinuation(
   for difference in configuration.differences(from: before) {
     let (old, new) = (difference.old ?? "absent", difference.new ?? "absent")
     if free.contains(where: { difference.key.hasPrefix($0) }) { continue }
-    if difference.key.hasPrefix("optimizer.") && difference.key != "optimizer.method" && difference.key != "optimizer.momentum" {
+    let isOfOptimizer = difference.key.hasPrefix("optimizer.") && !["optimizer.method", "optimizer.momentum"].contains(difference.key)
+    if isOfOptimizer || difference.key == "compute.products" {
       console.warn("\(difference.key) is \(new), and was \(old) before")
       continue
     }
@@ -207,7 +210,8 @@ private func startFields(
     JSONField("version", .string(Version.current)), JSONField("ranks", .integer(world.size)),
     JSONField("threads", .integer(Threads.count)), JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", try perRank(world.hostName)),
     JSONField("blas", .string(BLAS.version)), JSONField("blas_core", try perRank(BLAS.coreType)),
-    JSONField("kernels", try perRank(VectorKernels.instructionSet)), JSONField("mpi", .string(world.libraryVersion)),
+    JSONField("instruction_set", try perRank(KernelSet.inUse.name)),
+    JSONField("products", .string(model.configuration.products.rawValue)), JSONField("mpi", .string(world.libraryVersion)),
     JSONField("gradient_exchange", .string(trainer.gradientExchange)),
     JSONField("parameters", .integer(model.layout.parameterCount)),
   ] + data.description
@@ -225,7 +229,9 @@ private func announce(
       + "\(n.placement.rawValue)\(n.placement == .none ? "" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")
   console.print(data.summary)
   let exchange = ranks == 1 ? "" : ", gradient exchange: \(trainer.gradientExchange)"
-  console.print("BLAS kernels \(BLAS.coreType), vector kernels \(VectorKernels.instructionSet)\(exchange).")
+  let products = model.configuration.products == .own ? "own kernels" : "BLAS (kernels \(BLAS.coreType)) from \(ProductLibrary.manyRows) rows on"
+  console.print("Instruction set \(KernelSet.inUse.name), products by \(products)\(exchange).")
+  warnOfSlowKernels(model.configuration.products, console)
   if n.placement != .none && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }
   if n.placement != .none && n.statistics == .sequence && configuration.task == .languageModel {
     console.warn(

@@ -1,3 +1,5 @@
+import Tensors
+
 /// Where each key that was set stands last.
 struct ConfigurationOrigins {
   private var file: String?
@@ -110,12 +112,14 @@ extension TrainingConfiguration {
     }
   }
 
-  /// The configuration with every `auto` replaced, as a run on so many ranks uses it.
+  /// The configuration with every `auto` and `automatic` replaced, as a run on so many ranks uses it.
+  /// - fastest: who multiplies large matrices fastest on the ranks' processors.
   /// - Throws: for more ranks than shards, a batch that the shards cannot share, and groups of more shards than there are.
-  public func resolved(rankCount: Int) throws(ConfigurationError) -> TrainingConfiguration {
+  public func resolved(rankCount: Int, fastest: ProductLibrary = .fastest) throws(ConfigurationError) -> TrainingConfiguration {
     precondition(rankCount >= 1, "a run has at least one rank")
     var result = self
     result.training.shards = training.shards ?? rankCount
+    if compute.products == .automatic { result.compute.products = fastest == .own ? .own : .blas }
     if task == .languageModel { result.evaluation.streams = evaluation.streams ?? training.batchSize }
     if let shards = training.shards, shards < rankCount {
       throw ConfigurationError(

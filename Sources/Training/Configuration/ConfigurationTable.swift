@@ -5,7 +5,7 @@ package enum ConfigurationTable {
 
   static let keys: [ConfigurationKey] =
     [task] + data + model + normalization + initialization + training + optimizer + evaluation + checkpoint + survival
-    + communication
+    + compute + communication
 
   /// In file order.
   static let sections: [String] = keys.reduce(into: []) { sections, key in
@@ -168,6 +168,12 @@ package enum ConfigurationTable {
     Key(
       "watchdog.abort_seconds", \.watchdog.abortSeconds, .orNull(.number(over: 0, to: 1_000_000)),
       "a wait for ranks that do not get on after which the job is ended; null: never"),
+  ]
+
+  private static let compute: [ConfigurationKey] = [
+    Key(
+      "compute.products", \.compute.products, .choice,
+      "who multiplies matrices of 64 rows and more: the program's own kernels, BLAS, or what the processor is known to do faster"),
   ]
 
   private static let communication: [ConfigurationKey] = [

@@ -14,6 +14,7 @@ public struct TrainingConfiguration: Equatable, Sendable {
   public var checkpoint = Checkpoint()
   public var replicaCheck = ReplicaCheck()
   public var watchdog = Watchdog()
+  public var compute = Compute()
   public var communication = Communication()
 
   /// The required keys given, every other key at its default. Nothing is checked: see `validate()`.
@@ -229,6 +230,18 @@ extension TrainingConfiguration {
   public struct Watchdog: Equatable, Sendable {
     public var warnSeconds: Double? = 60
     public var abortSeconds: Double? = 600
+  }
+
+  /// Section `compute`.
+  public struct Compute: Equatable, Sendable {
+    public var products = Products.automatic
+  }
+
+  /// Who multiplies large matrices.
+  public enum Products: String, CaseIterable, Sendable {
+    /// What is faster on the processor.
+    case automatic
+    case own, blas
   }
 
   /// Section `communication`.

@@ -1,4 +1,5 @@
 import NeuralNetwork
+import Tensors
 
 extension NetworkConfiguration {
   /// The network that a configuration describes, for data with these inputs.
@@ -17,6 +18,11 @@ extension NetworkConfiguration {
         epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
       steps: steps)
     recurrentWeights = c.model.recurrentWeights == .bfloat16 ? .bfloat16 : .exact
+    products = switch c.compute.products {
+    case .automatic: .fastest
+    case .own: .own
+    case .blas: .blas
+    }
   }
 
   /// The language model that a configuration describes, for a vocabulary of `vocabularySize` tokens.

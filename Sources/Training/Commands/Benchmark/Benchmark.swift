@@ -32,12 +32,11 @@ public struct BenchmarkRequest: Sendable {
 
 /// `lockstep benchmark`: training throughput, the time of each phase of a step, the machine's limit for that step, and the share reached.
 public func benchmark(_ request: BenchmarkRequest, world: Communicator, console: Console) throws -> ExitCode {
-  BLAS.setThreads(1)
   guard request.steps >= 1 else { throw UsageError(description: "--steps must be 1 or more") }
-  try startThreads(request.threads, world: world, console: console)
+  try startComputing(threads: request.threads, world: world, console: console)
   let network = try request.communication.map { try $0.checked(ranks: world.size) }
   let train = TrainRequest(configuration: request.configuration, overrides: request.overrides)
-  let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size)
+  let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size, fastest: fastestProducts(world))
   try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
   let data = try openTrainingData(configuration, context, stored: nil)
@@ -131,6 +130,8 @@ private func timeSteps(
 struct MachineMeasurement {
   var description: MachineDescription
   var ranks: Int
+  /// Who multiplies large matrices in the steps.
+  var library: ProductLibrary
   var rates: MachineRates
   /// A reduction of as many gradients as a step's by itself; nil for a single rank.
   var reduction: (bytes: Int, messages: Int, seconds: Double)?
@@ -142,7 +143,7 @@ private func measureMachine(_ step: TrainingStep, _ context: RankContext, _ step
   let rates = try MachineRates(
     model.configuration, framesOfRank: steps.sizes.reduce(0) { $0 + $1.frames } / minibatches / ranks,
     sequencesOfRank: steps.sizes.reduce(0) { $0 + $1.sequences } / minibatches / ranks, parameters: model.layout.count, world: world)
-  var measurement = MachineMeasurement(description: try MachineDescription(world), ranks: ranks, rates: rates)
+  var measurement = MachineMeasurement(description: try MachineDescription(world), ranks: ranks, library: model.configuration.products, rates: rates)
   if ranks > 1 {
     let rows = steps.embeddingRows
     step.gradients.clear()

@@ -80,7 +80,7 @@ struct BenchmarkReport {
 
   private var rateLines: [String] {
     let rates = machine.rates, best = rates.bestProduct
-    var lines = [
+    var lines = productLines + [
       "products: \(giga(productsPerSecond)) GFLOP/s over the whole step, \(percent(shareOfProductRate)) of \(giga(best.rate)), the best "
         + "measured (\(best.name)); BLAS at best \(giga(rates.bestBLAS.rate)) (\(rates.bestBLAS.name)), own kernels "
         + "\(giga(rates.bestOwn.rate)) (\(rates.bestOwn.name)), multiply-adds in registers \(giga(rates.arithmeticPeak))",
@@ -92,12 +92,26 @@ struct BenchmarkReport {
           + "\(fixed(Double(reduction.bytes) / reduction.seconds / 1e9, 2)) GB/s")
     }
     if let core = machine.description.forcedCoreType {
+      lines.append("OPENBLAS_CORETYPE=\(core) forces the kernels of BLAS; unset, BLAS chooses by the processor")
+    }
+    if BLAS.isBelowProcessor { lines.append(belowProcessorWarning) }
+    let library = machine.library, loss = rates.relativeTime(by: library)
+    if loss > 1.1 {
+      let other = library == .own ? ProductLibrary.blas : .own
       lines.append(
-        "OPENBLAS_CORETYPE=\(core) forces the kernels of BLAS: its best product has "
-          + "\(fixed(rates.bestBLAS.rate / rates.bestOwn.rate, 2)) of the rate of the program's own kernels and "
-          + "\(fixed(rates.bestBLAS.rate / rates.arithmeticPeak, 2)) of the peak; unset, BLAS chooses by the processor")
+        "warning: compute.products: \(library.rawValue) takes \(fixed(loss, 2)) times as long as \(other.rawValue) for this model's products of "
+          + "\(ProductLibrary.manyRows) rows and more")
     }
     return lines
+  }
+
+  /// The rates of own kernels and BLAS by shape.
+  private var productLines: [String] {
+    let header = "  " + "product, GFLOP/s".padded(to: 22) + "own".leading(10) + "BLAS".leading(10) + "  in training"
+    return [header] + machine.rates.products.map { product in
+      let used = !product.isOfModel ? "" : product.hasManyRows && machine.library == .blas ? "  BLAS" : "  own"
+      return "  " + product.name.padded(to: 22) + giga(product.own).leading(10) + giga(product.blas).leading(10) + used
+    }
   }
 
   // MARK: JSON
@@ -107,7 +121,8 @@ struct BenchmarkReport {
       JSONField("peak_memory_bytes", .double(peakMemory)),
       JSONField("memory_growth_bytes", .double(steps.growth)), JSONField("allocations", allocationsJSON),
       JSONField("phase_seconds", .object(Phase.allCases.map { JSONField($0.name, .double(steps.phases[$0.rawValue])) })),
-      JSONField("blas_core", .string(BLAS.coreType)), JSONField("kernels", .string(VectorKernels.instructionSet)),
+      JSONField("blas_core", .string(BLAS.coreType)), JSONField("instruction_set", .string(KernelSet.inUse.name)),
+      JSONField("products", .string(machine.library.rawValue)),
       JSONField("limit", limitJSON), JSONField("rates", ratesJSON), JSONField("machine", machine.description.json),
     ]
   }
@@ -151,11 +166,10 @@ struct BenchmarkReport {
 
   private var ratesJSON: JSONValue {
     let rates = machine.rates
-    func cases(_ cases: [MachineRates.Case]) -> JSONValue {
-      .array(cases.map { .object([JSONField("name", .string($0.name)), JSONField("rate", .double($0.rate))]) })
-    }
     return .object([
-      JSONField("blas_products", cases(rates.blas)), JSONField("own_products", cases(rates.own)),
+      JSONField("products", .array(rates.products.map {
+        .object([JSONField("name", .string($0.name)), JSONField("own", .double($0.own)), JSONField("blas", .double($0.blas))])
+      })),
       JSONField("multiply_add_peak", .double(rates.arithmeticPeak)), JSONField("memory_bandwidth", .double(rates.memoryBandwidth)),
       JSONField("update_bandwidth", .double(rates.updateBandwidth)),
       JSONField("reduction", machine.reduction.map { reduction in

@@ -27,7 +27,7 @@ struct MachineDescription {
   init(_ world: Communicator) throws {
     mpiVersion = world.libraryVersion
     forcedCoreType = unsafe getenv("OPENBLAS_CORETYPE").map { unsafe String(cString: $0) }
-    let mine = [world.hostName, Self.processor, "\(sysconf(Int32(_SC_NPROCESSORS_ONLN)))", BLAS.coreType, VectorKernels.instructionSet]
+    let mine = [world.hostName, Self.processor, "\(sysconf(Int32(_SC_NPROCESSORS_ONLN)))", BLAS.coreType, KernelSet.inUse.name]
     for bytes in try world.allGather(bytes: Array(mine.joined(separator: "\n").utf8)) {
       let parts = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
       let host = Host(name: parts[0], processor: parts[1], cores: Int(parts[2]) ?? 0, blasCore: parts[3], kernels: parts[4], ranks: 0)
@@ -48,7 +48,7 @@ struct MachineDescription {
   /// One line for each kind of host.
   var lines: [String] {
     hosts.map {
-      "\($0.name): \($0.ranks) of the ranks, \($0.cores) cores, \($0.processor); BLAS kernels \($0.blasCore), vector kernels \($0.kernels)"
+      "\($0.name): \($0.ranks) of the ranks, \($0.cores) cores, \($0.processor); instruction set \($0.kernels), BLAS kernels \($0.blasCore)"
     }
   }
 
@@ -58,7 +58,7 @@ struct MachineDescription {
         .object([
           JSONField("name", .string(host.name)), JSONField("processor", .string(host.processor)), JSONField("cores", .integer(host.cores)),
           JSONField("ranks", .integer(host.ranks)), JSONField("blas_core", .string(host.blasCore)),
-          JSONField("kernels", .string(host.kernels)),
+          JSONField("instruction_set", .string(host.kernels)),
         ])
       })),
       JSONField("blas", .string(blasVersion)), JSONField("forced_blas_core", forcedCoreType.map { .string($0) } ?? .null),

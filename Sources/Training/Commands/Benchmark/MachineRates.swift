@@ -10,8 +10,20 @@ struct MachineRates {
     let rate: Double
   }
 
-  /// Matrix products by BLAS, and by the program's own kernels.
-  let blas, own: [Case]
+  /// A product of M × N × K by the program's own kernels and by BLAS.
+  struct Product {
+    let M, N, K: Int
+    /// Whether training this model computes it.
+    let isOfModel: Bool
+    var own = 0.0
+    var blas = 0.0
+
+    var name: String { "\(M) × \(N) × \(K)" }
+    var operations: Double { 2 * Double(M) * Double(N) * Double(K) }
+    var hasManyRows: Bool { M >= ProductLibrary.manyRows }
+  }
+
+  let products: [Product]
   /// Multiplications and additions in registers.
   let arithmeticPeak: Double
   /// Bytes read and written by a copy or an addition of vectors larger than the cache.
@@ -19,32 +31,42 @@ struct MachineRates {
   /// The same of vectors as long as the parameters, which the cache may hold.
   let updateBandwidth: Double
 
-  var bestBLAS: Case { best(blas) }
-  var bestOwn: Case { best(own) }
+  var bestBLAS: Case { best(\.blas, "BLAS") }
+  var bestOwn: Case { best(\.own, "own kernels") }
   /// The fastest product of all.
-  var bestProduct: Case { best(blas + own) }
+  var bestProduct: Case { bestBLAS.rate > bestOwn.rate ? bestBLAS : bestOwn }
 
-  private func best(_ cases: [Case]) -> Case { cases.max { $0.rate < $1.rate }! }
+  private func best(_ rate: KeyPath<Product, Double>, _ name: String) -> Case {
+    let product = products.max { $0[keyPath: rate] < $1[keyPath: rate] }!
+    return Case(name: "\(name), \(product.name)", rate: product[keyPath: rate])
+  }
+
+  /// How much longer the model's products of many rows take by `library` than by the other, as a ratio.
+  func relativeTime(by library: ProductLibrary) -> Double {
+    let large = products.filter { $0.isOfModel && $0.hasManyRows }
+    let own = large.reduce(0) { $0 + $1.operations / $1.own }, blas = large.reduce(0) { $0 + $1.operations / $1.blas }
+    return switch library {
+    case .own: own / blas
+    case .blas: blas / own
+    }
+  }
 
   /// Measures everything; all ranks call it together.
   /// - framesOfRank, sequencesOfRank: about how many one rank works on in a minibatch, for products of the model's own shapes.
   /// - parameters: elements of one replica.
   init(_ network: NetworkConfiguration, framesOfRank: Int, sequencesOfRank: Int, parameters: Int, world: Communicator) throws {
-    let blasProducts = Self.blasProducts(network, frames: framesOfRank)
-    let ownProducts = Self.ownProducts(network, frames: framesOfRank, sequences: sequencesOfRank)
+    var products = Self.products(network, frames: framesOfRank, sequences: sequencesOfRank), peak = 0.0
+    let runs = products.map(Self.runs)
     // Two rounds, some time apart: what else the machine does for a moment does not become the limit.
-    var best = Array(repeating: 0.0, count: blasProducts.count + ownProducts.count), peak = 0.0
     for _ in 0..<2 {
-      for (i, product) in (blasProducts + ownProducts).enumerated() {
-        best[i] = max(best[i], try rateOfAllRanks(world) {
-          product.run()
-          return product.operations
-        })
+      for (i, run) in runs.enumerated() {
+        let operations = products[i].operations
+        products[i].own = max(products[i].own, try rateOfAllRanks(world) { run.own(); return operations })
+        products[i].blas = max(products[i].blas, try rateOfAllRanks(world) { run.blas(); return operations })
       }
       for _ in 0..<3 { peak = max(peak, try rateOfAllRanks(world) { ArithmeticPeak.multiplyAdds(rounds: 100_000).operations }) }
     }
-    blas = zip(blasProducts, best).map { Case(name: $0.name, rate: $1) }
-    own = zip(ownProducts, best[blasProducts.count...]).map { Case(name: $0.name, rate: $1) }
+    self.products = products
     arithmeticPeak = peak
     let large = Self.elementsBeyondCache
     memoryBandwidth = try Self.bandwidth(elements: large, world)
@@ -53,54 +75,27 @@ struct MachineRates {
 
   // MARK: Products
 
-  private struct Product {
-    let name: String
-    let operations: Double
-    let run: () -> Void
-  }
-
-  /// Square and oblong products, and the largest of the model itself.
-  private static func blasProducts(_ network: NetworkConfiguration, frames: Int) -> [Product] {
-    let rows = max(1, min(frames, 2048))
-    return [
-      blas(1024, 1024, 1024), blas(512, 2048, 1024), blas(2048, 512, 512), blas(rows, network.gateSize, network.hiddenSize),
-      blas(min(rows, 256), network.classes, network.outputSize),
-    ]
-  }
-
-  /// Few and many rows times a packed matrix, products without packing, and the model's recurrent product and its weights' gradient.
-  private static func ownProducts(_ network: NetworkConfiguration, frames: Int, sequences: Int) -> [Product] {
-    var products = [16, 32, 64].flatMap { [packed($0, 1024, 256), packed($0, 2048, 512)] }
-    products.append(packed(max(1, min(sequences, 64)), network.gateSize, network.hiddenSize))
-    // Elsewhere BLAS does these.
-    if Float.isProductTuned {
-      let rows = max(1, min(frames, 2048))
-      products += [packed(512, 1024, 512), packed(network.gateSize, network.hiddenSize, rows)]
-      products += [direct(512, 1024, 512), direct(rows, 240, 512)]
+  /// Few and many rows, and what the model's own layers and output layer compute.
+  private static func products(_ network: NetworkConfiguration, frames: Int, sequences: Int) -> [Product] {
+    let rows = max(1, min(frames, 2048)), (G, H) = (network.gateSize, network.hiddenSize)
+    let general = [(16, 1024, 256), (32, 1024, 256), (64, 2048, 512), (512, 1024, 512)].map {
+      Product(M: $0.0, N: $0.1, K: $0.2, isOfModel: false)
     }
-    return products
+    // The recurrent product and its transpose; the input product; a weight gradient; logits and the gradient of their weights.
+    let few = max(1, min(sequences, 64)), classes = min(network.classes, 240)
+    let model = [
+      (few, G, H), (few, H, G), (rows, G, H), (G, H, rows), (classes, rows, network.outputSize), (classes, network.outputSize, rows),
+    ].map { Product(M: $0.0, N: $0.1, K: $0.2, isOfModel: true) }
+    return general + model
   }
 
-  /// `[M, K] · [N, K]ᵀ`, the form that the program leaves to BLAS.
-  private static func blas(_ M: Int, _ N: Int, _ K: Int) -> Product {
-    let (a, b, c) = matrices((M, K), (N, K), (M, N))
-    return Product(name: "BLAS \(M) × \(N) × \(K)", operations: operations(M, N, K)) { c.setProduct(a.asIs, b.transposed) }
-  }
-
-  /// The same with the right factor packed beforehand.
-  private static func packed(_ M: Int, _ N: Int, _ K: Int) -> Product {
-    let (a, b, c) = matrices((M, K), (N, K), (M, N)), packed = PackedMatrix<Float>(outputs: N, inputs: K)
+  /// `[M, K] · [N, K]ᵀ`, by own kernels with the right factor packed beforehand.
+  private static func runs(_ product: Product) -> (own: () -> Void, blas: () -> Void) {
+    let (M, N, K) = (product.M, product.N, product.K), (a, b, c) = matrices((M, K), (N, K), (M, N))
+    let packed = PackedMatrix<Float>(outputs: N, inputs: K)
     packed.pack(b.asIs)
-    return Product(name: "packed \(M) × \(N) × \(K)", operations: operations(M, N, K)) { c.setProduct(a.asIs, packed: packed) }
+    return ({ c.setProduct(a.asIs, packed: packed) }, { c.setProduct(a.asIs, b.transposed, by: .blas) })
   }
-
-  /// `[M, K] · [K, N]`, which needs no packing.
-  private static func direct(_ M: Int, _ N: Int, _ K: Int) -> Product {
-    let (a, b, c) = matrices((M, K), (K, N), (M, N))
-    return Product(name: "direct \(M) × \(N) × \(K)", operations: operations(M, N, K)) { c.setProduct(a.asIs, b.asIs) }
-  }
-
-  private static func operations(_ M: Int, _ N: Int, _ K: Int) -> Double { 2 * Double(M) * Double(N) * Double(K) }
 
   /// Two factors and the product of these rows and columns.
   private static func matrices(

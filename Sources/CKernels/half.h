@@ -1,13 +1,7 @@
 // Conversion between single precision and formats of 16 bits, rounded to nearest, ties to even, without branches. No instructions for
 // such formats are used: which of them a processor has must not show in the bits.
-#include "include/CKernels.h"
-
-#include <string.h>
-
-#include "clones.h"
-
-// Iterations never depend on each other, also where output and input are the same array.
-#define ELEMENTWISE _Pragma("clang loop vectorize(assume_safety) interleave(enable)")
+#pragma once
+#include "common.h"
 
 INLINE uint32_t bits_of(float x) {
   uint32_t bits;
@@ -52,9 +46,3 @@ INLINE uint32_t encode_bfloat16(float x) {
 }
 
 INLINE float decode_bfloat16(uint32_t half) { return float_of(half << 16); }
-
-#define FORMAT(name) name##_float16
-#include "half_template.h"
-#undef FORMAT
-#define FORMAT(name) name##_bfloat16
-#include "half_template.h"

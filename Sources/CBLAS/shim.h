@@ -1,0 +1,49 @@
+// The two products that the program takes from a BLAS library, by the interface that OpenBLAS, BLIS, MKL and AOCL share, and what a
+// library says of itself, by its own functions where it has them.
+#pragma once
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { lockstep_cblas_row_major = 101, lockstep_cblas_as_is = 111, lockstep_cblas_transposed = 112 };
+
+void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float *a, int lda,
+                 const float *b, int ldb, float beta, float *c, int ldc);
+void cblas_dgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, double alpha, const double *a, int lda,
+                 const double *b, int ldb, double beta, double *c, int ldc);
+
+/* The first of these functions that the library has, or NULL. */
+static inline void *lockstep_blas_function(const char *name) { return dlsym(RTLD_DEFAULT, name); }
+
+/* Makes the library compute each product on the calling thread. */
+static inline void lockstep_blas_use_one_thread(void) {
+  void (*set)(int);
+  if ((set = (void (*)(int))lockstep_blas_function("openblas_set_num_threads"))) set(1);
+  if ((set = (void (*)(int))lockstep_blas_function("MKL_Set_Num_Threads"))) set(1);
+  void (*set_blis)(ptrdiff_t) = (void (*)(ptrdiff_t))lockstep_blas_function("bli_thread_set_num_threads");
+  if (set_blis) set_blis(1);
+}
+
+/* The library with its version and options, or NULL where it does not say. */
+static inline const char *lockstep_blas_version(void) {
+  const char *(*text)(void);
+  if ((text = (const char *(*)(void))lockstep_blas_function("openblas_get_config"))) return text();
+  if ((text = (const char *(*)(void))lockstep_blas_function("bli_info_get_version_str"))) return text();
+  void (*mkl)(char *, int) = (void (*)(char *, int))lockstep_blas_function("MKL_Get_Version_String");
+  static char version[200];
+  if (mkl) {
+    mkl(version, sizeof version - 1);
+    return version;
+  }
+  return NULL;
+}
+
+/* The processor type that the library's kernels are for, or NULL where it does not say. */
+static inline const char *lockstep_blas_core(void) {
+  const char *(*text)(void);
+  if ((text = (const char *(*)(void))lockstep_blas_function("openblas_get_corename"))) return text();
+  int (*arch)(void) = (int (*)(void))lockstep_blas_function("bli_arch_query_id");
+  const char *(*name)(int) = (const char *(*)(int))lockstep_blas_function("bli_arch_string");
+  return arch && name ? name(arch()) : NULL;
+}

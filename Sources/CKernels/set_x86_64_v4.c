@@ -1,0 +1,17 @@
+// AVX-512: a tile of 8 × 48, whose 24 sums and 3 vectors of B leave 5 of 32 registers.
+#if defined(__x86_64__)
+#include "common.h"
+
+#define SET_NAME "x86-64-v4"
+#define SET_TABLE lockstep_set_x86_64_v4
+#define HAS_FMA 1
+#define VECTOR_BYTES 64
+#define TILE_VECTORS 3
+#define TILE_ROWS 8
+#define UNROLLED _Pragma("clang loop unroll_count(4)")
+#define STAYS_IN_REGISTER(x) __asm__ volatile("" : "+v"(x))
+
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
+#include "set_template.h"
+#pragma clang attribute pop
+#endif
