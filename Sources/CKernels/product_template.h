@@ -54,6 +54,8 @@ typedef struct {
   size_t c_row, width;
   int accumulate;
   prefetch next;
+  // The tile of C after this one, if sums are added to it.
+  const R *next_C;
 } KERNEL(tile);
 
 // `rows`, `vectors`, `is_rounded` and one of the steps in A, 1, are constants in every instance.
@@ -64,6 +66,10 @@ INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, 
   size_t K = t->K, b_row = t->b_row, size = is_rounded ? sizeof(uint16_t) : sizeof(R), lanes = KERNEL(vector_lanes);
   size_t last = t->width - (size_t)(vectors - 1) * lanes;
   prefetch next = t->next;
+  if (t->next_C)
+    UNROLL for (int r = 0; r < rows; r++)
+      UNROLL for (int v = 0; v < vectors; v++)
+        if (v * VECTOR_BYTES % LINE_BYTES == 0) __builtin_prefetch(t->next_C + r * t->c_row + v * lanes, 0, 3);
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++) {
       const R *c = t->C + r * t->c_row + v * lanes;
@@ -142,12 +148,14 @@ static void KERNEL(multiply_rounded)(const KERNEL(tile) *t, size_t rows) {
   else KERNEL(multiply_with_columns)(t, rows, 1);
 }
 
-// Copies columns of A that lie from end to end to a strip [K, TILE_ROWS], which every panel of B then reads.
-INLINE void KERNEL(copy_strip)(size_t rows, size_t K, const R *A, size_t a_column, R *strip) {
+// Copies columns of A that lie from end to end to a strip [K, TILE_ROWS], which every panel of B then reads. Of `rows` rows, so many
+// columns are within A.
+INLINE void KERNEL(copy_strip)(size_t rows, size_t within, size_t K, const R *A, size_t a_column, R *strip) {
   for (size_t k = 0; k < K; k++) {
     // The rows are too far apart for the processor to prefetch them.
     __builtin_prefetch(A + (k + 16) * a_column, 0, 3);
-    if (rows == TILE_ROWS) memcpy(strip + k * TILE_ROWS, A + k * a_column, TILE_ROWS * sizeof(R));
+    // A copy of constant length is a few instructions.
+    if (within >= TILE_ROWS) memcpy(strip + k * TILE_ROWS, A + k * a_column, TILE_ROWS * sizeof(R));
     else memcpy(strip + k * TILE_ROWS, A + k * a_column, rows * sizeof(R));
   }
 }
@@ -182,7 +190,7 @@ static void KERNEL(product)(const lockstep_product *p) {
           .K = kc, .A = A + m * p->a_row + k * p->a_column, .a_row = p->a_row, .a_column = p->a_column, .c_row = p->c_row,
           .accumulate = p->accumulate || k > 0};
         if (is_copied) {
-          KERNEL(copy_strip)(rows, kc, tile.A, p->a_column, strip);
+          KERNEL(copy_strip)(rows, M - m, kc, tile.A, p->a_column, strip);
           tile.A = strip;
           tile.a_column = TILE_ROWS;
         }
@@ -195,6 +203,7 @@ static void KERNEL(product)(const lockstep_product *p) {
             tile.b_row = PANEL;
           }
           tile.C = (R *)p->C + m * p->c_row + n;
+          tile.next_C = !tile.accumulate ? NULL : n + PANEL < end ? tile.C + PANEL : (R *)p->C + least(m + rows, M - 1) * p->c_row + first;
           tile.next = (prefetch){tile.B, 0};
           if (!p->b_row) {
             // The panel as far on in the next block: that of the next columns, or of the next k.
