@@ -163,7 +163,7 @@ def ratios_to(ours: System | None, other: System) -> list[float]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="compare-pytorch", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="compare-frameworks", description=__doc__.split("\n\n")[0])
     parser.add_argument("--models", default="small,medium", help=f"of {', '.join(NAMES)} (default %(default)s)")
     parser.add_argument("--kinds", default=",".join(KINDS), help="default %(default)s")
     parser.add_argument("--rounds", type=int, default=3)
@@ -195,7 +195,7 @@ def main() -> int:
     arguments = parse()
     describe_machine(arguments)
     tables = []
-    with tempfile.TemporaryDirectory(prefix="compare-pytorch-") as folder:
+    with tempfile.TemporaryDirectory(prefix="compare-frameworks-") as folder:
         for name in arguments.models.split(","):
             workload = make_workload(name, folder, arguments.configs)
             for kind in arguments.kinds.split(","):
