@@ -20,7 +20,8 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pard
 import speech_selftest
 from measure import free_port
 from model import Model, Shape  # the reference's
-from models import Size, make_model
+from models import make_model
+from sizes import Size
 
 SIZE = Size(hidden=6, steps=5, initial_range=0.4, clip_norm=5, dropout=0, batch_size=8, vocabulary=23)
 BOUND = 1e-9  # float64

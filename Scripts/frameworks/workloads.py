@@ -8,9 +8,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 import yaml
 
-from models import SIZES, VOCABULARY
+from sizes import SIZES, VOCABULARY, SpeechSize
 from speech_data import BATCH, CLASSES, FEATURES, LENGTHS, MINIBATCHES, minibatch_lengths, write_archives
-from speech_models import SpeechSize
 
 KINDS = ("plain", "normalized")
 LOOPS = {"loop": "loop", "script": "loop, torch.jit.script", "compile": "loop, step by torch.compile", "unroll": "loop, unrolled by torch.compile"}
