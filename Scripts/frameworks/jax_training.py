@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_models import Model, Parameters
 
@@ -44,3 +46,16 @@ def make_step(model: Model) -> Callable[[Training, Any], tuple[Training, Array]]
         return Training(parameters, change if training.velocity is not None else None, carried, key), loss
 
     return jax.jit(step, donate_argnums=0)
+
+
+def distribute(training: Training, minibatches: list, devices: list[jax.Device]) -> tuple[Training, list]:
+    """Divides sequences among devices, one of each process, and puts all else on each. The compiler adds the all-reduces."""
+    mesh = Mesh(np.array(devices), "devices")
+
+    def place(tree: Any, *axes: str | None) -> Any:
+        sharding = NamedSharding(mesh, PartitionSpec(*axes))
+        return jax.tree.map(lambda each: jax.make_array_from_callback(each.shape, sharding, np.asarray(each).__getitem__), tree)
+
+    # Of what is carried the state has a row for each sequence; minibatches are time-major.
+    carried = {name: place(each, *(["devices"] if name == "state" else [])) for name, each in training.carried.items()}
+    return place(training._replace(carried=None))._replace(carried=carried), place(minibatches, None, "devices")

@@ -51,11 +51,10 @@ def frames(folder: str) -> tuple[list, list[int]]:
 def train(rank: int, arguments: argparse.Namespace, port: int, results) -> None:
     os.environ["PJRT_NPROC"] = str(arguments.threads)  # threads of the pool; JAX reads it when it makes the first array
     import jax
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     import jax_layers
     from jax_models import LanguageModel, SpeechModel
-    from jax_training import Training, make_step
+    from jax_training import Training, distribute, make_step
 
     if arguments.processes > 1:
         jax.distributed.initialize(f"127.0.0.1:{port}", arguments.processes, rank)
@@ -65,17 +64,7 @@ def train(rank: int, arguments: argparse.Namespace, port: int, results) -> None:
     model = SpeechModel(SpeechSize(), normalized) if speech else LanguageModel(SIZES[arguments.model], normalized)
     training = Training.start(model, BATCH if speech else model.size.batch_size)
 
-    # Sequences are divided among processes, all else is on each.
-    mesh = Mesh(np.array(jax.devices()[: arguments.processes]), "processes")
-
-    def place(tree, *axes: str | None):
-        sharding = NamedSharding(mesh, PartitionSpec(*axes))
-        return jax.tree.map(lambda each: jax.make_array_from_callback(each.shape, sharding, np.asarray(each).__getitem__), tree)
-
-    state = {"state": place(training.carried.pop("state"), "processes")} if "state" in training.carried else {}
-    training = place(training)
-    training.carried.update(state)
-    minibatches = place(minibatches, None, "processes")
+    training, minibatches = distribute(training, minibatches, jax.devices()[: arguments.processes])
 
     # One compilation for each shape of a minibatch, before anything is timed.
     step, compiled = make_step(model), {}
@@ -123,7 +112,7 @@ def main() -> int:
         parser.error("a speech model needs --data")
     context = multiprocessing.get_context("spawn")
     results, port = context.SimpleQueue(), free_port()
-    others = [context.Process(target=train, args=(rank, arguments, port, results)) for rank in range(1, arguments.processes)]
+    others = [context.Process(target=train, args=(rank, arguments, port, results), daemon=True) for rank in range(1, arguments.processes)]
     for other in others:
         other.start()
     train(0, arguments, port, results)
