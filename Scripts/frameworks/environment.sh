@@ -9,7 +9,7 @@ if [[ -n "${COMPARE_PYTHON:-}" ]]; then
 else
   python=.venv-compare/bin/python
   if ! cmp -s Scripts/frameworks/requirements.txt .venv-compare/installed.txt; then
-    echo "making .venv-compare (PyTorch for the CPU, some 200 MB to fetch)" >&2
+    echo "making .venv-compare (PyTorch and JAX for the CPU, some 350 MB to fetch)" >&2
     base="$(command -v python3.11 || command -v python3)" || { echo "python 3 is missing" >&2; exit 69; }
     "$base" -m venv .venv-compare
     # The build for the CPU has an index of its own; where that cannot be reached, the default one serves.
