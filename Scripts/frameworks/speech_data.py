@@ -1,4 +1,4 @@
-"""Random utterances as both programs read them: Kaldi archives in the order of their minibatches (`training.shuffle: false`).
+"""Random utterances as all programs read them: Kaldi archives in the order of their minibatches (`training.shuffle: false`).
 
 Speed depends on how long utterances are, not on what they say. Lengths of `long` are those of read newspaper text: 200 to
 1300 frames, some 700 on average; those of `mixed` are shorter, 100 to 500 frames, some 300 on average; those of `equal` are all
@@ -8,14 +8,13 @@ the same. Minibatches hold utterances of similar length, as grouping a large tra
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import kaldiio
 import numpy as np
-import torch
-from torch import Tensor
 
-FEATURES, CLASSES, BATCH = 123, 3546, 24
+from sizes import SpeechSize
+
+FEATURES, CLASSES, BATCH = SpeechSize.features, SpeechSize.classes, 24
 LENGTHS = ("mixed", "long", "equal")
 MINIBATCHES = 4
 EQUAL_LENGTH = 300
@@ -46,34 +45,8 @@ def write_archives(folder: str, lengths: list[list[int]], features: int = FEATUR
     return paths
 
 
-@dataclass(frozen=True)
-class Packed:
-    """Some utterances of a minibatch without padding, N frames time-major, the longest first, as PackedSequence holds them."""
-
-    features_NI: Tensor
-    labels_N: Tensor
-    sizes: list[int]  # sequences that reach each time step
-    padded_N: Tensor  # where each frame is in T × B rows
-    turned_N: Tensor  # where each frame is when every sequence is reversed
-    lengths: list[int]
-
-    @staticmethod
-    def of(utterances: list[tuple[np.ndarray, np.ndarray]]) -> "Packed":
-        ordered = sorted(utterances, key=lambda utterance: -len(utterance[1]))
-        lengths = [len(labels) for _, labels in ordered]
-        sizes = [sum(length > t for length in lengths) for t in range(lengths[0])]
-        first = np.concatenate(([0], np.cumsum(sizes)))
-        steps, sequences = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(size) for size in sizes])
-        features = np.stack([ordered[b][0][t] for t, b in zip(steps, sequences)])
-        labels = np.array([ordered[b][1][t] for t, b in zip(steps, sequences)], dtype=np.int64)
-        turned = first[np.array(lengths)[sequences] - 1 - steps] + sequences
-        return Packed(torch.from_numpy(features), torch.from_numpy(labels), sizes,
-                      torch.from_numpy(steps * len(lengths) + sequences), torch.from_numpy(turned), lengths)
-
-
-def read_minibatches(folder: str, rank: int = 0, processes: int = 1, batch: int = BATCH) -> tuple[list[Packed], list[int]]:
-    """This process's part of each minibatch, utterances `k mod processes`, and the frames of each whole minibatch."""
+def read_utterances(folder: str, batch: int = BATCH) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """Features and labels of each minibatch's utterances, in the order of the archives."""
     labels = dict(kaldiio.load_ark(os.path.join(folder, "labels.ark")))
     utterances = [(array, labels[key]) for key, array in kaldiio.load_ark(os.path.join(folder, "features.ark"))]
-    groups = [utterances[start : start + batch] for start in range(0, len(utterances), batch)]
-    return [Packed.of(group[rank::processes]) for group in groups], [sum(len(labels) for _, labels in group) for group in groups]
+    return [utterances[start : start + batch] for start in range(0, len(utterances), batch)]

@@ -6,32 +6,17 @@ N frames of a minibatch without padding, I inputs, H cells a direction, V classe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from packed import Packed
 from recurrences import compiled_loop, loop, scripted_loop, unrolled_loop
-from speech_data import CLASSES, FEATURES, Packed
+from sizes import SpeechSize
 
 FORMS = ("packed", "padded", "loop", "script", "compile", "unroll")
-
-
-@dataclass(frozen=True)
-class SpeechSize:
-    """The paper's speech network."""
-
-    features: int = FEATURES
-    classes: int = CLASSES
-    hidden: int = 250
-    layers: int = 5
-    initial_range: float = 0.05
-    learning_rate: float = 1e-3
-    momentum: float = 0.9
-    clip_norm: float = 10
 
 
 # -- batch normalisation over frames ----------------------------------------------------------------------------------

@@ -20,8 +20,10 @@ from measure import free_port
 from model import Model, Shape, cross_entropy  # the reference's
 from normalization import Layout
 from speech import Utterance, pad
-from speech_data import SPREADS, minibatch_lengths, read_minibatches, write_archives
-from speech_models import FORMS, SpeechSize, make_speech_model
+from packed import read_minibatches
+from sizes import SpeechSize
+from speech_data import SPREADS, minibatch_lengths, write_archives
+from speech_models import FORMS, make_speech_model
 
 SIZE = SpeechSize(features=5, classes=11, hidden=6, layers=2, initial_range=0.4)
 LENGTHS = [9, 4, 7, 1, 9, 4, 2, 6]

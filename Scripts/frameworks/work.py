@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models import FORMS, SIZES, make_model
-from speech_data import BATCH, LENGTHS, read_minibatches
+from models import FORMS, make_model
+from packed import read_minibatches
+from sizes import SIZES, SpeechSize
+from speech_data import BATCH, LENGTHS
 from speech_models import FORMS as SPEECH_FORMS
-from speech_models import SpeechSize, make_speech_model
+from speech_models import make_speech_model
 
 MODELS = (*SIZES, *(f"speech-{kind}" for kind in LENGTHS))
 ALL_FORMS = tuple(dict.fromkeys(FORMS + SPEECH_FORMS))
@@ -30,7 +32,7 @@ class Words:
         self.size = SIZES[name]
         batch = divide(self.size.batch_size, processes)
         self.model = make_model(self.size, form)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.size.learning_rate, momentum=self.size.momentum)
         self.clip_norm = self.size.clip_norm
         torch.manual_seed(2 + rank)
         shape = (self.size.steps, batch) if self.model.time_axis == 0 else (batch, self.size.steps)

@@ -7,36 +7,14 @@ T · 4H channels normalises every time step at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-VOCABULARY = 10_000
+from sizes import Size
+
 FORMS = ("lstm", "loop", "script", "compile", "unroll")
-
-
-@dataclass(frozen=True)
-class Size:
-    """A column of the paper's table."""
-
-    hidden: int
-    steps: int
-    initial_range: float
-    clip_norm: float
-    dropout: float
-    batch_size: int = 32
-    layers: int = 2
-    vocabulary: int = VOCABULARY
-
-
-SIZES = {
-    "small": Size(200, 20, 0.1, 10, 0),
-    "medium": Size(650, 35, 0.05, 5, 0.5),
-    "large": Size(1500, 35, 0.04, 5, 0.65),
-}
 
 
 # -- the recurrence --------------------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 import yaml
 
-from models import SIZES, VOCABULARY
+from sizes import SIZES, VOCABULARY, SpeechSize
 from speech_data import BATCH, CLASSES, FEATURES, LENGTHS, MINIBATCHES, minibatch_lengths, write_archives
-from speech_models import SpeechSize
 
 KINDS = ("plain", "normalized")
 LOOPS = {"loop": "loop", "script": "loop, torch.jit.script", "compile": "loop, step by torch.compile", "unroll": "loop, unrolled by torch.compile"}
@@ -21,7 +20,7 @@ class Workload(ABC):
 
     unit: str  # what its throughput counts
     steps: int  # timed steps of a measurement
-    warm_up: int  # steps before them, in PyTorch
+    warm_up: int  # steps before them, in the other systems
     loops: tuple[str, ...]  # forms of the normalised recurrence that are measured where none are asked for
 
     def __init__(self, name: str):
@@ -39,7 +38,7 @@ class Workload(ABC):
     def plain_forms(self) -> list[tuple[str, str]]:
         """Labels and forms of PyTorch without normalisation."""
 
-    def torch_arguments(self) -> list[str]:
+    def arguments(self) -> list[str]:
         return ["--model", self.name]
 
     def forms(self, kind: str, chosen: list[str] | None) -> list[tuple[str, str]]:
@@ -114,7 +113,7 @@ class Speech(Workload):
             yaml.safe_dump(self.config | {"normalization": self.config["normalization"] | placement}, file, sort_keys=False)
         return [path]
 
-    def torch_arguments(self) -> list[str]:
+    def arguments(self) -> list[str]:
         return ["--model", self.name, "--data", self.folder]
 
     def plain_forms(self) -> list[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
     python selftest.py
 
-Each form against the reference of Scripts/parity (in float64, losses and gradients), and two processes against one.
+Each form of PyTorch and the models in JAX against the reference of Scripts/parity (in float64, losses and gradients), and
+two processes against one.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "parity"))
 
+import jax_selftest
 import speech_selftest
 from measure import free_port
 from model import Model, Shape  # the reference's
-from models import Size, make_model
+from models import make_model
+from sizes import Size
 
 SIZE = Size(hidden=6, steps=5, initial_range=0.4, clip_norm=5, dropout=0, batch_size=8, vocabulary=23)
 BOUND = 1e-9  # float64
@@ -112,7 +115,7 @@ def main() -> int:
     # The exchange of compiled forms is the other loops'.
     words = [(check, form) for form in ("lstm", "loop", "script", "compile", "unroll") for check in (check_against_reference, check_two_processes)
              if check is not check_two_processes or form not in ("compile", "unroll")]
-    for task, checks in (("words", words), ("speech", speech_selftest.CHECKS)):
+    for task, checks in (("words", words), ("speech", speech_selftest.CHECKS), ("JAX", jax_selftest.CHECKS)):
         for check, form in checks:
             what = f"{task}, {form}: {check.__name__.removeprefix('check_').replace('_', ' ')}"
             try:

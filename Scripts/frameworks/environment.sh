@@ -8,15 +8,15 @@ if [[ -n "${COMPARE_PYTHON:-}" ]]; then
   python="$COMPARE_PYTHON"
 else
   python=.venv-compare/bin/python
-  if ! cmp -s Scripts/pytorch/requirements.txt .venv-compare/installed.txt; then
-    echo "making .venv-compare (PyTorch for the CPU, some 200 MB to fetch)" >&2
+  if ! cmp -s Scripts/frameworks/requirements.txt .venv-compare/installed.txt; then
+    echo "making .venv-compare (PyTorch and JAX for the CPU, some 350 MB to fetch)" >&2
     base="$(command -v python3.11 || command -v python3)" || { echo "python 3 is missing" >&2; exit 69; }
     "$base" -m venv .venv-compare
     # The build for the CPU has an index of its own; where that cannot be reached, the default one serves.
-    torch="$(grep '^torch==' Scripts/pytorch/requirements.txt)"
+    torch="$(grep '^torch==' Scripts/frameworks/requirements.txt)"
     "$python" -m pip install --quiet --retries 0 --no-deps --index-url https://download.pytorch.org/whl/cpu "$torch" >/dev/null 2>&1 || true
-    "$python" -m pip install --quiet -r Scripts/pytorch/requirements.txt >&2
+    "$python" -m pip install --quiet -r Scripts/frameworks/requirements.txt >&2
     # Written last, so that an interrupted installation is taken up again.
-    cp Scripts/pytorch/requirements.txt .venv-compare/installed.txt
+    cp Scripts/frameworks/requirements.txt .venv-compare/installed.txt
   fi
 fi
