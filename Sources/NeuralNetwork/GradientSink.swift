@@ -25,24 +25,22 @@ public protocol GradientSink<Scalar>: AnyObject {
   /// The gradient of `group` on local shard `shard` is written. After the last shard the group's reduction may start.
   func end(_ group: ParameterGroup, shard: Int) throws
 
-  /// Moves reductions under way along; called once a time step, and between the products after them or, with `needsPolls`, their parts.
+  /// Moves reductions under way along; called once a time step, and between the products after them or their parts.
   func poll() throws
 
-  /// Whether reductions move only while `poll` runs: long computations then come in parts of a millisecond or two, with a poll after each.
-  var needsPolls: Bool { get }
+  /// Multiply-adds that may pass between two polls, where reductions move only while `poll` runs: longer products then come in parts.
+  /// Nil where they move by themselves.
+  var operationsBetweenPolls: Int? { get }
 }
 
-/// Multiply-adds between two polls, on each thread: three milliseconds on a core of 200 GFLOP/s. The weight gradients of the medium word model with
-/// 64 sequences a rank took no longer in parts of 4e8 than in one, and a fifth longer in parts of 1e8 (Intel Xeon with AMX, model 207, 2 cores).
-private let operationsOfPart = 300_000_000
-
-/// Computes `rows` rows in parts of whole tiles, where reductions need polls, or at once.
+/// Computes rows of a product: at once, or in parts of whole tiles with a poll between two, where reductions need it.
 /// - operations: multiply-adds of a row.
 /// - body: computes some rows.
 func inParts<S>(
   _ rows: Int, operations: Int, polling sink: any GradientSink<S>, _ body: (Range<Int>) throws -> Void
 ) throws {
-  let part = sink.needsPolls ? max(1, operationsOfPart * Threads.count / max(1, operations) / rowsOfTiles) * rowsOfTiles : max(1, rows)
+  var part = max(1, rows)
+  if let most = sink.operationsBetweenPolls { part = max(1, most / max(1, operations) / rowsOfTiles) * rowsOfTiles }
   for first in stride(from: 0, to: rows, by: part) {
     try body(first..<min(rows, first + part))
     if first + part < rows { try sink.poll() }
@@ -51,4 +49,3 @@ func inParts<S>(
 
 /// A multiple of the rows of every product's tile.
 private let rowsOfTiles = 48
-

@@ -138,7 +138,7 @@ extension RecurrentLayer {
     }
   }
 
-  /// The gradients of the layer's tensors on one shard, at their places in the flat `gradient`. The sink is told how far they have come.
+  /// The gradients of the layer's tensors on one shard, at their places in the flat `gradient`.
   /// - packedInput: room for what the layer reads.
   func writeGradients(
     _ w: LayerWorkspace<S>, shard: Int, _ statistics: NormalizationWorkspace<S>?, into gradient: VectorView<S>,
@@ -151,13 +151,13 @@ extension RecurrentLayer {
       guard let place else { return }
       if accumulate { gradient[place].add(values) } else { gradient[place].copy(from: values) }
     }
-    /// `dᵀ x`, and what it takes to say so.
+    /// `dᵀ x`. The sink is told of every part but the last.
     func multiply(_ d: MatrixView<S>, _ x: MatrixView<S>, at place: Range<Int>) throws {
       let target = gradient[place].matrix(rows: d.columns, columns: x.columns)
       packedInput.pack(x.transposed)
       try inParts(d.columns, operations: d.rows * x.columns, polling: sink) { rows in
         target.rows(rows).setProduct(d.columns(rows).transposed, packed: packedInput, accumulate: accumulate)
-        if sink.needsPolls { try sink.advance(.layer(index), shard: shard, to: place.lowerBound + rows.upperBound * x.columns) }
+        if rows.upperBound < d.columns { try sink.advance(.layer(index), shard: shard, to: place.lowerBound + rows.upperBound * x.columns) }
       }
     }
     try multiply(dz, w.input.rows(rows), at: places.inputWeight)

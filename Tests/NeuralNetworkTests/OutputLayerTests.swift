@@ -93,6 +93,6 @@ import Testing
     func advance(_ group: ParameterGroup, shard: Int, to end: Int) {}
     func end(_ group: ParameterGroup, shard: Int) {}
     func poll() {}
-    var needsPolls: Bool { false }
+    var operationsBetweenPolls: Int? { nil }
   }
 }
