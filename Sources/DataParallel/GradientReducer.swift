@@ -138,18 +138,16 @@ public final class GradientReducer {
   }
 
   /// Bytes of gradients that this rank has sent to others in messages so far; without those of the MPI library's own all-reduce.
-  public var bytesSent: Int {
-    switch way {
-    case .memory(let reducer): reducer.bytesSent
-    case .messages(let lanes): lanes.bytesSent
-    }
-  }
+  public var bytesSent: Int { lanes?.bytesSent ?? 0 }
 
   /// Number of buckets whose messages are in flight: at most as many as there are lanes.
-  public var messagesInFlight: Int {
+  public var messagesInFlight: Int { lanes?.inFlight ?? 0 }
+
+  /// Nil where no message carries gradients.
+  private var lanes: MessageLanes? {
     switch way {
-    case .memory(let reducer): reducer.messagesInFlight
-    case .messages(let lanes): lanes.inFlight
+    case .memory(let reducer): reducer.lanes
+    case .messages(let lanes): lanes
     }
   }
 
@@ -199,10 +197,12 @@ public final class GradientReducer {
     }
   }
 
-  /// Waits for a collective while everything under way moves along.
+  /// Waits for a collective while everything under way moves along, but gives way to it.
   /// - Throws: `MPIError`.
   func waiting(for pending: consuming PendingCollective) throws(MPIError) {
     awaited.pending = consume pending
+    lanes?.yields = true
+    defer { lanes?.yields = false }
     _ = try DataParallel.waiting(for: communicator) { () throws(MPIError) in
       try self.poll()
       return try self.awaited.isDone()

@@ -8,6 +8,8 @@ import Tensors
 /// them to the same reductions, as long as ranks ask for turns in one order.
 final class MessageLanes {
   private let lanes: [any VectorReducing<Float>]
+  /// Whether something urgent waits behind what is in flight: then few lanes are filled, enough that the link does not idle meanwhile.
+  var yields = false
   // Turns that were given, and the first that has not begun.
   private var turns = 0
   private var next = 0
@@ -37,8 +39,12 @@ final class MessageLanes {
   /// The number of the lane of a turn.
   func number(_ turn: Int) -> Int { turn % lanes.count }
 
-  /// Whether this is the first turn that has not begun, and its lane is free.
-  func isFree(for turn: Int) -> Bool { turn == next && !lanes[number(turn)].isInFlight }
+  /// Whether this is the first turn that has not begun, and its lane may be filled.
+  func isFree(for turn: Int) -> Bool {
+    turn == next && !lanes[number(turn)].isInFlight && (!yields || inFlight < Self.lanesBesideUrgent)
+  }
+
+  private static let lanesBesideUrgent = 2
 
   /// Begins a turn that `isFree`; see `VectorReducing.start`.
   func start(_ turn: Int, _ elements: Range<Int>, into result: VectorView<Float>) throws(MPIError) {

@@ -54,7 +54,7 @@ final class NodeReducer {
   private let format: HalfFormat?
   private var buckets: [Bucket]
   /// Between nodes.
-  private let lanes: MessageLanes?
+  let lanes: MessageLanes?
   /// For each lane this rank's chunk of the node's partial sums, while they are exchanged between nodes.
   private let sums: [[VectorView<Float>]]
 
@@ -148,12 +148,6 @@ final class NodeReducer {
     let first = buckets[bucket].firstSquares
     return squares[first..<first + squaresCount(of: count)].added(to: start)
   }
-
-  /// Bytes that this rank has sent to other nodes so far.
-  var bytesSent: Int { lanes?.bytesSent ?? 0 }
-
-  /// Number of buckets whose messages are in flight.
-  var messagesInFlight: Int { lanes?.inFlight ?? 0 }
 
   /// Moves the reduction of a bucket along without blocking; true when it is not under way any more.
   /// - Throws: `MPIError`.
