@@ -242,7 +242,8 @@ final class ShardGradients: GradientSink {
   /// Elements of the longest message.
   var longestCount: Int { messageLength(longestGroup) }
 
-  /// Messages of an update whose gradient has rows of the embedding or not, between nodes.
+  /// Messages of an update whose gradient has rows of the embedding or not, between nodes, as long as the configuration lets them be: the smaller ones that
+  /// they are cut into wait for the link together.
   func messages(embeddingRows: Int) -> Int {
     order.reduce(0) { sum, group in
       sum + (group == .embedding ? min(embeddingRows, 1) : (groupRanges[group]!.count + messageSize - 1) / messageSize)
