@@ -132,7 +132,7 @@ final class ShardGradients: GradientSink {
   private static let lanes = 12
 
   /// Multiply-adds of each thread between two polls: three milliseconds on a core of 200 GFLOP/s. The weight gradients of the medium word model with 64
-  /// sequences a rank took as long in parts of 4e8 as in one, and a fifth longer in parts of 1e8 (Intel Xeon, family 6, model 207, two cores).
+  /// sequences a rank took as long in parts of 4e8 as in one, and some 15 % longer in parts of 1e8 (Intel Xeon, family 6, model 207, two cores that were shared).
   private static let operationsOfThread = 300_000_000
 
   /// Rounds of a poll where messages carry gradients.
