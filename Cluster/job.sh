@@ -58,8 +58,10 @@ train() {
   fi
   export OMPI_MCA_rmaps_base_mapping_policy=${OMPI_MCA_rmaps_base_mapping_policy:-$mapping}
   export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-core}
-  # The same BLAS kernels on all hosts, where processors differ: set it to the oldest kind, such as Haswell.
-  if [[ -n ${OPENBLAS_CORETYPE:-} ]]; then options+=(-x OPENBLAS_CORETYPE); fi
+  # Which kernels all hosts use. Products by BLAS need the same where processors differ: the oldest kind, such as Haswell.
+  for name in OPENBLAS_CORETYPE LOCKSTEP_KERNELS; do
+    if [[ -n ${!name:-} ]]; then options+=(-x "$name"); fi
+  done
 
   mpirun "$@" "${options[@]}" "${LOCKSTEP:-.build/release/lockstep}" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
   job=$!

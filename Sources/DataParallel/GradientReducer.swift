@@ -3,9 +3,10 @@ import Tensors
 
 /// Sums gradients over all shards, bucket by bucket, while the backward pass of the layers below goes on.
 ///
-/// A bucket is a range of the flat vector of parameters. Any number of buckets can be in flight, and they finish in any order, on each
-/// rank in another. Nothing moves by itself: `poll()` about once a time step. Ranks of a node add through memory that they share
-/// (`NodeReducer`), others by messages (`FixedOrderReducer`); the bits are the same.
+/// A bucket is a range of the flat vector of parameters. Any number of buckets can be started; of those that messages carry only a few are
+/// in flight at a time (`MessageLanes`), the others wait for their turn, in the order in which they were started. Nothing moves by itself:
+/// `poll()` every millisecond or two. Ranks of a node add through memory that they share (`NodeReducer`), others by messages
+/// (`FixedOrderReducer`); the bits are the same.
 ///
 /// With a format of 16 bits messages are half as long. Any node of the tree may have to travel: which ones do depends on the number of ranks
 /// and on where they run. So that the bits do not, *every* node is rounded to the format, by whoever computes it and whether or not it travels:
@@ -25,14 +26,22 @@ public final class GradientReducer {
 
   private enum Way {
     case memory(NodeReducer)
-    case messages([any VectorReducing<Float>])
+    case messages(MessageLanes)
   }
+
+  /// What becomes of a bucket that messages carry.
+  private enum Phase { case idle, waiting, exchanging }
 
   private let communicator: Communicator
   private let way: Way
   private var inFlight: [Int] = []
   // Elements of each bucket that were reduced last.
   private var counts: [Int]
+  // Of each bucket that messages carry, with its turn.
+  private var phases: [Phase]
+  private var turns: [Int]
+  // A collective of somebody else that is waited for meanwhile.
+  private let awaited = PendingSlot()
   // Sums of squares of one bucket's blocks, where messages carry the sums.
   private let squares: VectorView<Double>
 
@@ -44,12 +53,13 @@ public final class GradientReducer {
   ///   elements.
   /// - reproducible: false leaves the order of addition over ranks to the MPI library, which adds single precision alone.
   /// - format: what every node of the tree is rounded to and travels in; nil: single precision as it is.
+  /// - lanes: the most buckets whose messages are in flight at a time.
   /// - sharing: which ranks are to add through shared memory. Messages are used where they cannot: where ranks are not numbered node by
   ///   node, equally many on each, or a node has too little shared memory.
   /// - Throws: `MPIError`.
   public init(
     communicator: Communicator, layout: ShardLayout, buckets messages: [Range<Int>], pieces: [Range<Int>]? = nil, reproducible: Bool = true,
-    format: HalfFormat? = nil, sharing: MemorySharing = .node
+    format: HalfFormat? = nil, lanes: Int = 8, sharing: MemorySharing = .node
   ) throws(MPIError) {
     precondition(reproducible || format == nil, "MPI adds no numbers of 16 bits")
     precondition(layout.ranks == communicator.size, "a layout for \(layout.ranks) ranks among \(communicator.size)")
@@ -57,13 +67,14 @@ public final class GradientReducer {
     let sharers = reproducible && communicator.size > 1 ? try NodeLayout(communicator, sharing) : nil
     let near = sharers?.ranks.count == 1 ? pieces ?? messages : messages
     if let sharers,
-      let reducer = try NodeReducer(communicator: communicator, layout: layout, nodes: sharers, buckets: near, format: format)
+      let reducer = try NodeReducer(communicator: communicator, layout: layout, nodes: sharers, buckets: near, lanes: lanes, format: format)
     {
       buckets = near
       counts = near.map { _ in 0 }
       inFlight.reserveCapacity(near.count)
       (partials, result, self.nodes) = (reducer.partials, reducer.result, sharers.ranks.count)
       squares = VectorView(zeros: 0)
+      (phases, turns) = ([], [])
       way = .memory(reducer)
       return
     }
@@ -72,19 +83,22 @@ public final class GradientReducer {
     inFlight.reserveCapacity(messages.count)
     let width = messages.map(\.upperBound).max() ?? 0
     let partials = layout.accumulationPlan(of: communicator.rank).subtrees.map { _ in VectorView<Float>(zeros: width) }
-    var reducers: [any VectorReducing<Float>] = []
-    for bucket in buckets {
-      reducers.append(
-        try messageReducer(
-          communicator: communicator, tree: layout.tree, runs: layout.runs, partials: partials.map { $0[bucket] },
-          reproducible: reproducible, format: format))
+    let longest = messages.map(\.count).max() ?? 0
+    let reducers = try MessageLanes(max(1, min(lanes, messages.count))) { () throws(MPIError) in
+      try messageReducer(
+        communicator: communicator, tree: layout.tree, runs: layout.runs, partials: partials, longest: longest,
+        reproducible: reproducible, format: format)
     }
+    (phases, turns) = (messages.map { _ in .idle }, messages.map { _ in 0 })
     (self.partials, result, nodes) = (partials, partials[0], nil)
     squares = VectorView(zeros: buckets.map { squaresCount(of: $0.count) }.max() ?? 0)
     way = .messages(reducers)
   }
 
-  /// Starts the reduction of a bucket that is complete in `partials`. Ranks may start buckets in different orders.
+  /// See `PendingCollective.abandon`.
+  deinit { awaited.abandon() }
+
+  /// Starts the reduction of a bucket that is complete in `partials`. All ranks start buckets in the same order.
   /// - count: the same on all ranks; less than the bucket's length reduces only its first elements, such as the rows of an embedding that
   ///   occurred.
   /// - Throws: `MPIError`.
@@ -94,9 +108,16 @@ public final class GradientReducer {
     counts[bucket] = count
     switch way {
     case .memory(let reducer): reducer.start(bucket, count: count)
-    case .messages(let reducers): try reducers[bucket].start(into: result[range.lowerBound..<range.lowerBound + count])
+    case .messages(let lanes):
+      precondition(phases[bucket] == .idle, "a reduction is under way")
+      precondition(count >= 0 && count <= range.count, "\(count) elements for a capacity of \(range.count)")
+      if count == 0 { break }
+      phases[bucket] = .waiting
+      turns[bucket] = lanes.turn()
     }
     if isInFlight(bucket) { inFlight.append(bucket) }
+    // One that has its turn goes at once.
+    if case .messages = way, phases[bucket] == .waiting, try poll(bucket) { inFlight.removeLast() }
   }
 
   /// `Σ result[i]²` over what was last reduced of every bucket, with nothing in flight: in double precision, block by block from the start of
@@ -117,20 +138,26 @@ public final class GradientReducer {
   }
 
   /// Bytes of gradients that this rank has sent to others in messages so far; without those of the MPI library's own all-reduce.
-  public var bytesSent: Int {
+  public var bytesSent: Int { lanes?.bytesSent ?? 0 }
+
+  /// Number of buckets whose messages are in flight: at most as many as there are lanes.
+  public var messagesInFlight: Int { lanes?.inFlight ?? 0 }
+
+  /// Nil where no message carries gradients.
+  private var lanes: MessageLanes? {
     switch way {
-    case .memory(let reducer): reducer.bytesSent
-    case .messages(let reducers): reducers.reduce(0) { $0 + $1.bytesSent }
+    case .memory(let reducer): reducer.lanes
+    case .messages(let lanes): lanes
     }
   }
 
-  /// Whether nothing is in flight.
+  /// Whether nothing is under way.
   public var isIdle: Bool { inFlight.isEmpty }
 
   private func isInFlight(_ bucket: Int) -> Bool {
     switch way {
     case .memory(let reducer): reducer.isInFlight(bucket)
-    case .messages(let reducers): reducers[bucket].isInFlight
+    case .messages: phases[bucket] != .idle
     }
   }
 
@@ -147,23 +174,44 @@ public final class GradientReducer {
 
   private func poll(_ bucket: Int) throws(MPIError) -> Bool {
     switch way {
-    case .memory(let reducer): try reducer.poll(bucket)
-    case .messages(let reducers): try reducers[bucket].poll()
+    case .memory(let reducer): return try reducer.poll(bucket)
+    case .messages(let lanes):
+      if phases[bucket] == .waiting {
+        guard lanes.isFree(for: turns[bucket]) else { return false }
+        let elements = buckets[bucket].lowerBound..<buckets[bucket].lowerBound + counts[bucket]
+        try lanes.start(turns[bucket], elements, into: result[elements])
+        phases[bucket] = .exchanging
+      }
+      guard try lanes.poll(turns[bucket]) else { return false }
+      phases[bucket] = .idle
+      return true
     }
   }
 
   /// Waits for one bucket. The others move along, so ranks may wait for different ones.
   /// - Throws: `MPIError`.
   public func wait(_ bucket: Int) throws(MPIError) {
-    secondsWaited += try waiting(for: communicator) { () throws(MPIError) in
+    secondsWaited += try DataParallel.waiting(for: communicator) { () throws(MPIError) in
       try self.poll()
       return !self.isInFlight(bucket)
+    }
+  }
+
+  /// Waits for a collective while everything under way moves along, but gives way to it.
+  /// - Throws: `MPIError`.
+  func waiting(for pending: consuming PendingCollective) throws(MPIError) {
+    awaited.pending = consume pending
+    lanes?.yields = true
+    defer { lanes?.yields = false }
+    _ = try DataParallel.waiting(for: communicator) { () throws(MPIError) in
+      try self.poll()
+      return try self.awaited.isDone()
     }
   }
 
   /// Waits for everything in flight.
   /// - Throws: `MPIError`.
   public func waitAll() throws(MPIError) {
-    secondsWaited += try waiting(for: communicator) { () throws(MPIError) in try self.poll() }
+    secondsWaited += try DataParallel.waiting(for: communicator) { () throws(MPIError) in try self.poll() }
   }
 }

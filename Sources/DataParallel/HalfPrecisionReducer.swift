@@ -7,7 +7,7 @@ import Tensors
 final class HalfPrecisionReducer: VectorReducing {
   private let format: HalfFormat
   private let partials: [VectorView<Float>]
-  /// The partial sums as they are sent; none where there is no other rank.
+  /// The elements under way as they are sent; none where there is no other rank.
   private let encoded: [VectorView<UInt16>]
   private let exchange: FixedOrderReducer<UInt16>?
   /// Empty unless a reduction is under way.
@@ -16,19 +16,21 @@ final class HalfPrecisionReducer: VectorReducing {
   /// Allocates all memory. All ranks call it together.
   /// - runs: the shards of each rank, consecutive and in the order of ranks.
   /// - partials: this rank's maximal subtrees, in order, equally long; single shards may be unrounded.
+  /// - longest: the most elements of a reduction.
   /// - Throws: `MPIError`.
   init(
-    communicator: Communicator, tree: ReductionTree, runs: [Range<Int>], partials: [VectorView<Float>], format: HalfFormat
+    communicator: Communicator, tree: ReductionTree, runs: [Range<Int>], partials: [VectorView<Float>], longest: Int,
+    format: HalfFormat
   ) throws(MPIError) {
     self.format = format
     self.partials = partials
-    let encoded = communicator.size == 1 ? [] : partials.map { VectorView<UInt16>(zeros: $0.count) }
+    let encoded = communicator.size == 1 ? [] : partials.map { _ in VectorView<UInt16>(zeros: longest) }
     self.encoded = encoded
     result = partials[0][0..<0]
     exchange =
       communicator.size == 1
       ? nil
-      : try FixedOrderReducer<UInt16>(communicator: communicator, tree: tree, runs: runs, partials: encoded) {
+      : try FixedOrderReducer<UInt16>(communicator: communicator, tree: tree, runs: runs, partials: encoded, longest: longest) {
         $0.addEncoded($1, format)
       }
   }
@@ -36,12 +38,12 @@ final class HalfPrecisionReducer: VectorReducing {
   var isInFlight: Bool { exchange?.isInFlight ?? false }
   var bytesSent: Int { exchange?.bytesSent ?? 0 }
 
-  func start(into result: VectorView<Float>) throws(MPIError) {
-    let elements = 0..<result.count
+  func start(_ elements: Range<Int>, into result: VectorView<Float>) throws(MPIError) {
     guard let exchange else { return result.round(partials[0][elements], to: format) }
     precondition(!exchange.isInFlight, "a reduction is under way")
-    for (bits, partial) in zip(encoded, partials) { bits[elements].encode(partial[elements], format) }
-    try exchange.start(into: encoded[0][elements])
+    let sent = 0..<elements.count
+    for (bits, partial) in zip(encoded, partials) { bits[sent].encode(partial[elements], format) }
+    try exchange.start(sent, into: encoded[0][sent])
     self.result = result
   }
 

@@ -26,15 +26,14 @@ final class NodeReducer {
     /// Where the sums of its squares begin.
     let firstSquares: Int
     let flags: [Flags]
-    /// This rank's chunk of the node's partial sums where they are exchanged between nodes.
-    let sums: [VectorView<Float>]
-    let exchange: (any VectorReducing<Float>)?
     var phase = Phase.idle
     /// Number of the reduction.
     var epoch: UInt64 = 0
     var count = 0
     /// Ranks, from the first, that have been seen to be ready or done.
     var seen = 0
+    /// Its turn in the lanes.
+    var turn = 0
   }
 
   /// The flags of one rank for a bucket, a cache line.
@@ -54,16 +53,21 @@ final class NodeReducer {
   private let squares: VectorView<Double>
   private let format: HalfFormat?
   private var buckets: [Bucket]
+  /// Between nodes.
+  let lanes: MessageLanes?
+  /// For each lane this rank's chunk of the node's partial sums, while they are exchanged between nodes.
+  private let sums: [[VectorView<Float>]]
 
   /// Elements that are summed at a time where that takes more than one pass: few enough that they stay in the cache, and whole blocks.
   private static var piece: Int { 2 * squaresBlock }
   private static var flagsPerBucket: Int { 8 }
 
   /// Allocates the memory of all buckets; nil, on all ranks, where a node has too little memory to share. All ranks call it together.
+  /// - lanes: the most buckets whose messages between nodes are in flight at a time.
   /// - Throws: `MPIError`.
   /// - format: what every node of the tree is rounded to; nil: nothing is rounded.
   init?(
-    communicator: Communicator, layout: ShardLayout, nodes: NodeLayout, buckets: [Range<Int>], format: HalfFormat? = nil
+    communicator: Communicator, layout: ShardLayout, nodes: NodeLayout, buckets: [Range<Int>], lanes: Int, format: HalfFormat? = nil
   ) throws(MPIError) {
     let node = nodes.node
     let width = buckets.map(\.upperBound).max() ?? 0
@@ -91,18 +95,24 @@ final class NodeReducer {
         let first = index * Self.flagsPerBucket
         return Flags(ready: window.flag(first, of: rank), done: window.flag(first + 1, of: rank), count: window.flag(first + 2, of: rank))
       }
-      var sums: [VectorView<Float>] = []
-      var exchange: (any VectorReducing<Float>)?
-      if nodes.ranks.count > 1 {
-        let longest = chunk(0, of: range.count, ranks: node.size, unit: squaresBlock).count
-        sums = (0..<plan.sumCount).map { _ in VectorView(zeros: longest) }
-        let runs = nodes.ranks.map { layout.run(of: $0.lowerBound).lowerBound..<layout.run(of: $0.upperBound - 1).upperBound }
-        exchange = try messageReducer(
-          communicator: nodes.peers, tree: layout.tree, runs: runs, partials: sums, reproducible: true, format: format)
-      }
-      states.append(Bucket(range: range, firstSquares: firstSquares, flags: flags, sums: sums, exchange: exchange))
+      states.append(Bucket(range: range, firstSquares: firstSquares, flags: flags))
       firstSquares += squaresCount(of: range.count)
     }
+    var sums: [[VectorView<Float>]] = []
+    if nodes.ranks.count > 1 {
+      let longest = chunk(0, of: buckets.map(\.count).max() ?? 0, ranks: node.size, unit: squaresBlock).count
+      let runs = nodes.ranks.map { layout.run(of: $0.lowerBound).lowerBound..<layout.run(of: $0.upperBound - 1).upperBound }
+      self.lanes = try MessageLanes(max(1, min(lanes, buckets.count))) { () throws(MPIError) in
+        let partials = (0..<plan.sumCount).map { _ in VectorView<Float>(zeros: longest) }
+        sums.append(partials)
+        return try messageReducer(
+          communicator: nodes.peers, tree: layout.tree, runs: runs, partials: partials, longest: longest, reproducible: true,
+          format: format)
+      }
+    } else {
+      self.lanes = nil
+    }
+    self.sums = sums
     self.node = node
     self.plan = plan
     self.all = all
@@ -127,6 +137,7 @@ final class NodeReducer {
     buckets[bucket].epoch += 1
     buckets[bucket].count = count
     buckets[bucket].seen = 0
+    if let lanes { buckets[bucket].turn = lanes.turn() }
     let mine = buckets[bucket].flags[node.rank]
     mine.count.store(UInt64(count))
     mine.ready.store(buckets[bucket].epoch)
@@ -138,18 +149,15 @@ final class NodeReducer {
     return squares[first..<first + squaresCount(of: count)].added(to: start)
   }
 
-  /// Bytes that this rank has sent to other nodes so far.
-  var bytesSent: Int { buckets.reduce(0) { $0 + ($1.exchange?.bytesSent ?? 0) } }
-
   /// Moves the reduction of a bucket along without blocking; true when it is not under way any more.
   /// - Throws: `MPIError`.
   func poll(_ bucket: Int) throws(MPIError) -> Bool {
     if buckets[bucket].phase == .collecting {
-      guard areReady(bucket) else { return false }
+      guard areReady(bucket), lanes?.isFree(for: buckets[bucket].turn) ?? true else { return false }
       try sum(bucket)
     }
     if buckets[bucket].phase == .exchanging {
-      guard try buckets[bucket].exchange!.poll() else { return false }
+      guard try lanes?.poll(buckets[bucket].turn) ?? true else { return false }
       let mine = share(of: buckets[bucket])
       squares(of: mine, buckets[bucket]).takeSquares(of: result[mine])
       finishChunk(bucket)
@@ -193,9 +201,9 @@ final class NodeReducer {
       addUp(state, start..<end, chunk: mine)
       start = end
     }
-    guard let exchange = state.exchange else { return finishChunk(bucket) }
+    guard let lanes else { return finishChunk(bucket) }
     buckets[bucket].phase = .exchanging
-    try exchange.start(into: result[mine])
+    try lanes.start(state.turn, 0..<mine.count, into: result[mine])
   }
 
   /// What this rank sums of a bucket, whole blocks of squares.
@@ -216,11 +224,11 @@ final class NodeReducer {
       case .partial(let number): all[number][elements]
       case .scratch(let number): scratch[number][0..<elements.count]
       case .sum(let number):
-        bucket.exchange == nil ? result[elements] : bucket.sums[number][elements.shifted(by: -chunk.lowerBound)]
+        lanes.map { sums[$0.number(bucket.turn)][number][elements.shifted(by: -chunk.lowerBound)] } ?? result[elements]
       }
     }
     // Without other nodes the last addition makes the result.
-    let squares = bucket.exchange == nil ? squares(of: elements, bucket) : nil, last = plan.additions.count - 1
+    let squares = lanes == nil ? squares(of: elements, bucket) : nil, last = plan.additions.count - 1
     for (index, addition) in plan.additions.enumerated() {
       let into = view(addition.into), a = view(addition.a), squares = index == last ? squares : nil
       if format == nil, let b = addition.b {

@@ -22,6 +22,10 @@ public final class StatisticsExchange<S: CommunicableScalar> {
   private var outgoing = VectorView<S>(zeros: 0)
   private var incoming = VectorView<S>(zeros: 0)
 
+  /// Reductions whose messages go on while this exchange waits for others. All ranks have one or none has: what blocks and what does not do
+  /// not match each other.
+  public var background: GradientReducer?
+
   /// Seconds spent so far in both functions, waiting for other ranks included.
   public private(set) var seconds = 0.0
 
@@ -91,7 +95,12 @@ public final class StatisticsExchange<S: CommunicableScalar> {
     for row in schedule.nodeRows {
       for part in parts { copy(part[row], into: outgoing, &place) }
     }
-    try communicator.allGatherV(outgoing[0..<place], into: incoming, blocks: records.nodes)
+    let sent = outgoing[0..<place]
+    if let background {
+      try background.waiting(for: try communicator.startAllGatherV(sent, into: incoming, blocks: records.nodes))
+    } else {
+      try communicator.allGatherV(sent, into: incoming, blocks: records.nodes)
+    }
     for group in schedule.groupsOfRank[communicator.rank] {
       mergeNodes(schedule.spanning[group], columns: 0..<columns, parts: parts.count)
       var place = schedule.spanning[group].nodes.lowerBound * width
@@ -118,14 +127,14 @@ public final class StatisticsExchange<S: CommunicableScalar> {
         for part in parts { copy(part[row][chunk], into: outgoing, &place) }
       }
     }
-    try communicator.allToAllV(outgoing, blocks: records.sendNodes, into: incoming, blocks: records.receiveNodes)
+    try allToAllV(records.sendNodes, records.receiveNodes)
     place = 0
     for group in schedule.spanning {
       mergeNodes(group, columns: chunk, parts: parts.count)
       let first = group.nodes.lowerBound * width
       copy(incoming[first..<first + width], into: outgoing, &place)
     }
-    try communicator.allToAllV(outgoing, blocks: records.sendGroups, into: incoming, blocks: records.receiveGroups)
+    try allToAllV(records.sendGroups, records.receiveGroups)
     place = 0
     for chunk in records.chunks {
       for group in groups {
@@ -137,6 +146,14 @@ public final class StatisticsExchange<S: CommunicableScalar> {
     }
     for group in groups {
       for part in parts { part.spread(schedule.spanning[group].rows) }
+    }
+  }
+
+  private func allToAllV(_ sent: BlockLayout, _ received: BlockLayout) throws(MPIError) {
+    if let background {
+      try background.waiting(for: try communicator.startAllToAllV(outgoing, blocks: sent, into: incoming, blocks: received))
+    } else {
+      try communicator.allToAllV(outgoing, blocks: sent, into: incoming, blocks: received)
     }
   }
 

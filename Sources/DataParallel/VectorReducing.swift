@@ -1,7 +1,7 @@
 import MPI
 import Tensors
 
-/// Sums one vector over all shards of all ranks, without blocking.
+/// Sums a part of a vector over all shards of all ranks, without blocking.
 protocol VectorReducing<Element>: AnyObject {
   associatedtype Element: BitwiseCopyable
 
@@ -9,24 +9,27 @@ protocol VectorReducing<Element>: AnyObject {
   var isInFlight: Bool { get }
   /// Bytes that this rank has sent to others so far.
   var bytesSent: Int { get }
-  /// Starts the sum of the first `result.count` elements of the partial sums. All ranks call it with the same number.
-  func start(into result: VectorView<Element>) throws(MPIError)
+  /// Starts the sum of some elements of the partial sums. All ranks call it with equally many.
+  /// - result: as many elements.
+  func start(_ elements: Range<Int>, into result: VectorView<Element>) throws(MPIError)
   /// Moves the reduction along; true when none is under way any more.
   func poll() throws(MPIError) -> Bool
 }
 
 /// A reducer of gradients that sends messages in `format`, or in single precision. All ranks call it together.
 /// - runs: the shards of each rank, consecutive and in the order of ranks.
+/// - longest: the most elements of a reduction.
 /// - Throws: `MPIError`.
 func messageReducer(
-  communicator: Communicator, tree: ReductionTree, runs: [Range<Int>], partials: [VectorView<Float>], reproducible: Bool,
+  communicator: Communicator, tree: ReductionTree, runs: [Range<Int>], partials: [VectorView<Float>], longest: Int, reproducible: Bool,
   format: HalfFormat?
 ) throws(MPIError) -> any VectorReducing<Float> {
   if let format {
-    return try HalfPrecisionReducer(communicator: communicator, tree: tree, runs: runs, partials: partials, format: format)
+    return try HalfPrecisionReducer(
+      communicator: communicator, tree: tree, runs: runs, partials: partials, longest: longest, format: format)
   }
   return try FixedOrderReducer<Float>(
-    communicator: communicator, tree: tree, runs: runs, partials: partials, reproducible: reproducible
+    communicator: communicator, tree: tree, runs: runs, partials: partials, longest: longest, reproducible: reproducible
   ) { $0.add($1) }
 }
 

@@ -25,6 +25,27 @@ public protocol GradientSink<Scalar>: AnyObject {
   /// The gradient of `group` on local shard `shard` is written. After the last shard the group's reduction may start.
   func end(_ group: ParameterGroup, shard: Int) throws
 
-  /// Moves reductions under way along; called once a time step, and between the products after them.
+  /// Moves reductions under way along; called once a time step, and between the products after them or their parts.
   func poll() throws
+
+  /// Multiply-adds that may pass between two polls, where reductions move only while `poll` runs: longer products then come in parts.
+  /// Nil where they move by themselves.
+  var operationsBetweenPolls: Int? { get }
 }
+
+/// Computes rows of a product: at once, or in parts of whole tiles with a poll between two, where reductions need it.
+/// - operations: multiply-adds of a row.
+/// - body: computes some rows.
+func inParts<S>(
+  _ rows: Int, operations: Int, polling sink: any GradientSink<S>, _ body: (Range<Int>) throws -> Void
+) throws {
+  var part = max(1, rows)
+  if let most = sink.operationsBetweenPolls { part = max(1, most / max(1, operations) / rowsOfTiles) * rowsOfTiles }
+  for first in stride(from: 0, to: rows, by: part) {
+    try body(first..<min(rows, first + part))
+    if first + part < rows { try sink.poll() }
+  }
+}
+
+/// A multiple of the rows of every product's tile.
+private let rowsOfTiles = 48

@@ -48,14 +48,16 @@ extension RecurrentLayer {
 
   /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]
   /// - packed: room for a matrix [I, N], or of less.
-  func differentiateInput(_ w: LayerWorkspace<S>, into dInput: MatrixView<S>, packed: PackedMatrix<S>) {
-    let frames = w.sequences.frames, dz = w.z.rows(0..<frames).asIs, target = dInput.rows(0..<frames)
+  func differentiateInput(
+    _ w: LayerWorkspace<S>, into dInput: MatrixView<S>, packed: PackedMatrix<S>, sink: any GradientSink<S>
+  ) throws {
+    let frames = w.sequences.frames
     // With many frames it is worth packing W_x, which takes no more than half of what N frames would.
-    if frames >= 2 * inputWeight.rows && configuration.products == .own {
-      packed.pack(inputWeight.transposed)
-      target.setProduct(dz, packed: packed)
-    } else {
-      target.setProduct(dz, inputWeight.asIs, by: configuration.products)
+    let packs = frames >= 2 * inputWeight.rows && configuration.products == .own
+    if packs { packed.pack(inputWeight.transposed) }
+    try inParts(frames, operations: inputWeight.rows * inputWeight.columns, polling: sink) { rows in
+      let dz = w.z.rows(rows).asIs, target = dInput.rows(rows)
+      if packs { target.setProduct(dz, packed: packed) } else { target.setProduct(dz, inputWeight.asIs, by: configuration.products) }
     }
   }
 
@@ -140,20 +142,26 @@ extension RecurrentLayer {
   /// - packedInput: room for what the layer reads.
   func writeGradients(
     _ w: LayerWorkspace<S>, shard: Int, _ statistics: NormalizationWorkspace<S>?, into gradient: VectorView<S>,
-    packedInput: PackedMatrix<S>, accumulate: Bool
-  ) {
+    packedInput: PackedMatrix<S>, sink: any GradientSink<S>
+  ) throws {
+    let accumulate = sink.accumulates
     let rows = 0..<w.sequences.frames
     let dz = w.z.rows(rows), da = (isStepwise ? w.z : w.gates).rows(rows)
     func write(_ place: Range<Int>?, _ values: VectorView<S>) {
       guard let place else { return }
       if accumulate { gradient[place].add(values) } else { gradient[place].copy(from: values) }
     }
-    packedInput.pack(w.input.rows(rows).transposed)
-    gradient[places.inputWeight].matrix(rows: dz.columns, columns: inputWeight.columns).setProduct(
-      dz.transposed, packed: packedInput, accumulate: accumulate)
-    packedInput.pack(w.hPrevious.rows(rows).transposed)
-    gradient[places.recurrentWeight].matrix(rows: da.columns, columns: recurrentWeight.columns).setProduct(
-      da.transposed, packed: packedInput, accumulate: accumulate)
+    /// `dᵀ x`. The sink is told of every part but the last.
+    func multiply(_ d: MatrixView<S>, _ x: MatrixView<S>, at place: Range<Int>) throws {
+      let target = gradient[place].matrix(rows: d.columns, columns: x.columns)
+      packedInput.pack(x.transposed)
+      try inParts(d.columns, operations: d.rows * x.columns, polling: sink) { rows in
+        target.rows(rows).setProduct(d.columns(rows).transposed, packed: packedInput, accumulate: accumulate)
+        if rows.upperBound < d.columns { try sink.advance(.layer(index), shard: shard, to: place.lowerBound + rows.upperBound * x.columns) }
+      }
+    }
+    try multiply(dz, w.input.rows(rows), at: places.inputWeight)
+    try multiply(da, w.hPrevious.rows(rows), at: places.recurrentWeight)
     if let place = places.bias { gradient[place].columnSums(of: dz, accumulate: accumulate) }
     switch configuration.peepholes {
     case .none: break

@@ -93,13 +93,13 @@ extension SequenceModel {
         pass.timer.enter(.weightGradients)
         let gradient = sink.begin(.layer(index), shard: i)
         for number in numbers {
-          layers[number].writeGradients(
+          try layers[number].writeGradients(
             workspace.layers[number][i], shard: i, workspace.normalizations[number], into: gradient,
-            packedInput: workspace.packedInput, accumulate: sink.accumulates)
+            packedInput: workspace.packedInput, sink: sink)
         }
         try sink.end(.layer(index), shard: i)
         // Nothing below features wants their gradient.
-        if index > 0 || embedding != nil { differentiateInput(of: index, shard: i, buffer: 1 - from, workspace, pass) }
+        if index > 0 || embedding != nil { try differentiateInput(of: index, shard: i, buffer: 1 - from, workspace, pass, sink) }
         try sink.poll()
       }
       from = 1 - from
@@ -152,17 +152,17 @@ extension SequenceModel {
 
   /// The gradient of what a layer read, from all its directions.
   private func differentiateInput(
-    of index: Int, shard i: Int, buffer: Int, _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>
-  ) {
+    of index: Int, shard i: Int, buffer: Int, _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, _ sink: any GradientSink<S>
+  ) throws {
     pass.timer.enter(.inputProduct)
     let I = configuration.inputSize(ofLayer: index), dInput = workspace.gradient(i, buffer, columns: I)
     for number in directions(of: index) {
       let layer = layers[number], w = workspace.layers[number][i]
       switch layer.direction {
-      case .forward: layer.differentiateInput(w, into: dInput, packed: workspace.packedInput)
+      case .forward: try layer.differentiateInput(w, into: dInput, packed: workspace.packedInput, sink: sink)
       case .backward:
         let reversed = workspace.reversedGradient(i, columns: I)
-        layer.differentiateInput(w, into: reversed, packed: workspace.packedInput)
+        try layer.differentiateInput(w, into: reversed, packed: workspace.packedInput, sink: sink)
         dInput.addGatheredRows(of: reversed, ids: workspace.reversal(i))
       }
     }

@@ -23,7 +23,7 @@ import Testing
   }
 
   /// Among 5 and 6 ranks there are nodes whose runs of shards are no whole subtrees.
-  @Test(arguments: ["gradients", "half-gradients", "many-steps", "abandoned"], [1, 2, 3, 4, 5, 6, 8])
+  @Test(arguments: ["gradients", "half-gradients", "many-steps", "abandoned", "background"], [1, 2, 3, 4, 5, 6, 8])
   func sumsGradients(_ name: String, ranks: Int) throws {
     let job = try DistributedJob(name, ranks: ranks)
     #expect(job.exitCode == 0, "\(job.output)")

@@ -70,22 +70,29 @@ func halfGradients(_ world: Communicator) throws {
   }
 }
 
-/// Several buckets in flight, started, polled and waited for in another order on every rank, with delays, one reduction right after
-/// another.
+/// Several buckets started in any order, the same on all ranks, and polled and waited for in another on every rank, with delays, one reduction
+/// right after another.
 /// - Returns: bytes that this rank has sent.
 @discardableResult
 private func checkSums(
   _ world: Communicator, _ layout: ShardLayout, _ sharing: MemorySharing, _ examples: [Example], _ format: HalfFormat? = nil
 ) throws -> Int {
-  let reducer = try GradientReducer(communicator: world, layout: layout, buckets: ranges, format: format, sharing: sharing)
+  var order = SharedOrder(state: UInt64(layout.shards * 100 + examples[0].rows))
+  let lanes = Int.random(in: 1...4, using: &order)
+  let reducer = try GradientReducer(
+    communicator: world, layout: layout, buckets: ranges, format: format, lanes: lanes, sharing: sharing)
   try expect(reducer.nodes == expectedNodes(sharing, world.size), "\(reducer.nodes ?? 0) nodes for \(sharing) on \(world.size) ranks")
   var random = SystemRandomNumberGenerator()
+  func poll() throws {
+    try reducer.poll()
+    try expect(reducer.messagesInFlight <= lanes, "\(reducer.messagesInFlight) buckets in \(lanes) lanes")
+  }
   for (number, example) in examples.enumerated() {
     let n = example.sum.count
     for (partial, values) in zip(reducer.partials, example.partials) { partial[0..<n].copy(from: values) }
-    for bucket in ranges.indices.shuffled(using: &random) {
+    for bucket in ranges.indices.shuffled(using: &order) {
       try reducer.start(bucket, count: bucket == ranges.count - 1 ? example.rows : nil)
-      for _ in 0..<Int.random(in: 0..<3, using: &random) { try reducer.poll() }
+      for _ in 0..<Int.random(in: 0..<3, using: &random) { try poll() }
     }
     usleep(.random(in: 0..<300, using: &random))
     for bucket in ranges.indices.shuffled(using: &random).prefix(number) { try reducer.wait(bucket) }
@@ -103,6 +110,56 @@ private func checkSums(
   return reducer.bytesSent
 }
 
+/// The same random numbers on every rank.
+private struct SharedOrder: RandomNumberGenerator {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    // SplitMix64.
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
+
+/// Of many buckets that wait few are in flight, and an exchange of statistics does not wait for them: it ends though they cannot, because all
+/// ranks but one start theirs afterwards.
+func gradientsInTheBackground(_ world: Communicator) throws {
+  if world.size == 1 { return }
+  let layout = ShardLayout(shards: world.size + 1, ranks: world.size), plan = layout.accumulationPlan(of: world.rank)
+  let buckets = (0..<300).map { $0 * 1000..<($0 + 1) * 1000 }, rows = layout.run(of: world.rank)
+  for (lanes, smallMessage) in [(1, 0), (1, 1 << 20), (8, 0), (8, 1 << 20)] {
+    let reducer = try GradientReducer(communicator: world, layout: layout, buckets: buckets, lanes: lanes, sharing: .none)
+    let statistics = try StatisticsExchange<Float>(
+      communicator: world, layout: layout, groups: [0..<layout.shards], smallMessage: smallMessage)
+    statistics.background = reducer
+    // Sums of small integers are exact in every order.
+    for (partial, subtree) in zip(reducer.partials, plan.subtrees) { partial.fill(Float(subtree.reduce(0, +))) }
+    func start() throws {
+      for bucket in buckets.indices {
+        try reducer.start(bucket)
+        try expect(reducer.messagesInFlight <= lanes, "\(reducer.messagesInFlight) buckets in \(lanes) lanes")
+      }
+    }
+    if world.rank == 0 { try start() }
+    let sums = MatrixView<Float>(zeros: rows.count, 5000)
+    for (row, shard) in rows.enumerated() { sums[row].fill(Float(shard)) }
+    try statistics.combineSums(sums)
+    let total = Float((0..<layout.shards).reduce(0, +))
+    for row in rows.indices { try expect(sums[row - rows.lowerBound].array.allSatisfy { $0 == total }, "another sum of statistics") }
+    if world.rank == 0 { try expect(reducer.messagesInFlight == lanes, "buckets that others have not started are reduced") }
+    // Nobody starts before all have the statistics.
+    try world.barrier()
+    if world.rank > 0 { try start() }
+    while try !reducer.poll() {
+      try expect(reducer.messagesInFlight <= lanes, "\(reducer.messagesInFlight) buckets in \(lanes) lanes")
+    }
+    try expect(reducer.result.array.allSatisfy { $0 == total }, "another sum of gradients")
+    try expect(reducer.messagesInFlight == 0 && reducer.isIdle, "something is left")
+  }
+}
+
 /// A short reduction many times over, as fast as it goes: whoever is too early or too late spoils a sum.
 func manySteps(_ world: Communicator) throws {
   let layout = ShardLayout(shards: world.size + 1, ranks: world.size)
@@ -116,7 +173,7 @@ func manySteps(_ world: Communicator) throws {
       for (partial, subtree) in zip(reducer.partials, plan.subtrees) {
         for i in 0..<170 { partial[i] = subtree.reduce(0) { $0 + value($1, i, step) } }
       }
-      let last = (step + world.rank) % 2
+      let last = step % 2
       try reducer.start(1 - last)
       try reducer.start(last)
       if step % 3 == 0 { try reducer.wait(last) }

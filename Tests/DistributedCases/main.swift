@@ -18,6 +18,7 @@ func distributedCase(_ name: String) -> ((Communicator) throws -> Void)? {
     "half-gradients": halfGradients,
     "many-steps": manySteps,
     "abandoned": abandonedReducer,
+    "background": gradientsInTheBackground,
     "exchange-rates": exchangeRates,
     "splits": splits,
     "window": sharedWindow,

@@ -50,6 +50,23 @@ struct Variant: CustomTestStringConvertible, Sendable {
 }
 
 @Suite struct GradientTests {
+  /// Products in parts, between which reductions move, give the bits of whole products, and say how far gradients have come.
+  @Test(arguments: [Cell.lstm, .rnn], [Placement.input, .preactivation])
+  func productsInParts(_ cell: Cell, _ placement: Placement) throws {
+    let configuration = NetworkConfiguration(
+      vocabularySize: 9, embeddingSize: 7, cell: cell, layers: 2, hiddenSize: 52, dropout: 0.3,
+      normalization: NormalizationConfiguration(placement: placement), steps: 25)
+    let trial = Trial(configuration, scope: .global, sequences: [3, 2])
+    let batch = Minibatch(vocabulary: 9, sequences: [3, 2], steps: 25, seed: 60)
+    let whole = try trial.gradient(of: batch, gradientScale: 0.2)
+    let parts = try trial.gradient(of: batch, gradientScale: 0.2, operationsBetweenPolls: 1)
+    #expect(parts.loss == whole.loss && parts.gradient == whole.gradient)
+    // Of a layer's two gradients [G, ·], and of its inputs [N, I], every part but the last.
+    let cuts = (configuration.gateSize - 1) / 48
+    #expect(parts.sink.advances.count == whole.sink.advances.count + 2 * 2 * 2 * cuts)
+    #expect(cuts >= 1 && parts.sink.polls == whole.sink.polls + 2 * 2 * 2 * cuts + 2 * (74 / 48 + 49 / 48))
+  }
+
   @Test func variantsCoverEveryPair() {
     let values = (0..<5).map { c in Set(Variant.all.map { $0.choices[c] }) }
     #expect(values.map(\.count) == [4, 4, 3, 2, 3])

@@ -93,5 +93,6 @@ import Testing
     func advance(_ group: ParameterGroup, shard: Int, to end: Int) {}
     func end(_ group: ParameterGroup, shard: Int) {}
     func poll() {}
+    var operationsBetweenPolls: Int? { nil }
   }
 }

@@ -17,7 +17,8 @@ final class SummingSink: GradientSink {
   private var announced: (end: Int, values: [Double]) = (0, [])
   private static let sentinel = -12345.0
 
-  init(_ layout: ParameterLayout, embeddingSize E: Int, embeddingRows: Int) {
+  init(_ layout: ParameterLayout, embeddingSize E: Int, embeddingRows: Int, operationsBetweenPolls: Int? = nil) {
+    self.operationsBetweenPolls = operationsBetweenPolls
     self.layout = layout
     self.E = E
     self.embeddingRows = embeddingRows
@@ -73,6 +74,8 @@ final class SummingSink: GradientSink {
   }
 
   func poll() throws { polls += 1 }
+
+  let operationsBetweenPolls: Int?
 
   /// The summed gradient in the layout of the parameters; row `r` of the embedding's gradient goes to token `tokens[r]`.
   func gradient(tokens: [Int32]) -> [Double] {

@@ -202,13 +202,16 @@ final class Trial {
   }
 
   /// Forward and backward on a minibatch: the summed loss and the gradient of `gradientScale` times it, in the layout of the parameters.
-  func gradient(of batch: Minibatch, gradientScale: Double) throws -> (loss: Double, gradient: [Double], sink: SummingSink) {
+  func gradient(
+    of batch: Minibatch, gradientScale: Double, operationsBetweenPolls: Int? = nil
+  ) throws -> (loss: Double, gradient: [Double], sink: SummingSink) {
     let tokens = configuration.embeddingSize > 0 ? batch.occurring() : []
     load(batch, tokens: tokens)
     if !batch.features.isEmpty { reload = batch }
     restoreRunning()
     try forward()
-    let sink = SummingSink(model.layout, embeddingSize: configuration.embeddingSize, embeddingRows: tokens.count)
+    let sink = SummingSink(model.layout, embeddingSize: configuration.embeddingSize, embeddingRows: tokens.count,
+      operationsBetweenPolls: operationsBetweenPolls)
     let losses = try model.backward(workspace, pass, gradientScale: gradientScale, sink: sink)
     return (losses.reduce(0) { $0 + $1.loss }, sink.gradient(tokens: tokens), sink)
   }

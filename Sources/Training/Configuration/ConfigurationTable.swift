@@ -186,6 +186,7 @@ package enum ConfigurationTable {
       "begin the sum of a layer's gradients while backward goes on below it; false: after backward"),
     Key(
       "communication.bucket_megabytes", \.communication.bucketMegabytes, .number(over: 0, to: 65_536),
-      "gradients in a message between nodes; within one node pieces of a MiB are reduced, of 128 KiB a rank where there are more than 8"),
+      "the most gradients in a message between nodes, which has 256 KiB unless this is less (16 KiB a rank where there are more than 16); "
+        + "within one node pieces of a MiB are reduced, of 128 KiB a rank where there are more than 8"),
   ]
 }

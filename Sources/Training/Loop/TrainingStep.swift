@@ -92,6 +92,8 @@ final class TrainingStep {
       bucketBytes: Int(configuration.communication.bucketMegabytes * 1_048_576),
       isReproducible: configuration.communication.reproducible, format: configuration.communication.gradients.half,
       overlaps: configuration.communication.overlap, timer: timer)
+    context.statistics.background = gradients.background
+    context.globalStatistics.background = gradients.background
   }
 
   /// How gradients get from rank to rank, in words.

@@ -73,6 +73,8 @@ struct TimedSteps {
   var allocations: Allocations?
   /// Bytes by which the resident memory of any rank grew from the first to the last of them.
   var growth = 0.0
+  /// Seconds of a step that its reduction can hide behind (`ShardGradients.backwardSeconds`), the mean over steps and ranks.
+  var backward = 0.0
   /// Seconds a step, by phase, the mean over steps and ranks.
   var phases = Array(repeating: 0.0, count: Phase.allCases.count)
 
@@ -113,6 +115,7 @@ private func timeSteps(
     allocations.bytes += after.bytes - before.bytes
     steps.seconds.append(elapsed)
     steps.sizes.append(result.size)
+    steps.backward += step.gradients.backwardSeconds / Double(count)
     for phase in Phase.allCases { steps.phases[phase.rawValue] += step.timer.seconds(phase) / Double(count) }
   }
   steps.growth = try context.world.allGather(Double(residentBytes() - resident)).max() ?? 0
@@ -120,9 +123,10 @@ private func timeSteps(
     steps.allocations = Allocations(
       count: try context.world.allGather(allocations.count).max() ?? 0, bytes: try context.world.allGather(allocations.bytes).max() ?? 0)
   }
-  let phases = VectorView(steps.phases)
-  try context.world.allReduce(phases, .sum)
-  steps.phases = phases.array.map { $0 / Double(context.world.size) }
+  let means = VectorView(steps.phases + [steps.backward])
+  try context.world.allReduce(means, .sum)
+  steps.phases = means.array.dropLast().map { $0 / Double(context.world.size) }
+  steps.backward = means[steps.phases.count] / Double(context.world.size)
   return steps
 }
 

@@ -121,6 +121,7 @@ struct BenchmarkReport {
       JSONField("peak_memory_bytes", .double(peakMemory)),
       JSONField("memory_growth_bytes", .double(steps.growth)), JSONField("allocations", allocationsJSON),
       JSONField("phase_seconds", .object(Phase.allCases.map { JSONField($0.name, .double(steps.phases[$0.rawValue])) })),
+      JSONField("backward_seconds", .double(steps.backward)),
       JSONField("blas_core", .string(BLAS.coreType)), JSONField("instruction_set", .string(KernelSet.inUse.name)),
       JSONField("products", .string(machine.library.rawValue)),
       JSONField("limit", limitJSON), JSONField("rates", ratesJSON), JSONField("machine", machine.description.json),
