@@ -1,5 +1,5 @@
-"""The paper's models as a user of JAX writes them, in float32: one `lax.scan` over time for each layer and direction, after
-one product and one normalisation for the inputs of all time steps.
+"""The paper's models in JAX, in float32: one `lax.scan` over time for each layer and direction, after one product and one
+normalisation for the inputs of all time steps.
 
 Parameters are a dictionary whose names are those of Lockstep's checkpoints. `loss` takes what one step hands to the next, and
 returns it: the recurrent state of a language model, and running averages.
@@ -73,7 +73,7 @@ class LanguageModel(Model):
                 running.append(averaged(carried["running"][layer], batch))
             else:
                 a = a + parameters[prefix + "bias"]
-            x, after = lstm(a, before, parameters[prefix + "recurrent_weight"])
+            x, after = lstm(a, before, parameters[prefix + "recurrent_weight"], None, False)
             state.append(after)
         logits = dropout(x, p, keys[-1]) @ parameters["output.weight"].T + parameters["output.bias"]
         loss = cross_entropy(logits, targets_TB).sum() / inputs_TB.shape[1]
@@ -116,7 +116,8 @@ class SpeechModel(Model):
                 else:
                     a = a + parameters[prefix + "bias"]
                 zeros = jnp.zeros((B, H), a.dtype)
-                outputs.append(lstm(a, (zeros, zeros), parameters[prefix + "recurrent_weight"], live_TB1, reverse=direction == "backward")[0])
+                y, _ = lstm(a, (zeros, zeros), parameters[prefix + "recurrent_weight"], live_TB1, direction == "backward")
+                outputs.append(y)
             x = jnp.concatenate(outputs, axis=-1)
             running += [averages] if self.normalized else []
         losses = cross_entropy(x @ parameters["output.weight"].T + parameters["output.bias"], labels_TB)
