@@ -95,14 +95,14 @@ def spread(values: list[float], digits: int) -> str:
 def report(title: str, unit: str, rows: list[System]) -> dict:
     """Prints the table of one model; returns it for the JSON file."""
     print(f"\n{title}")
-    print(f"  {'system':<46} {'ranks × threads':<16} {f'{unit}/s, median (min–max)':<30} Lockstep / this")
+    print(f"  {'system':<56} {'ranks × threads':<16} {f'{unit}/s, median (min–max)':<30} Lockstep / this")
     ours = next((row for row in rows if row.is_lockstep), None)
     for row in rows:
         if row.fault:
-            print(f"  {row.name:<46} {row.layout:<16} failed: {row.fault}")
+            print(f"  {row.name:<56} {row.layout:<16} failed: {row.fault}")
             continue
         ratios, mark = ratios_to(ours, row), " *" if row.exceeded else ""
-        print(f"  {row.name:<46} {row.layout:<16} {spread(list(row.rates.values()), 0):<30} {spread(ratios, 2) if ratios else ''}{mark}")
+        print(f"  {row.name:<56} {row.layout:<16} {spread(list(row.rates.values()), 0):<30} {spread(ratios, 2) if ratios else ''}{mark}")
     if any(row.exceeded for row in rows):
         print("  * not limited: the kernel saw registers of AVX-512 in use")
     against = {}
