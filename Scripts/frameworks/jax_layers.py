@@ -6,6 +6,7 @@ are [outputs, inputs], as in PyTorch.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -61,7 +62,8 @@ def lstm_backward(reverse: bool, saved, derivative: tuple[Array, Pair]):
         if live is not None:
             dh, dc = dh * live, dc * live
         dc = dc + dh * o * (1 - squashed * squashed)
-        da = jnp.concatenate((dc * g * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - g * g), dh * squashed * o * (1 - o)), axis=-1)
+        da = jnp.concatenate(
+            (dc * g * i * (1 - i), dc * before * f * (1 - f), dc * i * (1 - g * g), dh * squashed * o * (1 - o)), axis=-1)
         return (da @ weight_GH, dc * f), da
 
     state, da_TBG = lax.scan(step, state, (dh_TBH, before, squashed, gates, live_TB1), reverse=not reverse, unroll=UNROLL)
@@ -72,10 +74,10 @@ def lstm_backward(reverse: bool, saved, derivative: tuple[Array, Pair]):
 lstm.defvjp(lstm_forward, lstm_backward)
 
 
-def batch_norm(z_TBF: Array, gamma: Array, beta: Array, axes: tuple[int, ...], live_TB1: Array | None = None) -> tuple[Array, Pair]:
-    """Normalises over the axes, and returns the mean and the unbiased variance too; where `live` is 0, elements do not count."""
+def batch_norm(z_TBF: Array, gamma: Array, beta: Array, axes: tuple[int, ...], live_TB1: Array | None) -> tuple[Array, Pair]:
+    """Normalises over the axes, without elements where `live` is 0. Returns the mean and the unbiased variance too."""
     if live_TB1 is None:
-        count = jnp.prod(jnp.array([z_TBF.shape[axis] for axis in axes]))
+        count = math.prod(z_TBF.shape[axis] for axis in axes)
         mean = z_TBF.mean(axes, keepdims=True)
         variance = jnp.square(z_TBF - mean).mean(axes, keepdims=True)
     else:
@@ -92,6 +94,7 @@ def averaged(running: Pair, batch: Pair) -> Pair:
 
 
 def dropout(x: Array, probability: float, key: Array) -> Array:
+    """Each element is 0 with the probability; the others are scaled up."""
     return jnp.where(jax.random.bernoulli(key, 1 - probability, x.shape), x / (1 - probability), 0) if probability else x
 
 

@@ -21,13 +21,17 @@ Parameters = dict[str, Array]
 def layer_shapes(prefix: str, inputs: int, hidden: int, normalized: bool) -> dict[str, tuple[int, ...]]:
     """Tensors of one direction of a layer."""
     vectors = ("input_norm.gamma", "input_norm.beta") if normalized else ("bias",)
-    shapes = {"input_weight": (4 * hidden, inputs), "recurrent_weight": (4 * hidden, hidden)} | {name: (4 * hidden,) for name in vectors}
-    return {prefix + name: shape for name, shape in shapes.items()}
+    shapes = {"input_weight": (4 * hidden, inputs), "recurrent_weight": (4 * hidden, hidden)}
+    return {prefix + name: shape for name, shape in (shapes | {name: (4 * hidden,) for name in vectors}).items()}
 
 
 def projection(x_TBI: Array, parameters: Parameters, prefix: str) -> Array:
     """W_x x of all time steps in one product."""
     return x_TBI @ parameters[prefix + "input_weight"].T
+
+
+def normalized(a_TBG: Array, parameters: Parameters, prefix: str, axes: tuple[int, ...], live_TB1: Array | None):
+    return batch_norm(a_TBG, parameters[prefix + "input_norm.gamma"], parameters[prefix + "input_norm.beta"], axes, live_TB1)
 
 
 class Model:
@@ -69,7 +73,7 @@ class LanguageModel(Model):
             prefix = f"lstm.{layer}.forward."
             a = projection(dropout(x, p, keys[layer]), parameters, prefix)
             if self.normalized:
-                a, batch = batch_norm(a, parameters[prefix + "input_norm.gamma"], parameters[prefix + "input_norm.beta"], axes=(1,))
+                a, batch = normalized(a, parameters, prefix, (1,), None)
                 running.append(averaged(carried["running"][layer], batch))
             else:
                 a = a + parameters[prefix + "bias"]
@@ -111,7 +115,7 @@ class SpeechModel(Model):
                 prefix = f"lstm.{layer}.{direction}."
                 a = projection(x, parameters, prefix)
                 if self.normalized:
-                    a, batch = batch_norm(a, parameters[prefix + "input_norm.gamma"], parameters[prefix + "input_norm.beta"], (0, 1), live_TB1)
+                    a, batch = normalized(a, parameters, prefix, (0, 1), live_TB1)
                     averages.append(averaged(carried["running"][layer][index], batch))
                 else:
                     a = a + parameters[prefix + "bias"]
