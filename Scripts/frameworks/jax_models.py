@@ -1,5 +1,5 @@
-"""The paper's models as a user of JAX writes them, in float32: one `lax.scan` over time for each layer and direction, after
-one product and one normalisation for the inputs of all time steps.
+"""The paper's models in JAX, in float32: one `lax.scan` over time for each layer and direction, after one product and one
+normalisation for the inputs of all time steps.
 
 Parameters are a dictionary whose names are those of Lockstep's checkpoints. `loss` takes what one step hands to the next, and
 returns it: the recurrent state of a language model, and running averages.
@@ -21,13 +21,17 @@ Parameters = dict[str, Array]
 def layer_shapes(prefix: str, inputs: int, hidden: int, normalized: bool) -> dict[str, tuple[int, ...]]:
     """Tensors of one direction of a layer."""
     vectors = ("input_norm.gamma", "input_norm.beta") if normalized else ("bias",)
-    shapes = {"input_weight": (4 * hidden, inputs), "recurrent_weight": (4 * hidden, hidden)} | {name: (4 * hidden,) for name in vectors}
-    return {prefix + name: shape for name, shape in shapes.items()}
+    shapes = {"input_weight": (4 * hidden, inputs), "recurrent_weight": (4 * hidden, hidden)}
+    return {prefix + name: shape for name, shape in (shapes | {name: (4 * hidden,) for name in vectors}).items()}
 
 
 def projection(x_TBI: Array, parameters: Parameters, prefix: str) -> Array:
     """W_x x of all time steps in one product."""
     return x_TBI @ parameters[prefix + "input_weight"].T
+
+
+def normalized(a_TBG: Array, parameters: Parameters, prefix: str, axes: tuple[int, ...], live_TB1: Array | None):
+    return batch_norm(a_TBG, parameters[prefix + "input_norm.gamma"], parameters[prefix + "input_norm.beta"], axes, live_TB1)
 
 
 class Model:
@@ -69,11 +73,11 @@ class LanguageModel(Model):
             prefix = f"lstm.{layer}.forward."
             a = projection(dropout(x, p, keys[layer]), parameters, prefix)
             if self.normalized:
-                a, batch = batch_norm(a, parameters[prefix + "input_norm.gamma"], parameters[prefix + "input_norm.beta"], axes=(1,))
+                a, batch = normalized(a, parameters, prefix, (1,), None)
                 running.append(averaged(carried["running"][layer], batch))
             else:
                 a = a + parameters[prefix + "bias"]
-            x, after = lstm(a, before, parameters[prefix + "recurrent_weight"])
+            x, after = lstm(a, before, parameters[prefix + "recurrent_weight"], None, False)
             state.append(after)
         logits = dropout(x, p, keys[-1]) @ parameters["output.weight"].T + parameters["output.bias"]
         loss = cross_entropy(logits, targets_TB).sum() / inputs_TB.shape[1]
@@ -111,12 +115,13 @@ class SpeechModel(Model):
                 prefix = f"lstm.{layer}.{direction}."
                 a = projection(x, parameters, prefix)
                 if self.normalized:
-                    a, batch = batch_norm(a, parameters[prefix + "input_norm.gamma"], parameters[prefix + "input_norm.beta"], (0, 1), live_TB1)
+                    a, batch = normalized(a, parameters, prefix, (0, 1), live_TB1)
                     averages.append(averaged(carried["running"][layer][index], batch))
                 else:
                     a = a + parameters[prefix + "bias"]
                 zeros = jnp.zeros((B, H), a.dtype)
-                outputs.append(lstm(a, (zeros, zeros), parameters[prefix + "recurrent_weight"], live_TB1, reverse=direction == "backward")[0])
+                y, _ = lstm(a, (zeros, zeros), parameters[prefix + "recurrent_weight"], live_TB1, direction == "backward")
+                outputs.append(y)
             x = jnp.concatenate(outputs, axis=-1)
             running += [averages] if self.normalized else []
         losses = cross_entropy(x @ parameters["output.weight"].T + parameters["output.bias"], labels_TB)

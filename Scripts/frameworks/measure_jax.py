@@ -49,7 +49,7 @@ def frames(folder: str) -> tuple[list, list[int]]:
 
 
 def train(rank: int, arguments: argparse.Namespace, port: int, results) -> None:
-    os.environ["PJRT_NPROC"] = str(arguments.threads)  # threads of the pool; JAX reads it when it makes the first array
+    os.environ["PJRT_NPROC"] = str(arguments.threads)  # threads of the pool, which compute everything; JAX reads it when it makes the first array
     import jax
 
     import jax_layers

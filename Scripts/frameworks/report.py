@@ -40,7 +40,7 @@ class System:
 
 
 def environment(arguments: argparse.Namespace) -> dict[str, str]:
-    """The caller's with the limits, and without what it says about them, threads, an enclosing mpirun and, unless these are kept, BLAS."""
+    """The caller's with the limits. What it says about limits, threads, an enclosing mpirun and, unless kept, BLAS is dropped."""
     dropped = ("OMPI_", "PMIX_", "OMP_", "MKL_", "KMP_", "GOMP_", *(() if arguments.keep_blas else ("OPENBLAS_",)))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     kept = {name: value for name, value in kept.items() if name not in instructions.NAMES or name.startswith("OPENBLAS_")}
@@ -51,15 +51,18 @@ def environment(arguments: argparse.Namespace) -> dict[str, str]:
 
 def describe_machine(arguments: argparse.Namespace) -> None:
     processor = instructions.cpuinfo("model name") or platform.machine()
-    print(f"machine   {processor}, {os.cpu_count()} cores, {instructions.widest()}; load {os.getloadavg()[0]:.1f}; Linux {platform.release()}")
+    load = f"load {os.getloadavg()[0]:.1f}; Linux {platform.release()}"
+    print(f"machine   {processor}, {os.cpu_count()} cores, {instructions.widest()}; {load}")
     limits = instructions.limits(arguments.instructions)
     if limits:
         print(f"limited   all systems to {arguments.instructions.upper()}, not the processor's best:")
         for name, value in limits.items():
             print(f"          {name}={value}")
-    blas = " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("OPENBLAS_") and name not in limits)
-    blas = f"OMP_* and MKL_* unset for all, {blas or 'OPENBLAS_* not set'}" if arguments.keep_blas else "OPENBLAS_*, OMP_* and MKL_* unset for all"
-    print(f"layouts   {arguments.ranks} processes of one thread, one process of {arguments.ranks} threads; {blas}{' but for the limits' if limits else ''}")
+    kept = {name: value for name, value in sorted(os.environ.items()) if name.startswith("OPENBLAS_") and name not in limits}
+    kept = " ".join(f"{name}={value}" for name, value in kept.items()) or "OPENBLAS_* not set"
+    unset = f"OMP_* and MKL_* unset for all, {kept}" if arguments.keep_blas else "OPENBLAS_*, OMP_* and MKL_* unset for all"
+    unset += " but for the limits" if limits else ""
+    print(f"layouts   {arguments.ranks} processes of one thread, one process of {arguments.ranks} threads; {unset}")
     for framework in arguments.systems:
         print(f"{FRAMEWORKS[framework]:<9} {identified(framework, arguments)}", flush=True)
 
@@ -69,14 +72,16 @@ def identified(framework: str, arguments: argparse.Namespace) -> str:
     if not said:
         return "cannot be imported"
     found = json.loads(said[-1])
-    return "\n          ".join((f"{found['version']}, Python {platform.python_version()}; instruction set {found['instruction_set']}", *found["libraries"]))
+    first = f"{found['version']}, Python {platform.python_version()}; instruction set {found['instruction_set']}"
+    return "\n          ".join((first, *found["libraries"]))
 
 
 def describe_lockstep(arguments: argparse.Namespace, said: str | None) -> None:
     """After its first measurement, which tells the instruction set."""
     first = lambda command: (run_quietly(command, arguments) or [""])[0]
     libraries = f"{first(['mpirun', '--version'])}; OpenBLAS {first(['pkg-config', '--modversion', 'openblas'])}"
-    print(f"Lockstep  {first([arguments.lockstep, '--version']) or 'no version'}; instruction set {said or 'not said'}; {libraries}", flush=True)
+    version = first([arguments.lockstep, "--version"]) or "no version"
+    print(f"Lockstep  {version}; instruction set {said or 'not said'}; {libraries}", flush=True)
 
 
 def run_quietly(command: list[str], arguments: argparse.Namespace) -> list[str]:
@@ -95,14 +100,14 @@ def spread(values: list[float], digits: int) -> str:
 def report(title: str, unit: str, rows: list[System]) -> dict:
     """Prints the table of one model; returns it for the JSON file."""
     print(f"\n{title}")
-    print(f"  {'system':<46} {'ranks × threads':<16} {f'{unit}/s, median (min–max)':<30} Lockstep / this")
+    print(f"  {'system':<56} {'ranks × threads':<16} {f'{unit}/s, median (min–max)':<30} Lockstep / this")
     ours = next((row for row in rows if row.is_lockstep), None)
     for row in rows:
         if row.fault:
-            print(f"  {row.name:<46} {row.layout:<16} failed: {row.fault}")
+            print(f"  {row.name:<56} {row.layout:<16} failed: {row.fault}")
             continue
         ratios, mark = ratios_to(ours, row), " *" if row.exceeded else ""
-        print(f"  {row.name:<46} {row.layout:<16} {spread(list(row.rates.values()), 0):<30} {spread(ratios, 2) if ratios else ''}{mark}")
+        print(f"  {row.name:<56} {row.layout:<16} {spread(list(row.rates.values()), 0):<30} {spread(ratios, 2) if ratios else ''}{mark}")
     if any(row.exceeded for row in rows):
         print("  * not limited: the kernel saw registers of AVX-512 in use")
     against = {}
