@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { lockstep_cblas_row_major = 101, lockstep_cblas_as_is = 111, lockstep_cblas_transposed = 112 };
 
@@ -13,7 +14,8 @@ void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int 
 void cblas_dgemm(int order, int transpose_a, int transpose_b, int m, int n, int k, double alpha, const double *a, int lda,
                  const double *b, int ldb, double beta, double *c, int ldc);
 
-/* The first of these functions that the library has, or NULL. */
+/* The function of that name, or NULL. Another library than the one that the program is linked with may have been loaded before it, and
+   then computes: so OpenBLAS, the default, is asked last. */
 static inline void *lockstep_blas_function(const char *name) { return dlsym(RTLD_DEFAULT, name); }
 
 /* Makes the library compute each product on the calling thread. */
@@ -28,22 +30,26 @@ static inline void lockstep_blas_use_one_thread(void) {
 /* The library with its version and options, or NULL where it does not say. */
 static inline const char *lockstep_blas_version(void) {
   const char *(*text)(void);
-  if ((text = (const char *(*)(void))lockstep_blas_function("openblas_get_config"))) return text();
-  if ((text = (const char *(*)(void))lockstep_blas_function("bli_info_get_version_str"))) return text();
+  if ((text = (const char *(*)(void))lockstep_blas_function("bli_info_get_version_str"))) {
+    static char blis[80];
+    snprintf(blis, sizeof blis, "BLIS %s", text());
+    return blis;
+  }
   void (*mkl)(char *, int) = (void (*)(char *, int))lockstep_blas_function("MKL_Get_Version_String");
   static char version[200];
   if (mkl) {
     mkl(version, sizeof version - 1);
     return version;
   }
+  if ((text = (const char *(*)(void))lockstep_blas_function("openblas_get_config"))) return text();
   return NULL;
 }
 
 /* The processor type that the library's kernels are for, or NULL where it does not say. */
 static inline const char *lockstep_blas_core(void) {
-  const char *(*text)(void);
-  if ((text = (const char *(*)(void))lockstep_blas_function("openblas_get_corename"))) return text();
   int (*arch)(void) = (int (*)(void))lockstep_blas_function("bli_arch_query_id");
   const char *(*name)(int) = (const char *(*)(int))lockstep_blas_function("bli_arch_string");
-  return arch && name ? name(arch()) : NULL;
+  if (arch && name) return name(arch());
+  const char *(*text)(void) = (const char *(*)(void))lockstep_blas_function("openblas_get_corename");
+  return text ? text() : NULL;
 }

@@ -4,6 +4,18 @@
 #pragma once
 #include "product.h"
 
+// What is prefetched: the next rows of a panel, the next block of B, the next tile of C where sums are added. `Scripts/measure-kernels`
+// builds without each.
+#ifndef PREFETCHES_PANEL
+#define PREFETCHES_PANEL 1
+#endif
+#ifndef PREFETCHES_BLOCK
+#define PREFETCHES_BLOCK 1
+#endif
+#ifndef PREFETCHES_SUMS
+#define PREFETCHES_SUMS 1
+#endif
+
 // At each k a tile prefetches the line at `line + k step`, and the one after it where `step` is two lines.
 typedef struct {
   const char *line;

@@ -66,7 +66,7 @@ INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, 
   size_t K = t->K, b_row = t->b_row, size = is_rounded ? sizeof(uint16_t) : sizeof(R), lanes = KERNEL(vector_lanes);
   size_t last = t->width - (size_t)(vectors - 1) * lanes;
   prefetch next = t->next;
-  if (t->next_C)
+  if (PREFETCHES_SUMS && t->next_C)
     UNROLL for (int r = 0; r < rows; r++)
       UNROLL for (int v = 0; v < vectors; v++)
         if (v * VECTOR_BYTES % LINE_BYTES == 0) __builtin_prefetch(t->next_C + r * t->c_row + v * lanes, 0, 3);
@@ -81,10 +81,11 @@ INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, 
     UNROLL for (int v = 0; v < vectors; v++) {
       b[v] = KERNEL(load_right)(B, k * b_row + v * lanes, is_rounded);
       // What is larger than the first-level cache: ask for it some steps ahead.
-      if (v * VECTOR_BYTES % LINE_BYTES == 0) __builtin_prefetch((const char *)B + ((k + 8) * b_row + v * lanes) * size, 0, 3);
+      if (PREFETCHES_PANEL && v * VECTOR_BYTES % LINE_BYTES == 0)
+        __builtin_prefetch((const char *)B + ((k + 8) * b_row + v * lanes) * size, 0, 3);
     }
-    __builtin_prefetch(next.line, 0, 2);
-    if (TILE_VECTORS * VECTOR_BYTES > LINE_BYTES) __builtin_prefetch(next.line + next.step - LINE_BYTES, 0, 2);
+    if (PREFETCHES_BLOCK) __builtin_prefetch(next.line, 0, 2);
+    if (PREFETCHES_BLOCK && TILE_VECTORS * VECTOR_BYTES > LINE_BYTES) __builtin_prefetch(next.line + next.step - LINE_BYTES, 0, 2);
     next.line += next.step;
     UNROLL for (int r = 0; r < rows; r++) {
       KERNEL(vector) a = (KERNEL(vector))(A[r * a_row + k * a_column]);

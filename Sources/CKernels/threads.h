@@ -8,9 +8,6 @@
 
 #include "include/CKernels.h"
 
-
-
-
 // The least work that is worth a piece of its own, in floating-point operations of a product, or what takes as long as they.
 size_t lockstep_least_work(void);
 

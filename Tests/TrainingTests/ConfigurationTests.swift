@@ -77,6 +77,8 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
         watchdog:
           warn_seconds: 60
           abort_seconds: 600
+        compute:
+          products: automatic
         communication:
           gradients: float32
           reproducible: true
@@ -196,7 +198,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 58)
+    #expect(Configuration.keys.count == 59)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })
