@@ -146,7 +146,9 @@ extension CommandTests {
       let reached = try #require(object["frames_per_second"] as? Double)
       #expect(abs(share - reached / atLimit) <= 1e-12 * share)
       for rate in ["multiply_add_peak", "memory_bandwidth", "update_bandwidth"] { #expect(rates[rate] as? Double ?? 0 > 0, "\(rate)") }
-      #expect((rates["blas_products"] as? [[String: Any]])?.count == 5 && rates["reduction"] is [String: Any])
+      let products = try #require(rates["products"] as? [[String: Any]])
+      #expect(products.count == 10 && products.allSatisfy { $0["own"] as? Double ?? 0 > 0 && $0["blas"] as? Double ?? 0 > 0 })
+      #expect(rates["reduction"] is [String: Any])
       let hosts = (object["machine"] as? [String: Any])?["hosts"] as? [[String: Any]] ?? []
       #expect(hosts.reduce(0) { $0 + ($1["ranks"] as? Int ?? 0) } == 2)
       #expect(!sandbox.exists("Runs"))
