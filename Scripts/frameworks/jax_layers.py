@@ -50,7 +50,7 @@ def lstm_forward(a_TBG: Array, state: Pair, weight_GH: Array, live_TB1: Array | 
 def lstm_backward(reverse: bool, saved, derivative: tuple[Array, Pair]):
     """jax.grad of the scan would add to the weight's gradient at every step; here it is one product of all steps.
 
-    On two cores of an Intel Xeon (Emerald Rapids) that saves a tenth of a step of the medium and of the large model.
+    That saves a tenth of the CPU time of the medium and of the large model (one thread, Intel Xeon, Emerald Rapids).
     """
     first, outputs, (before, squashed, gates), weight_GH, live_TB1 = saved
     dh_TBH, state = derivative

@@ -49,7 +49,8 @@ def frames(folder: str) -> tuple[list, list[int]]:
 
 
 def train(rank: int, arguments: argparse.Namespace, port: int, results) -> None:
-    os.environ["PJRT_NPROC"] = str(arguments.threads)  # threads of the pool, which compute everything; JAX reads it when it makes the first array
+    # Threads of the pool, which computes everything. JAX reads the variable when it makes the first array.
+    os.environ["PJRT_NPROC"] = str(arguments.threads)
     import jax
 
     import jax_layers
