@@ -22,6 +22,7 @@ public struct KernelSet: Equatable, Sendable {
   /// The set that all kernels run with: the fastest, unless the environment variable `LOCKSTEP_KERNELS` names another.
   public static var inUse: KernelSet { unsafe KernelSet(set: lockstep_kernel_set_in_use()) }
 
+  /// Whether both are the same set.
   public static func == (a: KernelSet, b: KernelSet) -> Bool { unsafe a.set == b.set }
 
   /// Makes all kernels run with this set, while none runs.

@@ -19,6 +19,7 @@ extension Scalar {
 }
 
 extension Float: Scalar {
+  /// The set's kernels in single precision.
   @unsafe public static func kernels(of set: KernelSet) -> UnsafePointer<lockstep_kernels> { unsafe set.set.pointee.f32 }
   public var double: Double { Double(self) }
 
@@ -34,6 +35,7 @@ extension Float: Scalar {
 }
 
 extension Double: Scalar {
+  /// The set's kernels in double precision.
   @unsafe public static func kernels(of set: KernelSet) -> UnsafePointer<lockstep_kernels> { unsafe set.set.pointee.f64 }
   public var double: Double { self }
 
