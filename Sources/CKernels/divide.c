@@ -224,7 +224,7 @@ static void multiply_piece(const void *context, size_t first, size_t end) {
     piece.M = least(d->rows, piece.M - m);
     piece.N = least(d->columns, piece.N - n);
     piece.A = offset(d->kernels, piece.A, m * piece.a_row);
-    piece.B = (const char *)piece.B + element_of_B(&piece, 0, n, d->kernels->panel) * size;
+    piece.B = (const char *)piece.B + (piece.b_row ? n : element_of_panel(&piece, 0, n, d->kernels->panel)) * size;
     piece.C = moved(d->kernels, piece.C, m * piece.c_row + n);
     d->kernels->product(&piece);
   }

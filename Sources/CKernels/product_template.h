@@ -1,5 +1,6 @@
 // Products and packing, written once for a real type R and any length of vectors; included with R, KERNEL, FMA_OF_VECTORS,
-// VECTOR_BYTES, TILE_VECTORS, TILE_ROWS, UNROLLED and STAYS_IN_REGISTER defined.
+// VECTOR_BYTES, TILE_VECTORS, TILE_ROWS, UNROLLED, STAYS_IN_REGISTER and the plan of `prefetch_plan.h`
+// defined.
 //
 // A tile of C, TILE_ROWS × TILE_VECTORS vectors, stays in registers over all k. Each k takes a row of a panel of B and one element
 // of each row of A.
@@ -43,13 +44,12 @@ INLINE KERNEL(vector) KERNEL(load_right)(const void *B, size_t index, int is_rou
   return __builtin_convertvector(single, KERNEL(vector));
 }
 
-// A tile of at most TILE_ROWS rows and `width` columns. A(r, k) is at r a_row + k a_column.
+// A tile of at most TILE_ROWS rows and `width` columns. A(r, k) is at r a_row + k a_column; B is part of a panel.
 typedef struct {
   size_t K;
   const R *A;
   size_t a_row, a_column;
   const void *B;
-  size_t b_row;
   R *C;
   size_t c_row, width;
   int accumulate;
@@ -58,12 +58,34 @@ typedef struct {
   const R *next_C;
 } KERNEL(tile);
 
-// `rows`, `vectors`, `is_rounded` and one of the steps in A, 1, are constants in every instance.
-INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, int is_rounded, size_t a_row, size_t a_column) {
+// sums += A[:, 0] B[0, :]. `rows`, `vectors`, `is_rounded` and one of the steps in A are constants in every instance.
+INLINE void KERNEL(multiply_add)(const R *A, size_t a_row, const void *B, KERNEL(vector) sums[TILE_ROWS][TILE_VECTORS], int rows,
+                                 int vectors, int is_rounded) {
+  KERNEL(vector) b[TILE_VECTORS];
+  size_t size = is_rounded ? sizeof(uint16_t) : sizeof(R);
+  UNROLL for (int v = 0; v < vectors; v++) {
+    b[v] = KERNEL(load_right)(B, v * KERNEL(vector_lanes), is_rounded);
+    // What is larger than the first-level cache: ask for it some steps ahead.
+    if (PREFETCHES_PANEL && v * VECTOR_BYTES % LINE_BYTES == 0)
+      __builtin_prefetch((const char *)B + (8 * KERNEL(panel) + v * KERNEL(vector_lanes)) * size, 0, 3);
+  }
+  UNROLL for (int r = 0; r < rows; r++) {
+    KERNEL(vector) a = (KERNEL(vector))(A[r * a_row]);
+    UNROLL for (int v = 0; v < vectors; v++) {
+      sums[r][v] = FMA_OF_VECTORS(a, b[v], sums[r][v]);
+      // Row by row: were all broadcasts done first, as compilers like to, the sums would not stay in registers.
+      STAYS_IN_REGISTER(sums[r][v]);
+    }
+  }
+}
+
+INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, int is_rounded, int prefetches, size_t a_row,
+                                  size_t a_column) {
   KERNEL(vector) sums[TILE_ROWS][TILE_VECTORS];
+  // Copies: a prefetch may change memory, as far as the compiler knows.
   const R *A = t->A;
-  const void *B = t->B;
-  size_t K = t->K, b_row = t->b_row, size = is_rounded ? sizeof(uint16_t) : sizeof(R), lanes = KERNEL(vector_lanes);
+  const char *B = t->B;
+  size_t K = t->K, lanes = KERNEL(vector_lanes), b_row = KERNEL(panel) * (is_rounded ? sizeof(uint16_t) : sizeof(R)), k = 0;
   size_t last = t->width - (size_t)(vectors - 1) * lanes;
   prefetch next = t->next;
   if (PREFETCHES_SUMS && t->next_C)
@@ -76,26 +98,16 @@ INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, 
       if (!t->accumulate) sums[r][v] = (KERNEL(vector))(0);
       else sums[r][v] = v < vectors - 1 || last == lanes ? KERNEL(load)(c) : KERNEL(load_part)(c, last);
     }
-  UNROLLED for (size_t k = 0; k < K; k++) {
-    KERNEL(vector) b[TILE_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++) {
-      b[v] = KERNEL(load_right)(B, k * b_row + v * lanes, is_rounded);
-      // What is larger than the first-level cache: ask for it some steps ahead.
-      if (PREFETCHES_PANEL && v * VECTOR_BYTES % LINE_BYTES == 0)
-        __builtin_prefetch((const char *)B + ((k + 8) * b_row + v * lanes) * size, 0, 3);
-    }
-    if (PREFETCHES_BLOCK) __builtin_prefetch(next.line, 0, 2);
-    if (PREFETCHES_BLOCK && TILE_VECTORS * VECTOR_BYTES > LINE_BYTES) __builtin_prefetch(next.line + next.step - LINE_BYTES, 0, 2);
-    next.line += next.step;
-    UNROLL for (int r = 0; r < rows; r++) {
-      KERNEL(vector) a = (KERNEL(vector))(A[r * a_row + k * a_column]);
-      UNROLL for (int v = 0; v < vectors; v++) {
-        sums[r][v] = FMA_OF_VECTORS(a, b[v], sums[r][v]);
-        // Row by row: were all broadcasts done first, as compilers like to, the sums would not stay in registers.
-        STAYS_IN_REGISTER(sums[r][v]);
+  for (; k + UNROLLED <= K; k += UNROLLED)
+    UNROLL for (int i = 0; i < UNROLLED; i++) {
+      if (prefetches && i % PREFETCH_EVERY == 0) {
+        __builtin_prefetch(next.line, 0, 2);
+        if (MOST_LINES > 1) __builtin_prefetch(next.line + next.step - LINE_BYTES, 0, 2);
+        next.line += next.step;
       }
+      KERNEL(multiply_add)(A + (k + i) * a_column, a_row, B + (k + i) * b_row, sums, rows, vectors, is_rounded);
     }
-  }
+  for (; k < K; k++) KERNEL(multiply_add)(A + k * a_column, a_row, B + k * b_row, sums, rows, vectors, is_rounded);
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++) {
       R *c = t->C + r * t->c_row + v * lanes;
@@ -104,19 +116,22 @@ INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, 
     }
 }
 
-INLINE void KERNEL(multiply_rows)(const KERNEL(tile) *t, int rows, int is_rounded, size_t a_row, size_t a_column) {
+// What is prefetched is much larger than a tile: the narrow last panel does without.
+INLINE void KERNEL(multiply_rows)(const KERNEL(tile) *t, int rows, int is_rounded, int prefetches, size_t a_row, size_t a_column) {
   size_t vectors = quotient_up(t->width, KERNEL(vector_lanes));
-  if (vectors == 1) KERNEL(multiply_tile)(t, rows, 1, is_rounded, a_row, a_column);
-  else if (vectors == 2) KERNEL(multiply_tile)(t, rows, 2, is_rounded, a_row, a_column);
+  if (vectors == TILE_VECTORS) KERNEL(multiply_tile)(t, rows, TILE_VECTORS, is_rounded, prefetches, a_row, a_column);
+#if TILE_VECTORS > 1
+  else if (vectors == 1) KERNEL(multiply_tile)(t, rows, 1, is_rounded, 0, a_row, a_column);
+#endif
 #if TILE_VECTORS > 2
-  else if (vectors == 3) KERNEL(multiply_tile)(t, rows, 3, is_rounded, a_row, a_column);
+  else if (vectors == 2) KERNEL(multiply_tile)(t, rows, 2, is_rounded, 0, a_row, a_column);
 #endif
 #if TILE_VECTORS > 3
-  else KERNEL(multiply_tile)(t, rows, 4, is_rounded, a_row, a_column);
+  else KERNEL(multiply_tile)(t, rows, 3, is_rounded, 0, a_row, a_column);
 #endif
 }
 
-#define ROWS(rows) case rows: KERNEL(multiply_rows)(t, rows, is_rounded, A_STEPS); break;
+#define ROWS(rows) case rows: KERNEL(multiply_rows)(t, rows, is_rounded, prefetches, A_STEPS); break;
 #if TILE_ROWS > 6
 #define EACH_ROWS ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8)
 #else
@@ -124,15 +139,15 @@ INLINE void KERNEL(multiply_rows)(const KERNEL(tile) *t, int rows, int is_rounde
 #endif
 
 // Rows of A that lie from end to end.
-INLINE void KERNEL(multiply_with_rows)(const KERNEL(tile) *t, size_t rows, int is_rounded) {
+INLINE void KERNEL(multiply_with_rows)(const KERNEL(tile) *t, size_t rows, int is_rounded, int prefetches) {
 #define A_STEPS t->a_row, 1
   switch (rows) { EACH_ROWS }
 #undef A_STEPS
 }
 
-// Columns of A that lie from end to end, such as those of a strip.
-INLINE void KERNEL(multiply_with_columns)(const KERNEL(tile) *t, size_t rows, int is_rounded) {
-#define A_STEPS 1, t->a_column
+// A strip.
+INLINE void KERNEL(multiply_with_strip)(const KERNEL(tile) *t, size_t rows, int is_rounded, int prefetches) {
+#define A_STEPS 1, TILE_ROWS
   switch (rows) { EACH_ROWS }
 #undef A_STEPS
 }
@@ -140,86 +155,99 @@ INLINE void KERNEL(multiply_with_columns)(const KERNEL(tile) *t, size_t rows, in
 #undef ROWS
 
 static void KERNEL(multiply_exact)(const KERNEL(tile) *t, size_t rows) {
-  if (t->a_column == 1) KERNEL(multiply_with_rows)(t, rows, 0);
-  else KERNEL(multiply_with_columns)(t, rows, 0);
+  if (t->a_column == 1) {
+    if (t->next.step) KERNEL(multiply_with_rows)(t, rows, 0, 1);
+    else KERNEL(multiply_with_rows)(t, rows, 0, 0);
+  } else if (t->next.step) KERNEL(multiply_with_strip)(t, rows, 0, 1);
+  else KERNEL(multiply_with_strip)(t, rows, 0, 0);
 }
 
 static void KERNEL(multiply_rounded)(const KERNEL(tile) *t, size_t rows) {
-  if (t->a_column == 1) KERNEL(multiply_with_rows)(t, rows, 1);
-  else KERNEL(multiply_with_columns)(t, rows, 1);
+  if (t->a_column != 1) KERNEL(multiply_with_strip)(t, rows, 1, 0);
+  else if (t->next.step) KERNEL(multiply_with_rows)(t, rows, 1, 1);
+  else KERNEL(multiply_with_rows)(t, rows, 1, 0);
 }
 
-// Copies columns of A that lie from end to end to a strip [K, TILE_ROWS], which every panel of B then reads. Of `rows` rows, so many
-// columns are within A.
-INLINE void KERNEL(copy_strip)(size_t rows, size_t within, size_t K, const R *A, size_t a_column, R *strip) {
-  for (size_t k = 0; k < K; k++) {
-    // The rows are too far apart for the processor to prefetch them.
-    __builtin_prefetch(A + (k + 16) * a_column, 0, 3);
-    // A copy of constant length is a few instructions.
-    if (within >= TILE_ROWS) memcpy(strip + k * TILE_ROWS, A + k * a_column, TILE_ROWS * sizeof(R));
-    else memcpy(strip + k * TILE_ROWS, A + k * a_column, rows * sizeof(R));
-  }
+// Copies rows m ..< m + height of a transposed A to strips [depth, TILE_ROWS], one for each group of rows.
+static void KERNEL(copy_strips)(const lockstep_product *p, size_t m, size_t height, size_t k, size_t depth, R *strips) {
+  // So few k at a time that all groups find their lines in the first-level cache.
+  enum { PART = 64 };
+  size_t groups = quotient_up(height, TILE_ROWS), step = p->a_column;
+  for (size_t start = 0; start < depth; start += PART)
+    for (size_t group = 0; group < groups; group++) {
+      size_t first = height * group / groups, end = least(depth, start + PART);
+      const R *values = (const R *)p->A + m + first + (k + start) * step;
+      R *strip = strips + (group * depth + start) * TILE_ROWS;
+      // A copy of constant length is a few instructions; what it copies beyond the group is not used.
+      if (first + TILE_ROWS <= height)
+        for (size_t i = start; i < end; i++, values += step, strip += TILE_ROWS) memcpy(strip, values, TILE_ROWS * sizeof(R));
+      else
+        for (size_t i = start; i < end; i++, values += step, strip += TILE_ROWS) memcpy(strip, values, (height - first) * sizeof(R));
+    }
 }
 
 // Copies the panel of `width` columns at column n of rows k ..< k + depth of a B that is not packed, padded with zeros.
 static void KERNEL(copy_panel)(const lockstep_product *p, size_t k, size_t n, size_t width, size_t depth, R *panel) {
+  const R *B = (const R *)p->B + k * p->b_row + n;
+  if (width == KERNEL(panel)) {
+    for (size_t i = 0; i < depth; i++) memcpy(panel + i * KERNEL(panel), B + i * p->b_row, KERNEL(panel) * sizeof(R));
+    return;
+  }
   memset(panel, 0, depth * KERNEL(panel) * sizeof(R));
-  for (size_t i = 0; i < depth; i++) memcpy(panel + i * KERNEL(panel), (const R *)p->B + (k + i) * p->b_row + n, width * sizeof(R));
+  for (size_t i = 0; i < depth; i++) memcpy(panel + i * KERNEL(panel), B + i * p->b_row, width * sizeof(R));
+}
+
+// What one pass multiplies: rows m ..< m + height, columns n ..< n + width and k ..< k + depth, with copies of A and B, or NULL.
+typedef struct {
+  size_t m, height, n, width, k, depth;
+  const R *strips, *panel;
+} KERNEL(block);
+
+static void KERNEL(multiply_block)(const lockstep_product *p, const KERNEL(block) *b) {
+  enum { PANEL = KERNEL(panel) };
+  size_t size = p->is_rounded ? sizeof(uint16_t) : sizeof(R), end = b->n + b->width, groups = quotient_up(b->height, TILE_ROWS);
+  // The block that is used next: that of the next columns, or the first of the next k.
+  size_t later_n = end < p->N ? end : 0, later_k = end < p->N ? b->k : b->k + b->depth;
+  int prefetches = !b->panel && later_k < p->K && prefetches_blocks(p->M, p->N * p->K * size);
+  for (size_t group = 0; group < groups; group++) {
+    size_t first = b->height * group / groups, rows = b->height * (group + 1) / groups - first, m = b->m + first;
+    KERNEL(tile) tile = {
+      .K = b->depth, .A = b->strips ? b->strips + group * b->depth * TILE_ROWS : (const R *)p->A + m * p->a_row + b->k,
+      .a_row = p->a_row, .a_column = b->strips ? TILE_ROWS : 1, .c_row = p->c_row, .accumulate = p->accumulate || b->k > 0};
+    for (size_t n = b->n; n < end; n += PANEL) {
+      tile.width = least(end - n, PANEL);
+      tile.B = b->panel ? (const char *)b->panel : (const char *)p->B + element_of_panel(p, b->k, n, PANEL) * size;
+      tile.C = (R *)p->C + m * p->c_row + n;
+      if (tile.accumulate) tile.next_C = n + PANEL < end ? tile.C + PANEL : (R *)p->C + least(m + rows, p->M - 1) * p->c_row + b->n;
+      if (prefetches)
+        tile.next = share_of_panel((const char *)p->B + element_of_panel(p, later_k, least(later_n + n - b->n, p->N - 1), PANEL) * size,
+                                   b->depth * PANEL * size, group, groups, b->depth);
+      if (p->is_rounded) KERNEL(multiply_rounded)(&tile, rows);
+      else KERNEL(multiply_exact)(&tile, rows);
+    }
+  }
 }
 
 static void KERNEL(product)(const lockstep_product *p) {
   enum { PANEL = KERNEL(panel) };
-  if (p->M == 0) return;
-  R strip[DEPTH * TILE_ROWS], edge[DEPTH * PANEL];
-  const R *A = p->A;
-  size_t M = p->M, N = p->N, size = p->is_rounded ? sizeof(uint16_t) : sizeof(R), depth = depth_of(p->K);
-  size_t groups = quotient_up(M, TILE_ROWS);
-  // A strip is worth a block of several panels even for few rows.
-  int is_copied = p->a_column != 1;
-  size_t columns = block_columns(is_copied ? SIZE_MAX : M, depth, PANEL, size);
-  // A vector that ends past B's columns would read past its end: the last panel is then copied.
-  size_t odd = p->b_row && N % KERNEL(vector_lanes) ? N % PANEL : 0;
-  // For all columns before the next k, so that A's part stays in cache.
-  for (size_t k = 0; k < p->K; k += depth) {
-    size_t kc = least(p->K - k, depth);
-    if (odd) KERNEL(copy_panel)(p, k, N - odd, odd, kc, edge);
-    for (size_t first = 0; first < N; first += columns) {
-      size_t end = least(N, first + columns);
-      for (size_t group = 0; group < groups; group++) {
-        size_t m = M * group / groups, rows = M * (group + 1) / groups - m;
-        KERNEL(tile) tile = {
-          .K = kc, .A = A + m * p->a_row + k * p->a_column, .a_row = p->a_row, .a_column = p->a_column, .c_row = p->c_row,
-          .accumulate = p->accumulate || k > 0};
-        if (is_copied) {
-          KERNEL(copy_strip)(rows, M - m, kc, tile.A, p->a_column, strip);
-          tile.A = strip;
-          tile.a_column = TILE_ROWS;
-        }
-        for (size_t n = first; n < end; n += PANEL) {
-          tile.width = least(N - n, PANEL);
-          tile.B = (const char *)p->B + element_of_B(p, k, n, PANEL) * size;
-          tile.b_row = p->b_row ? p->b_row : PANEL;
-          if (odd && n + tile.width == N) {
-            tile.B = edge;
-            tile.b_row = PANEL;
-          }
-          tile.C = (R *)p->C + m * p->c_row + n;
-          tile.next_C = !tile.accumulate ? NULL : n + PANEL < end ? tile.C + PANEL : (R *)p->C + least(m + rows, M - 1) * p->c_row + first;
-          tile.next = (prefetch){tile.B, 0};
-          if (!p->b_row) {
-            // The panel as far on in the next block: that of the next columns, or of the next k.
-            size_t later_n = n + columns, later_k = k;
-            if (later_n >= N) {
-              later_n = n - first;
-              later_k += depth;
-            }
-            if (later_k < p->K)
-              tile.next = share_of_panel((const char *)p->B + element_of_B(p, later_k, later_n, PANEL) * size,
-                                         kc * PANEL * size, group, groups, kc);
-          }
-          if (p->is_rounded) KERNEL(multiply_rounded)(&tile, rows);
-          else KERNEL(multiply_exact)(&tile, rows);
-        }
+  R strips[STRIPS_BYTES / sizeof(R)], panel[DEPTH * PANEL];
+  size_t depth = depth_of(p->K), high = p->M, wide = PANEL;
+  int is_copied = p->a_column != 1, is_packed = p->b_row == 0;
+  // Where either factor is copied, rows of A stay in the second-level cache while panels of B go by; else a block of B does.
+  if (is_copied || !is_packed) high = STRIPS_BYTES / sizeof(R) / (depth * TILE_ROWS) * TILE_ROWS;
+  else wide = block_columns(p->M, depth, PANEL, p->is_rounded ? sizeof(uint16_t) : sizeof(R));
+  KERNEL(block) block;
+  for (block.k = 0; block.k < p->K; block.k += depth) {
+    block.depth = least(p->K - block.k, depth);
+    for (block.m = 0; block.m < p->M; block.m += high) {
+      block.height = least(p->M - block.m, high);
+      block.strips = is_copied ? strips : NULL;
+      if (is_copied) KERNEL(copy_strips)(p, block.m, block.height, block.k, block.depth, strips);
+      for (block.n = 0; block.n < p->N; block.n += wide) {
+        block.width = least(p->N - block.n, wide);
+        block.panel = is_packed ? NULL : panel;
+        if (!is_packed) KERNEL(copy_panel)(p, block.k, block.n, block.width, block.depth, panel);
+        KERNEL(multiply_block)(p, &block);
       }
     }
   }

@@ -8,15 +8,21 @@
 #define SET_NAME "aarch64"
 #define HAS_FMA 1
 #define TILE_VECTORS 4
-#define UNROLLED _Pragma("clang loop unroll_count(2)")
+#define UNROLLED 2
 #define STAYS_IN_REGISTER(x) __asm__ volatile("" : "+w"(x))
 #else
 #define SET_NAME "portable"
 #define HAS_FMA 0
 #define TILE_VECTORS 1
-#define UNROLLED
+#define UNROLLED 1
 #define STAYS_IN_REGISTER(x)
 #endif
+// Not measured: nothing is prefetched.
+#define SET_PREFETCHES_PANEL 0
+#define SET_PREFETCHES_SUMS 0
+#define PREFETCH_EVERY 1
+#define PREFETCH_MOST_ROWS 0
+#define PREFETCH_LEAST_BYTES SIZE_MAX
 #define SET_TABLE lockstep_set_portable
 
 #include "set_template.h"

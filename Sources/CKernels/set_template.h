@@ -67,7 +67,7 @@ static double multiply_add_chains(size_t rounds, float factor, float addend, flo
 #undef FMA_OF_VECTORS
 // Double precision serves derivative checks and initial values: its tile is not unrolled.
 #undef UNROLLED
-#define UNROLLED
+#define UNROLLED 1
 #include "elementary_f64.h"
 #define R double
 #define REAL_BYTES 8

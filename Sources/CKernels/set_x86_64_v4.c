@@ -8,7 +8,12 @@
 #define VECTOR_BYTES 64
 #define TILE_VECTORS 3
 #define TILE_ROWS 8
-#define UNROLLED _Pragma("clang loop unroll_count(4)")
+#define UNROLLED 4
+#define SET_PREFETCHES_PANEL 1
+#define SET_PREFETCHES_SUMS 1
+#define PREFETCH_EVERY 1
+#define PREFETCH_MOST_ROWS SIZE_MAX
+#define PREFETCH_LEAST_BYTES lockstep_block_bytes()
 #define STAYS_IN_REGISTER(x) __asm__ volatile("" : "+v"(x))
 
 #pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)

@@ -1,4 +1,4 @@
-// Prints the rates of the products of a training step, in GFLOP/s of one core, for each set of kernels that the processor has tuned:
+// Prints the rates of the products of a training step, in GFLOP/s of one core, medians over passes, for each set of kernels that the processor has tuned:
 // lines `SET H PRODUCT RATE`, and `SET 0 peak RATE` for multiply-adds in registers. `Scripts/measure-kernels` compares builds of it.
 //
 // H cells as wide as the input, 16 sequences, T steps, 10,000 classes in blocks, as in the small, medium and large configurations.
@@ -10,6 +10,19 @@
 #include "CKernels.h"
 
 enum { SEQUENCES = 16, CLASSES = 10000 };
+
+// Most passes of one product.
+enum { PASSES = 4096 };
+
+static int compare(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count) {
+  qsort(values, count, sizeof *values, compare);
+  return values[count / 2];
+}
 
 static double now(void) {
   struct timespec time;
@@ -82,13 +95,13 @@ int main(void) {
   static const char *kinds[] = {"recurrence", "transposed", "input", "gradient", "output"};
   const lockstep_kernel_set *set;
   for (size_t i = 0; (set = lockstep_kernel_set_at(i)) && set->f32->is_tuned; i++) {
-    double peak = 0;
+    static double rates[PASSES];
     for (int round = 0; round < 200; round++) {
       float sum;
-      double begin = now(), operations = set->multiply_add_chains(20000, 0.5f, 1, &sum), rate = operations / (now() - begin) * 1e-9;
-      if (rate > peak) peak = rate;
+      double begin = now(), operations = set->multiply_add_chains(20000, 0.5f, 1, &sum);
+      rates[round] = operations / (now() - begin) * 1e-9;
     }
-    printf("%s 0 peak %.1f\n", set->name, peak);
+    printf("%s 0 peak %.1f\n", set->name, median(rates, 200));
     for (size_t s = 0; s < 3; s++) {
       size_t H = sizes[s][0], T = sizes[s][1], frames = SEQUENCES * T, block = (320 << 10) / (H * 4) / 8 * 8;
       size_t wide = lockstep_packed_size(set->f32, 4 * H > frames ? 4 * H : frames, H > frames ? H : frames);
@@ -96,12 +109,13 @@ int main(void) {
         set->f32, H, T, block > 240 ? 240 : block < 64 ? 64 : block, numbers(frames * H), numbers(frames * 4 * H), numbers(CLASSES * H),
         numbers(CLASSES * frames), numbers(frames * 4 * H), numbers(CLASSES * H), numbers(wide), numbers(wide), numbers(wide)};
       for (int kind = 0; kind < 5; kind++) {
-        double best = 0, start = now();
-        while (now() - start < 0.4) {
-          double begin = now(), operations = pass(&m, kind), rate = operations / (now() - begin) * 1e-9;
-          if (rate > best) best = rate;
+        double start = now();
+        size_t count = 0;
+        while (now() - start < 0.4 && count < PASSES) {
+          double begin = now(), operations = pass(&m, kind);
+          rates[count++] = operations / (now() - begin) * 1e-9;
         }
-        printf("%s %zu %s %.1f\n", set->name, H, kinds[kind], best);
+        printf("%s %zu %s %.1f\n", set->name, H, kinds[kind], median(rates, count));
       }
       float *all[] = {m.x, m.z, m.weights, m.logits, m.gradient, m.dWeights, m.packed, m.packedTransposed, m.packedFrames};
       for (int a = 0; a < 9; a++) free(all[a]);
