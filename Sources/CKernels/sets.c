@@ -22,12 +22,17 @@ const lockstep_kernel_set *lockstep_kernel_set_at(size_t i) {
 
 static _Atomic(const lockstep_kernel_set *) in_use;
 
+const lockstep_kernel_set *lockstep_kernel_set_named(const char *name) {
+  const lockstep_kernel_set *set;
+  for (size_t i = 0; (set = lockstep_kernel_set_at(i)); i++)
+    if (!strcmp(set->name, name)) return set;
+  return strcmp(name, "portable") ? NULL : &lockstep_set_portable;
+}
+
 static const lockstep_kernel_set *set_at_start(void) {
   const char *name = getenv("LOCKSTEP_KERNELS");
-  const lockstep_kernel_set *set;
-  for (size_t i = 0; name && (set = lockstep_kernel_set_at(i)); i++)
-    if (!strcmp(set->name, name)) return set;
-  return lockstep_kernel_set_at(0);
+  const lockstep_kernel_set *set = name ? lockstep_kernel_set_named(name) : NULL;
+  return set ? set : lockstep_kernel_set_at(0);
 }
 
 const lockstep_kernel_set *lockstep_kernel_set_in_use(void) {

@@ -6,7 +6,7 @@ public struct KernelSet: Equatable, Sendable {
   // SAFETY: sets are constants of the program.
   nonisolated(unsafe) let set: UnsafePointer<lockstep_kernel_set>
 
-  /// "x86-64-v4" (AVX-512), "x86-64-v3" (AVX2), "aarch64" (NEON), or "portable", which every processor can run.
+  /// "x86-64-v4" (AVX-512), "x86-64-v3" (AVX2), "aarch64" (NEON), or "portable", which every x86-64 can run.
   public var name: String { unsafe String(cString: set.pointee.name) }
 
   /// Whether products use the processor's vectors and fused multiply-add.
@@ -28,13 +28,13 @@ public struct KernelSet: Equatable, Sendable {
   /// Makes all kernels run with this set, while none runs.
   package func use() { unsafe lockstep_use_kernel_set(set) }
 
-  /// The names of sets that any processor can run.
+  /// The names of all sets.
   public static let names = ["x86-64-v4", "x86-64-v3", "aarch64", "portable"]
 
-  /// The set named `name`.
+  /// The set named `name`. "portable" is the last of `available`, whatever its name.
   /// - Throws: `KernelSetError` for a name that there is not, or one that this processor cannot run.
   public static func named(_ name: String) throws(KernelSetError) -> KernelSet {
-    if let set = available.first(where: { $0.name == name }) { return set }
+    if let set = unsafe lockstep_kernel_set_named(name) { return unsafe KernelSet(set: set) }
     throw names.contains(name) ? .lacking(name, available.map(\.name)) : .unknown(name, available.map(\.name))
   }
 }

@@ -41,14 +41,16 @@ typedef struct {
   const lockstep_kernels *k;
   size_t H, T, block;
   float *x, *z, *weights, *logits, *gradient, *dWeights, *packed, *packedTransposed, *packedFrames;
+  uint16_t *rounded;
 } model;
 
-static double recurrence(const model *m, int is_transposed) {
+static double recurrence(const model *m, int is_transposed, int is_rounded) {
   size_t G = 4 * m->H, N = is_transposed ? m->H : G, K = is_transposed ? G : m->H;
   for (size_t t = 0; t < m->T; t++)
     m->k->product(&(lockstep_product){
       .M = SEQUENCES, .N = N, .K = K, .A = (is_transposed ? m->z : m->x) + t * SEQUENCES * K, .a_row = K, .a_column = 1,
-      .B = is_transposed ? m->packedTransposed : m->packed, .C = m->gradient, .c_row = N});
+      .B = is_rounded ? (const void *)m->rounded : is_transposed ? m->packedTransposed : m->packed, .is_rounded = is_rounded,
+      .C = m->gradient, .c_row = N});
   return 2.0 * SEQUENCES * m->T * N * K;
 }
 
@@ -87,12 +89,19 @@ static double output(const model *m) {
 }
 
 static double pass(const model *m, int kind) {
-  return kind == 0 ? recurrence(m, 0) : kind == 1 ? recurrence(m, 1) : kind == 2 ? input(m) : kind == 3 ? weightGradient(m) : output(m);
+  switch (kind) {
+    case 0: return recurrence(m, 0, 0);
+    case 1: return recurrence(m, 1, 0);
+    case 2: return recurrence(m, 0, 1);
+    case 3: return input(m);
+    case 4: return weightGradient(m);
+    default: return output(m);
+  }
 }
 
 int main(void) {
   static const size_t sizes[][2] = {{200, 20}, {650, 35}, {1500, 35}};
-  static const char *kinds[] = {"recurrence", "transposed", "input", "gradient", "output"};
+  static const char *kinds[] = {"recurrence", "transposed", "bfloat16", "input", "gradient", "output"};
   const lockstep_kernel_set *set;
   for (size_t i = 0; (set = lockstep_kernel_set_at(i)) && set->f32->is_tuned; i++) {
     static double rates[PASSES];
@@ -107,8 +116,10 @@ int main(void) {
       size_t wide = lockstep_packed_size(set->f32, 4 * H > frames ? 4 * H : frames, H > frames ? H : frames);
       model m = {
         set->f32, H, T, block > 240 ? 240 : block < 64 ? 64 : block, numbers(frames * H), numbers(frames * 4 * H), numbers(CLASSES * H),
-        numbers(CLASSES * frames), numbers(frames * 4 * H), numbers(CLASSES * H), numbers(wide), numbers(wide), numbers(wide)};
-      for (int kind = 0; kind < 5; kind++) {
+        numbers(CLASSES * frames), numbers(frames * 4 * H), numbers(CLASSES * H), numbers(wide), numbers(wide), numbers(wide),
+        malloc(wide * sizeof(uint16_t))};
+      set->bfloat16->encode(wide, m.packed, m.rounded);
+      for (int kind = 0; kind < 6; kind++) {
         double start = now();
         size_t count = 0;
         while (now() - start < 0.4 && count < PASSES) {
@@ -119,6 +130,7 @@ int main(void) {
       }
       float *all[] = {m.x, m.z, m.weights, m.logits, m.gradient, m.dWeights, m.packed, m.packedTransposed, m.packedFrames};
       for (int a = 0; a < 9; a++) free(all[a]);
+      free(m.rounded);
     }
   }
   return 0;

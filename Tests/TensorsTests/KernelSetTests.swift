@@ -29,16 +29,17 @@ import Testing
     #expect(available.last?.name == "portable" || available.last?.name == "aarch64")
     #expect(Set(available.map(\.name)).isSubset(of: KernelSet.names) && Set(available.map(\.name)).count == available.count)
     for set in available { #expect(try KernelSet.named(set.name) == set) }
+    #expect(try KernelSet.named("portable") == available.last)
     #expect(throws: KernelSetError.unknown("avx2", available.map(\.name))) { try KernelSet.named("avx2") }
-    for name in KernelSet.names where !available.contains(where: { $0.name == name }) {
+    for name in KernelSet.names where name != "portable" && !available.contains(where: { $0.name == name }) {
       #expect(throws: KernelSetError.lacking(name, available.map(\.name))) { try KernelSet.named(name) }
     }
   }
 
-  /// Shapes around the lanes of vectors, tiles, panels, blocks and parts of K.
+  /// Shapes around the lanes of vectors, tiles, panels, blocks, parts of K, rows that are copied together, and weights that are prefetched.
   static let shapes = [
     (1, 1, 1), (2, 3, 9), (3, 7, 5), (4, 8, 16), (5, 15, 3), (6, 16, 8), (7, 17, 33), (8, 48, 7), (9, 49, 12), (13, 63, 769), (16, 200, 80),
-    (17, 333, 65), (13, 97, 1541), (70, 65, 40),
+    (17, 333, 65), (13, 97, 1541), (70, 65, 40), (150, 33, 700), (2, 1450, 1450),
   ]
 
   /// The specification of a product: each element one chain over ascending k, fused in single precision and not in double.

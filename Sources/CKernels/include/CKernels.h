@@ -253,6 +253,9 @@ typedef struct {
 
 /* Returns the sets that this processor can run, from the fastest, for i from 0; then NULL. */
 const lockstep_kernel_set *_Nullable lockstep_kernel_set_at(size_t i);
+/* Returns the set of that name that this processor can run, or NULL. "portable" is what the compiler assumes of every processor of its
+   kind: on aarch64, the set "aarch64". */
+const lockstep_kernel_set *_Nullable lockstep_kernel_set_named(const char *name);
 /* Returns the set in use. At first it is the one that the environment variable LOCKSTEP_KERNELS names, or the fastest where it is
    not set or names none that the processor can run. */
 const lockstep_kernel_set *lockstep_kernel_set_in_use(void);
