@@ -1,6 +1,5 @@
 // Products and packing, written once for a real type R and any length of vectors; included with R, KERNEL, FMA_OF_VECTORS,
-// VECTOR_BYTES, TILE_VECTORS, TILE_ROWS, UNROLLED, STAYS_IN_REGISTER and the plan of `prefetch_plan.h`
-// defined.
+// VECTOR_BYTES, TILE_VECTORS, TILE_ROWS, UNROLLED and STAYS_IN_REGISTER defined, and `prefetch_plan.h` included.
 //
 // A tile of C, TILE_ROWS × TILE_VECTORS vectors, stays in registers over all k. Each k takes a row of a panel of B and one element
 // of each row of A.

@@ -1,5 +1,5 @@
-// Prints the rates of the products of a training step, in GFLOP/s of one core, medians over passes, for each set of kernels that the processor has tuned:
-// lines `SET H PRODUCT RATE`, and `SET 0 peak RATE` for multiply-adds in registers. `Scripts/measure-kernels` compares builds of it.
+// Prints the rates of the products of a training step, in GFLOP/s of one core, medians over passes, for each set of kernels that the
+// processor has tuned: lines `SET H PRODUCT RATE`, and `SET 0 peak RATE` for multiply-adds in registers. `Scripts/measure-kernels` compares builds of it.
 //
 // H cells as wide as the input, 16 sequences, T steps, 10,000 classes in blocks, as in the small, medium and large configurations.
 #include <stdio.h>
