@@ -101,8 +101,8 @@ static void lstm_forward_part(const void *context, size_t first, size_t end) {
   lockstep_lstm_step part = *(const lockstep_lstm_step *)c->all;
   size_t cells = first * part.H, features = 4 * cells;
   part.B = end - first;
-  part.z = offset(kernels, part.z, features);
-  part.r = offset(kernels, part.r, features);
+  part.a.z = offset(kernels, part.a.z, features);
+  part.a.r = offset(kernels, part.a.r, features);
   part.c_previous = offset(kernels, part.c_previous, cells);
   part.gates = moved(kernels, part.gates, features);
   part.c = moved(kernels, part.c, cells);
@@ -125,6 +125,7 @@ static void lstm_backward_part(const void *context, size_t first, size_t end) {
   part.c_previous = offset(kernels, part.c_previous, cells);
   part.dh_above = offset(kernels, part.dh_above, first * part.dh_stride);
   part.dh_next = offset(kernels, part.dh_next, cells);
+  part.dc_output = offset(kernels, part.dc_output, cells);
   part.dc = moved(kernels, part.dc, cells);
   part.da = moved(kernels, part.da, features);
   kernels->lstm_backward(&part);
@@ -134,6 +135,76 @@ void lockstep_lstm_backward(const lockstep_kernels *kernels, const lockstep_lstm
   // Gradients of peepholes are sums over rows.
   if (d->p_o) kernels->lstm_backward(d);
   else lockstep_divide(d->B, d->H * 128, lstm_backward_part, &(rows_of){kernels, d});
+}
+
+static void gru_forward_part(const void *context, size_t first, size_t end) {
+  const rows_of *c = context;
+  const lockstep_kernels *kernels = c->kernels;
+  lockstep_gru_step part = *(const lockstep_gru_step *)c->all;
+  size_t features = 3 * first * part.H;
+  part.B = end - first;
+  part.a.z = offset(kernels, part.a.z, features);
+  part.a.r = offset(kernels, part.a.r, features);
+  part.h_previous = offset(kernels, part.h_previous, first * part.h_previous_stride);
+  part.gates = moved(kernels, part.gates, features);
+  part.h = moved(kernels, part.h, first * part.h_stride);
+  kernels->gru_forward(&part);
+}
+
+void lockstep_gru_forward(const lockstep_kernels *kernels, const lockstep_gru_step *step) {
+  lockstep_divide(step->B, step->H * 96, gru_forward_part, &(rows_of){kernels, step});
+}
+
+static void gru_backward_part(const void *context, size_t first, size_t end) {
+  const rows_of *c = context;
+  const lockstep_kernels *kernels = c->kernels;
+  lockstep_gru_derivative part = *(const lockstep_gru_derivative *)c->all;
+  size_t cells = first * part.H, features = 3 * cells;
+  part.B = end - first;
+  part.gates = offset(kernels, part.gates, features);
+  part.r = offset(kernels, part.r, features);
+  part.h_previous = offset(kernels, part.h_previous, first * part.h_previous_stride);
+  part.dh_above = offset(kernels, part.dh_above, first * part.dh_stride);
+  part.dh_next = offset(kernels, part.dh_next, cells);
+  part.dh_previous = moved(kernels, part.dh_previous, cells);
+  part.du = moved(kernels, part.du, features);
+  part.dv = moved(kernels, part.dv, features);
+  kernels->gru_backward(&part);
+}
+
+void lockstep_gru_backward(const lockstep_kernels *kernels, const lockstep_gru_derivative *d) {
+  lockstep_divide(d->B, d->H * 64, gru_backward_part, &(rows_of){kernels, d});
+}
+
+static void standardize_part(const void *context, size_t first, size_t end) {
+  const rows_of *c = context;
+  const lockstep_kernels *kernels = c->kernels;
+  lockstep_standardization part = *(const lockstep_standardization *)c->all;
+  part.B = end - first;
+  part.x = offset(kernels, part.x, first * part.F);
+  part.x_hat = moved(kernels, part.x_hat, first * part.F);
+  part.rstd = moved(kernels, part.rstd, first);
+  kernels->standardize(&part);
+}
+
+void lockstep_standardize(const lockstep_kernels *kernels, const lockstep_standardization *s) {
+  lockstep_divide(s->B, s->F * 16, standardize_part, &(rows_of){kernels, s});
+}
+
+static void standardize_backward_part(const void *context, size_t first, size_t end) {
+  const rows_of *c = context;
+  const lockstep_kernels *kernels = c->kernels;
+  lockstep_standardization_derivative part = *(const lockstep_standardization_derivative *)c->all;
+  part.B = end - first;
+  part.dy = offset(kernels, part.dy, first * part.F);
+  part.x_hat = offset(kernels, part.x_hat, first * part.F);
+  part.rstd = offset(kernels, part.rstd, first);
+  part.dx = moved(kernels, part.dx, first * part.F);
+  kernels->standardize_backward(&part);
+}
+
+void lockstep_standardize_backward(const lockstep_kernels *kernels, const lockstep_standardization_derivative *d) {
+  lockstep_divide(d->B, d->F * 16, standardize_backward_part, &(rows_of){kernels, d});
 }
 
 static void normalization_backward_part(const void *context, size_t first, size_t end) {

@@ -84,28 +84,39 @@ static void KERNEL(column_sums)(size_t B, size_t F, const void *matrix, size_t s
 
 // ---- Recurrent cells -------------------------------------------------------------------------------------------------------
 
-// The preactivation of feature j: z_scale z + r_scale r + shift, with what is absent left out.
-INLINE R KERNEL(preactivation)(const R *z, const R *z_scale, const R *r, const R *r_scale, const R *shift, size_t j,
-                               int scaled, int added, int rescaled) {
+// The preactivation of feature j; scaled, added and rescaled are constants in every instance, so the branches on them vanish.
+INLINE R KERNEL(preactivation)(const lockstep_preactivation *p, const R *z, const R *r, size_t j, int scaled, int added, int rescaled) {
+  const R *z_scale = p->z_scale, *r_scale = p->r_scale, *r_shift = p->r_shift, *shift = p->shift;
   R a = scaled ? z[j] * z_scale[j] + shift[j] : z[j] + shift[j];
-  if (added) a = a + (rescaled ? r[j] * r_scale[j] : r[j]);
+  if (added) a = a + (rescaled ? r[j] * r_scale[j] + r_shift[j] : r[j]);
   return a;
 }
 
-// scaled, added, rescaled and peepholes are constants in every instance, so the branches on them vanish.
+// Calls INSTANCE(scaled, added, rescaled) for what is there.
+#define FOR_PREACTIVATION(a, INSTANCE)                    \
+  do {                                                    \
+    if (!(a).z_scale && !(a).r) INSTANCE(0, 0, 0);        \
+    else if (!(a).r) INSTANCE(1, 0, 0);                   \
+    else if ((a).z_scale && !(a).r_scale) INSTANCE(1, 1, 0); \
+    else if (!(a).r_scale) INSTANCE(0, 1, 0);             \
+    else if ((a).z_scale) INSTANCE(1, 1, 1);              \
+    else INSTANCE(0, 1, 1);                               \
+  } while (0)
+
 INLINE void KERNEL(lstm_forward_body)(const lockstep_lstm_step *s, int scaled, int added, int rescaled, int peephole_o,
-                                      int peepholes_if) {
+                                      int peepholes_if, int emits) {
   size_t H = s->H;
-  const R *z_scale = s->z_scale, *r_scale = s->r_scale, *shift = s->shift, *p_i = s->p_i, *p_f = s->p_f, *p_o = s->p_o;
+  const lockstep_preactivation a = s->a;
+  const R *p_i = s->p_i, *p_f = s->p_f, *p_o = s->p_o;
   for (size_t b = 0; b < s->B; b++) {
-    const R *z = (const R *)s->z + b * 4 * H, *r = added ? (const R *)s->r + b * 4 * H : 0;
+    const R *z = (const R *)a.z + b * 4 * H, *r = added ? (const R *)a.r + b * 4 * H : 0;
     const R *c_previous = (const R *)s->c_previous + b * H;
-    R *gates = (R *)s->gates + b * 4 * H, *c = (R *)s->c + b * H, *h = (R *)s->h + b * s->h_stride;
+    R *gates = (R *)s->gates + b * 4 * H, *c = (R *)s->c + b * H, *h = emits ? (R *)s->h + b * s->h_stride : 0;
     ELEMENTWISE for (size_t j = 0; j < H; j++) {
-      R a_i = KERNEL(preactivation)(z, z_scale, r, r_scale, shift, j, scaled, added, rescaled);
-      R a_f = KERNEL(preactivation)(z, z_scale, r, r_scale, shift, H + j, scaled, added, rescaled);
-      R a_g = KERNEL(preactivation)(z, z_scale, r, r_scale, shift, 2 * H + j, scaled, added, rescaled);
-      R a_o = KERNEL(preactivation)(z, z_scale, r, r_scale, shift, 3 * H + j, scaled, added, rescaled);
+      R a_i = KERNEL(preactivation)(&a, z, r, j, scaled, added, rescaled);
+      R a_f = KERNEL(preactivation)(&a, z, r, H + j, scaled, added, rescaled);
+      R a_g = KERNEL(preactivation)(&a, z, r, 2 * H + j, scaled, added, rescaled);
+      R a_o = KERNEL(preactivation)(&a, z, r, 3 * H + j, scaled, added, rescaled);
       R before = c_previous[j];
       if (peepholes_if) {
         a_i += p_i[j] * before;
@@ -120,40 +131,73 @@ INLINE void KERNEL(lstm_forward_body)(const lockstep_lstm_step *s, int scaled, i
       gates[2 * H + j] = g;
       gates[3 * H + j] = o;
       c[j] = cell;
-      h[j] = o * KERNEL(hyperbolic_tangent)(cell);
+      if (emits) h[j] = o * KERNEL(hyperbolic_tangent)(cell);
     }
   }
 }
 
 static void KERNEL(lstm_forward)(const lockstep_lstm_step *s) {
-#define FORWARD(scaled, added, rescaled)                                            \
-  do {                                                                              \
-    if (s->p_i) KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 1, 1);        \
-    else if (s->p_o) KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 1, 0);   \
-    else KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 0, 0);               \
+#define WITH_PEEPHOLES(scaled, added, rescaled, emits)                                   \
+  do {                                                                                   \
+    if (s->p_i) KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 1, 1, emits);      \
+    else if (s->p_o) KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 1, 0, emits); \
+    else KERNEL(lstm_forward_body)(s, scaled, added, rescaled, 0, 0, emits);             \
   } while (0)
-  if (!s->z_scale && !s->r) FORWARD(0, 0, 0);
-  else if (!s->z_scale) FORWARD(0, 1, 0);
-  else if (!s->r) FORWARD(1, 0, 0);
-  else if (!s->r_scale) FORWARD(1, 1, 0);
-  else FORWARD(1, 1, 1);
+#define FORWARD(scaled, added, rescaled) WITH_PEEPHOLES(scaled, added, rescaled, 1)
+  if (s->h) FOR_PREACTIVATION(s->a, FORWARD);
+  else WITH_PEEPHOLES(1, 1, 1, 0);
 #undef FORWARD
+#undef WITH_PEEPHOLES
 }
 
-INLINE void KERNEL(lstm_backward_body)(const lockstep_lstm_derivative *d, int next, int peephole_o, int peepholes_if) {
+static void KERNEL(lstm_output)(const lockstep_lstm_output_step *s) {
+  size_t H = s->H;
+  const R *scale = s->scale, *shift = s->shift;
+  for (size_t b = 0; b < s->B; b++) {
+    const R *o = (const R *)s->gates + (4 * b + 3) * H, *cell = (const R *)s->cell + b * H;
+    R *h = (R *)s->h + b * s->h_stride;
+    ELEMENTWISE for (size_t j = 0; j < H; j++) h[j] = o[j] * KERNEL(hyperbolic_tangent)(cell[j] * scale[j] + shift[j]);
+  }
+}
+
+static void KERNEL(lstm_output_backward)(const lockstep_lstm_output_derivative *d) {
+  size_t H = d->H;
+  const R *scale = d->scale, *shift = d->shift;
+  for (size_t b = 0; b < d->B; b++) {
+    const R *gates = (const R *)d->gates + (4 * b + 3) * H, *cell = (const R *)d->cell + b * H;
+    const R *above = (const R *)d->dh_above + b * d->dh_stride, *following = d->dh_next ? (const R *)d->dh_next + b * H : 0;
+    R *normalized = (R *)d->d_normalized + b * H, *da_o = (R *)d->da + (4 * b + 3) * H;
+    ELEMENTWISE for (size_t j = 0; j < H; j++) {
+      R o = gates[j], t = KERNEL(hyperbolic_tangent)(cell[j] * scale[j] + shift[j]);
+      R dh = following ? above[j] + following[j] : above[j];
+      normalized[j] = dh * o * ((R)1 - t * t);
+      da_o[j] = dh * t * (o * ((R)1 - o));
+    }
+  }
+}
+
+// `given`: the gradient of the cell and of the output gate's preactivation came from `lstm_output_backward`.
+INLINE void KERNEL(lstm_backward_body)(const lockstep_lstm_derivative *d, int given, int next, int peephole_o, int peepholes_if) {
   size_t H = d->H;
   const R *p_i = d->p_i, *p_f = d->p_f, *p_o = d->p_o;
   R *dp_i = d->dp_i, *dp_f = d->dp_f, *dp_o = d->dp_o;
   for (size_t b = 0; b < d->B; b++) {
     const R *gates = (const R *)d->gates + b * 4 * H, *c = (const R *)d->c + b * H, *c_previous = (const R *)d->c_previous + b * H;
-    const R *above = (const R *)d->dh_above + b * d->dh_stride, *following = next ? (const R *)d->dh_next + b * H : 0;
+    const R *above = given ? 0 : (const R *)d->dh_above + b * d->dh_stride, *following = next ? (const R *)d->dh_next + b * H : 0;
+    const R *through = given ? (const R *)d->dc_output + b * H : 0;
     R *dc = (R *)d->dc + b * H, *da = (R *)d->da + b * 4 * H;
     ELEMENTWISE for (size_t j = 0; j < H; j++) {
-      R i = gates[j], f = gates[H + j], g = gates[2 * H + j], o = gates[3 * H + j];
-      R before = c_previous[j], cell = c[j], t = KERNEL(hyperbolic_tangent)(cell);
-      R dh = next ? above[j] + following[j] : above[j];
-      R da_o = dh * t * (o * ((R)1 - o));
-      R dcell = dh * o * ((R)1 - t * t) + dc[j];
+      R i = gates[j], f = gates[H + j], g = gates[2 * H + j];
+      R before = c_previous[j], cell = c[j], da_o, dcell;
+      if (given) {
+        da_o = da[3 * H + j];
+        dcell = through[j] + dc[j];
+      } else {
+        R o = gates[3 * H + j], t = KERNEL(hyperbolic_tangent)(cell);
+        R dh = next ? above[j] + following[j] : above[j];
+        da_o = dh * t * (o * ((R)1 - o));
+        dcell = dh * o * ((R)1 - t * t) + dc[j];
+      }
       if (peephole_o) dcell += da_o * p_o[j];
       R da_i = dcell * g * (i * ((R)1 - i));
       R da_f = dcell * before * (f * ((R)1 - f));
@@ -175,34 +219,33 @@ INLINE void KERNEL(lstm_backward_body)(const lockstep_lstm_derivative *d, int ne
 }
 
 static void KERNEL(lstm_backward)(const lockstep_lstm_derivative *d) {
-#define BACKWARD(next)                                           \
-  do {                                                           \
-    if (d->p_i) KERNEL(lstm_backward_body)(d, next, 1, 1);       \
-    else if (d->p_o) KERNEL(lstm_backward_body)(d, next, 1, 0);  \
-    else KERNEL(lstm_backward_body)(d, next, 0, 0);              \
+#define BACKWARD(given, next)                                          \
+  do {                                                                 \
+    if (d->p_i) KERNEL(lstm_backward_body)(d, given, next, 1, 1);      \
+    else if (d->p_o) KERNEL(lstm_backward_body)(d, given, next, 1, 0); \
+    else KERNEL(lstm_backward_body)(d, given, next, 0, 0);             \
   } while (0)
-  if (d->dh_next) BACKWARD(1);
-  else BACKWARD(0);
+  if (!d->dh_above) BACKWARD(1, 0);
+  else if (d->dh_next) BACKWARD(0, 1);
+  else BACKWARD(0, 0);
 #undef BACKWARD
 }
 
 INLINE void KERNEL(rnn_forward_body)(const lockstep_rnn_step *s, int scaled, int added, int rescaled) {
   size_t H = s->H;
-  const R *z_scale = s->z_scale, *r_scale = s->r_scale, *shift = s->shift;
+  const lockstep_preactivation a = s->a;
   for (size_t b = 0; b < s->B; b++) {
-    const R *z = (const R *)s->z + b * H, *r = added ? (const R *)s->r + b * H : 0;
+    const R *z = (const R *)a.z + b * H, *r = added ? (const R *)a.r + b * H : 0;
     R *h = (R *)s->h + b * s->h_stride;
     ELEMENTWISE for (size_t j = 0; j < H; j++)
-      h[j] = KERNEL(hyperbolic_tangent)(KERNEL(preactivation)(z, z_scale, r, r_scale, shift, j, scaled, added, rescaled));
+      h[j] = KERNEL(hyperbolic_tangent)(KERNEL(preactivation)(&a, z, r, j, scaled, added, rescaled));
   }
 }
 
 static void KERNEL(rnn_forward)(const lockstep_rnn_step *s) {
-  if (!s->z_scale && !s->r) KERNEL(rnn_forward_body)(s, 0, 0, 0);
-  else if (!s->z_scale) KERNEL(rnn_forward_body)(s, 0, 1, 0);
-  else if (!s->r) KERNEL(rnn_forward_body)(s, 1, 0, 0);
-  else if (!s->r_scale) KERNEL(rnn_forward_body)(s, 1, 1, 0);
-  else KERNEL(rnn_forward_body)(s, 1, 1, 1);
+#define FORWARD(scaled, added, rescaled) KERNEL(rnn_forward_body)(s, scaled, added, rescaled)
+  FOR_PREACTIVATION(s->a, FORWARD);
+#undef FORWARD
 }
 
 static void KERNEL(rnn_backward)(const lockstep_rnn_derivative *d) {
@@ -217,6 +260,72 @@ static void KERNEL(rnn_backward)(const lockstep_rnn_derivative *d) {
       ELEMENTWISE for (size_t j = 0; j < H; j++) da[j] = above[j] * ((R)1 - h[j] * h[j]);
     }
   }
+}
+
+INLINE void KERNEL(gru_forward_body)(const lockstep_gru_step *s, int scaled, int rescaled) {
+  size_t H = s->H;
+  const lockstep_preactivation a = s->a;
+  const R *z_scale = a.z_scale, *shift = a.shift, *r_scale = a.r_scale, *r_shift = a.r_shift;
+  for (size_t b = 0; b < s->B; b++) {
+    const R *z = (const R *)a.z + b * 3 * H, *r = (const R *)a.r + b * 3 * H, *before = (const R *)s->h_previous + b * s->h_previous_stride;
+    R *gates = (R *)s->gates + b * 3 * H, *h = (R *)s->h + b * s->h_stride;
+    ELEMENTWISE for (size_t j = 0; j < H; j++) {
+      R u_r = scaled ? z[j] * z_scale[j] + shift[j] : z[j] + shift[j];
+      R u_z = scaled ? z[H + j] * z_scale[H + j] + shift[H + j] : z[H + j] + shift[H + j];
+      R u_n = scaled ? z[2 * H + j] * z_scale[2 * H + j] + shift[2 * H + j] : z[2 * H + j] + shift[2 * H + j];
+      R v_r = rescaled ? r[j] * r_scale[j] + r_shift[j] : r[j] + r_shift[j];
+      R v_z = rescaled ? r[H + j] * r_scale[H + j] + r_shift[H + j] : r[H + j] + r_shift[H + j];
+      R v_n = rescaled ? r[2 * H + j] * r_scale[2 * H + j] + r_shift[2 * H + j] : r[2 * H + j] + r_shift[2 * H + j];
+      R reset = KERNEL(logistic)(u_r + v_r), update = KERNEL(logistic)(u_z + v_z);
+      R candidate = KERNEL(hyperbolic_tangent)(u_n + reset * v_n);
+      R after = ((R)1 - update) * candidate + update * before[j];
+      gates[j] = reset;
+      gates[H + j] = update;
+      gates[2 * H + j] = candidate;
+      h[j] = after;
+    }
+  }
+}
+
+static void KERNEL(gru_forward)(const lockstep_gru_step *s) {
+  if (s->a.z_scale && s->a.r_scale) KERNEL(gru_forward_body)(s, 1, 1);
+  else if (s->a.z_scale) KERNEL(gru_forward_body)(s, 1, 0);
+  else if (s->a.r_scale) KERNEL(gru_forward_body)(s, 0, 1);
+  else KERNEL(gru_forward_body)(s, 0, 0);
+}
+
+INLINE void KERNEL(gru_backward_body)(const lockstep_gru_derivative *d, int next, int rescaled) {
+  size_t H = d->H;
+  const R *r_scale = d->r_scale, *r_shift = d->r_shift;
+  for (size_t b = 0; b < d->B; b++) {
+    const R *gates = (const R *)d->gates + b * 3 * H, *r = (const R *)d->r + b * 3 * H;
+    const R *before = (const R *)d->h_previous + b * d->h_previous_stride;
+    const R *above = (const R *)d->dh_above + b * d->dh_stride, *following = next ? (const R *)d->dh_next + b * H : 0;
+    R *du = (R *)d->du + b * 3 * H, *dv = (R *)d->dv + b * 3 * H, *dh_previous = (R *)d->dh_previous + b * H;
+    ELEMENTWISE for (size_t j = 0; j < H; j++) {
+      R reset = gates[j], update = gates[H + j], candidate = gates[2 * H + j];
+      R v_n = rescaled ? r[2 * H + j] * r_scale[2 * H + j] + r_shift[2 * H + j] : r[2 * H + j] + r_shift[2 * H + j];
+      R dh = next ? above[j] + following[j] : above[j];
+      R da_n = dh * ((R)1 - update) * ((R)1 - candidate * candidate);
+      R da_z = dh * (before[j] - candidate) * (update * ((R)1 - update));
+      R da_r = da_n * v_n * (reset * ((R)1 - reset));
+      R dv_n = da_n * reset;
+      du[j] = da_r;
+      du[H + j] = da_z;
+      du[2 * H + j] = da_n;
+      dv[j] = da_r;
+      dv[H + j] = da_z;
+      dv[2 * H + j] = dv_n;
+      dh_previous[j] = dh * update;
+    }
+  }
+}
+
+static void KERNEL(gru_backward)(const lockstep_gru_derivative *d) {
+  if (d->dh_next && d->r_scale) KERNEL(gru_backward_body)(d, 1, 1);
+  else if (d->dh_next) KERNEL(gru_backward_body)(d, 1, 0);
+  else if (d->r_scale) KERNEL(gru_backward_body)(d, 0, 1);
+  else KERNEL(gru_backward_body)(d, 0, 0);
 }
 
 // ---- Normalisation ---------------------------------------------------------------------------------------------------------
@@ -308,6 +417,67 @@ static void KERNEL(normalization_backward)(const lockstep_normalization_derivati
       R x_hat = (xb[f] - mean[f]) * rstd[f];
       dxb[f] = scale[f] * (dyb[f] - (sum_dy[f] + x_hat * sum_dy_x[f]) * inverse);
     }
+  }
+}
+
+static void KERNEL(affine)(const lockstep_affine_map *m) {
+  size_t F = m->F;
+  const R *scale = m->scale, *shift = m->shift;
+  for (size_t b = 0; b < m->B; b++) {
+    const R *x = (const R *)m->x + b * F;
+    R *out = (R *)m->out + b * m->out_stride;
+    ELEMENTWISE for (size_t f = 0; f < F; f++) out[f] = x[f] * scale[f] + shift[f];
+  }
+}
+
+// The sum of partial sums, in one order.
+INLINE R KERNEL(sum_of_lanes)(R *lanes) {
+  for (int half = LANES / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+  return lanes[0];
+}
+
+static void KERNEL(standardize)(const lockstep_standardization *s) {
+  size_t F = s->F;
+  R inverse = (R)1 / (R)F, epsilon = (R)s->epsilon;
+  for (size_t b = 0; b < s->B; b++) {
+    const R *x = (const R *)s->x + b * F;
+    R *x_hat = (R *)s->x_hat + b * F, lanes[LANES] = {0}, squares[LANES] = {0};
+    size_t f = 0;
+    for (; f + LANES <= F; f += LANES)
+      for (int l = 0; l < LANES; l++) lanes[l] += x[f + l];
+    for (int l = 0; f < F; f++, l++) lanes[l] += x[f];
+    R mean = KERNEL(sum_of_lanes)(lanes) * inverse;
+    for (f = 0; f + LANES <= F; f += LANES)
+      for (int l = 0; l < LANES; l++) squares[l] += (x[f + l] - mean) * (x[f + l] - mean);
+    for (int l = 0; f < F; f++, l++) squares[l] += (x[f] - mean) * (x[f] - mean);
+    R reciprocal = (R)1 / __builtin_elementwise_sqrt(KERNEL(sum_of_lanes)(squares) * inverse + epsilon);
+    ELEMENTWISE for (size_t i = 0; i < F; i++) x_hat[i] = (x[i] - mean) * reciprocal;
+    if (s->rstd) ((R *)s->rstd)[b] = reciprocal;
+  }
+}
+
+static void KERNEL(standardize_backward)(const lockstep_standardization_derivative *d) {
+  size_t F = d->F;
+  const R *gamma = d->gamma, *rstd = d->rstd;
+  R inverse = (R)1 / (R)F;
+  for (size_t b = 0; b < d->B; b++) {
+    const R *dy = (const R *)d->dy + b * F, *x_hat = (const R *)d->x_hat + b * F;
+    R *dx = (R *)d->dx + b * F, lanes[LANES] = {0}, products[LANES] = {0};
+    size_t f = 0;
+    for (; f + LANES <= F; f += LANES)
+      for (int l = 0; l < LANES; l++) {
+        R g = gamma[f + l] * dy[f + l];
+        lanes[l] += g;
+        products[l] += g * x_hat[f + l];
+      }
+    for (int l = 0; f < F; f++, l++) {
+      R g = gamma[f] * dy[f];
+      lanes[l] += g;
+      products[l] += g * x_hat[f];
+    }
+    R mean = KERNEL(sum_of_lanes)(lanes) * inverse, share = KERNEL(sum_of_lanes)(products) * inverse, reciprocal = rstd[b];
+    ELEMENTWISE for (size_t i = 0; i < F; i++) dx[i] = reciprocal * (gamma[i] * dy[i] - mean - x_hat[i] * share);
   }
 }
 

@@ -17,9 +17,12 @@
   {.element_size = sizeof(R), .panel = KERNEL(panel), .tile_rows = TILE_ROWS, .is_tuned = HAS_FMA, .scale = KERNEL(scale),     \
    .add = KERNEL(add), .squares = KERNEL(squares), .first_not_finite = KERNEL(first_not_finite),                               \
    .column_sums = KERNEL(column_sums), .transpose = KERNEL(transpose), .lstm_forward = KERNEL(lstm_forward),                   \
-   .lstm_backward = KERNEL(lstm_backward), .rnn_forward = KERNEL(rnn_forward), .rnn_backward = KERNEL(rnn_backward),           \
+   .lstm_backward = KERNEL(lstm_backward), .lstm_output = KERNEL(lstm_output),                                                 \
+   .lstm_output_backward = KERNEL(lstm_output_backward), .rnn_forward = KERNEL(rnn_forward),                                   \
+   .rnn_backward = KERNEL(rnn_backward), .gru_forward = KERNEL(gru_forward), .gru_backward = KERNEL(gru_backward),             \
    .moments = KERNEL(moments), .merge_moments = KERNEL(merge_moments), .normalization_fold = KERNEL(normalization_fold),       \
    .normalization_sums = KERNEL(normalization_sums), .normalization_backward = KERNEL(normalization_backward),                 \
+   .affine = KERNEL(affine), .standardize = KERNEL(standardize), .standardize_backward = KERNEL(standardize_backward),         \
    .blend = KERNEL(blend), .log_softmax = KERNEL(log_softmax), .softmax_block = KERNEL(softmax_block),                         \
    .softmax_factors = KERNEL(softmax_factors), .softmax_gradient = KERNEL(softmax_gradient),                                   \
    .gather_rows = KERNEL(gather_rows), .add_gathered_rows = KERNEL(add_gathered_rows),                                         \

@@ -32,7 +32,7 @@ public struct Initialization: Equatable, Sendable {
 extension SequenceModel {
   /// Draws all parameters. Each tensor has a random stream of its own, so that its values do not depend on what else the model has.
   ///
-  /// Weights follow the scheme, biases and β are 0 but for the forget gate's, γ is the configured value, and peepholes are uniform like
+  /// Weights follow the scheme, biases, β and initial states are 0 but for the forget gate's, γ is the configured value, and peepholes are uniform like
   /// weights under `uniform` and 0 otherwise.
   public func initialize(_ initialization: Initialization, seed: UInt64) {
     for slice in layout.tensors {
@@ -52,34 +52,43 @@ extension SequenceModel {
   private func draw(
     _ slice: TensorSlice, _ initialization: Initialization, _ random: inout RandomStream, _ values: VectorView<Double>
   ) {
-    let kind = slice.name.split(separator: ".").last.map(String.init) ?? slice.name
-    let isEmbedding = slice.name == "embedding.weight", isOutput = slice.name.hasPrefix("output.")
-    switch kind {
-    case "gamma": values.fill(configuration.normalization.gamma)
-    case "beta", "bias":
+    // Only matrices of the recurrent layers are orthogonal.
+    let outside = initialization.scheme == .orthogonal ? .uniform : initialization.scheme
+    switch slice.role {
+    case .gamma: values.fill(configuration.normalization.gamma)
+    case .beta, .hiddenBias, .outputBias, .initialState: values.fill(0)
+    case .bias:
+      let H = configuration.hiddenSize
       values.fill(0)
-      if configuration.cell == .lstm && !isOutput && slice.count == configuration.gateSize {
-        values[configuration.hiddenSize..<2 * configuration.hiddenSize].fill(initialization.forgetBias)
-      }
-    case "peephole":
+      if let gate = configuration.cell.shape.forgetGate { values[gate * H..<(gate + 1) * H].fill(initialization.forgetBias) }
+    case .peephole:
       if initialization.scheme == .uniform { fill(values, halfWidth: initialization.range, &random) }
-    default:
-      if isEmbedding, let deviation = initialization.embeddingDeviation {
-        random.fillNormal(values)
-        values.scale(by: deviation)
-        return
+    case .embedding:
+      guard let deviation = initialization.embeddingDeviation else {
+        return drawWeights(slice, blocks: 1, outside, initialization, &random, values)
       }
-      let isRecurrentLayer = !isEmbedding && !isOutput
-      let blocks = isRecurrentLayer ? configuration.cell.gates : 1
-      let rows = slice.shape[0] / blocks, columns = slice.shape[1]
-      switch initialization.scheme {
-      case .orthogonal where isRecurrentLayer:
-        for block in 0..<blocks {
-          fillOrthogonal(values[block * rows * columns..<(block + 1) * rows * columns].matrix(rows: rows, columns: columns), &random)
-        }
-      case .uniform, .orthogonal: fill(values, halfWidth: initialization.range, &random)
-      case .glorot: fill(values, halfWidth: (6 / Double(rows + columns)).squareRoot(), &random)
+      random.fillNormal(values)
+      values.scale(by: deviation)
+    case .outputWeight:
+      drawWeights(slice, blocks: 1, outside, initialization, &random, values)
+    case .inputWeight, .recurrentWeight:
+      drawWeights(slice, blocks: configuration.cell.shape.gates, initialization.scheme, initialization, &random, values)
+    }
+  }
+
+  /// Draws `blocks` matrices that follow each other.
+  private func drawWeights(
+    _ slice: TensorSlice, blocks: Int, _ scheme: InitializationScheme, _ initialization: Initialization, _ random: inout RandomStream,
+    _ values: VectorView<Double>
+  ) {
+    let rows = slice.shape[0] / blocks, columns = slice.shape[1]
+    switch scheme {
+    case .orthogonal:
+      for block in 0..<blocks {
+        fillOrthogonal(values[block * rows * columns..<(block + 1) * rows * columns].matrix(rows: rows, columns: columns), &random)
       }
+    case .uniform: fill(values, halfWidth: initialization.range, &random)
+    case .glorot: fill(values, halfWidth: (6 / Double(rows + columns)).squareRoot(), &random)
     }
   }
 

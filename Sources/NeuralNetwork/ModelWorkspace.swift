@@ -55,8 +55,10 @@ public final class ModelWorkspace<S: Scalar> {
   let hasDropoutBuffers: Bool
   // Rows in reversed order, [N] for each local shard.
   let reversals: [VectorView<Int32>]
-  // [recurrent layer], empty without normalisation.
-  let normalizations: [NormalizationWorkspace<S>?]
+  // [recurrent layer][normalised term]; without terms in evaluation.
+  let terms: [[TermWorkspace<S>]]
+  // The statistics of all of them that have any.
+  let statistics: [NormalizationWorkspace<S>]
   // Summed cross entropy and wrong frames of each local shard in the last backward pass.
   var losses: [(loss: Double, errors: Int)]
   // Views of the minibatch under way: of both gradient buffers as those of layers' outputs, [N, D·H] for each local shard, and of `reversals`.
@@ -96,7 +98,8 @@ public final class ModelWorkspace<S: Scalar> {
     self.bottom = bottom
     var inputs = [bottom], outputs: [[MatrixView<S>]] = [], layers: [[LayerWorkspace<S>]] = []
     for layer in 0..<c.layers {
-      let built = Self.layer(c, reading: inputs[layer], capacity, training: training)
+      let directions = model.layers.filter { $0.index == layer }
+      let built = Self.layer(directions, reading: inputs[layer], capacity, training: training)
       layers += built.directions
       outputs.append(built.outputs)
       inputs.append(hasDropout ? built.outputs.map { MatrixView(zeros: $0.rows, $0.columns) } : built.outputs)
@@ -104,10 +107,8 @@ public final class ModelWorkspace<S: Scalar> {
     self.layers = layers
     self.inputs = inputs
     self.outputs = outputs
-    normalizations = model.layers.map { layer in
-      guard training, let n = layer.normalization else { return nil }
-      return NormalizationWorkspace(site: n.site, slots: n.slots, localShards: frames.count)
-    }
+    terms = model.layers.map { layer in training ? layer.terms.map { TermWorkspace($0, frames: frames) } : [] }
+    statistics = terms.flatMap { $0.compactMap(\.statistics) }
     reversalViews = reversals
     outputGradients = (0..<2).map { _ in frames.map { _ in MatrixView(zeros: 0, 0) } }
     let width = max(c.embeddingSize, c.outputSize)
@@ -122,21 +123,22 @@ public final class ModelWorkspace<S: Scalar> {
 
   /// The workspaces of a layer's directions on every shard, and its outputs.
   private static func layer(
-    _ c: NetworkConfiguration, reading inputs: [MatrixView<S>], _ capacity: WorkspaceCapacity, training: Bool
+    _ layers: [RecurrentLayer<S>], reading inputs: [MatrixView<S>], _ capacity: WorkspaceCapacity, training: Bool
   ) -> (directions: [[LayerWorkspace<S>]], outputs: [MatrixView<S>]) {
-    func workspace(_ shard: Int, _ input: MatrixView<S>, _ output: MatrixView<S>?) -> LayerWorkspace<S> {
+    let c = layers[0].configuration
+    func workspace(_ direction: Int, _ shard: Int, _ input: MatrixView<S>, _ output: MatrixView<S>?) -> LayerWorkspace<S> {
       LayerWorkspace(
-        c, input: input, output: output, B: capacity.sequences[shard], frames: capacity.frames[shard],
+        layers[direction], input: input, output: output, B: capacity.sequences[shard], frames: capacity.frames[shard],
         isUniform: capacity.isUniform, training: training)
     }
     if !c.isBidirectional && capacity.isUniform {
-      let forward = inputs.enumerated().map { workspace($0, $1, nil) }
+      let forward = inputs.enumerated().map { workspace(0, $0, $1, nil) }
       return ([forward], forward.map(\.h))
     }
     let outputs = capacity.frames.map { MatrixView<S>(zeros: $0, c.outputSize) }
-    let forward = inputs.indices.map { workspace($0, inputs[$0], outputs[$0].columns(0..<c.hiddenSize)) }
+    let forward = inputs.indices.map { workspace(0, $0, inputs[$0], outputs[$0].columns(0..<c.hiddenSize)) }
     if !c.isBidirectional { return ([forward], outputs) }
-    let backward = inputs.indices.map { workspace($0, MatrixView(zeros: inputs[$0].rows, inputs[$0].columns), nil) }
+    let backward = inputs.indices.map { workspace(1, $0, MatrixView(zeros: inputs[$0].rows, inputs[$0].columns), nil) }
     return ([forward, backward], outputs)
   }
 
@@ -172,13 +174,22 @@ public final class ModelWorkspace<S: Scalar> {
       })
   }
 
-  /// The state before the first step of recurrent layer `layer` on a local shard: `c` [B, H] (nil for a plain cell) and `h` [B, H].
-  public func state(layer: Int, shard: Int) -> (c: MatrixView<S>?, h: MatrixView<S>) {
+  /// A state before the first step of recurrent layer `layer` on a local shard, [B, H].
+  public func state(_ kind: StateKind, layer: Int, shard: Int) -> MatrixView<S> {
     let w = layers[layer][shard]
-    return (w.c.rows > 0 ? w.c.rows(0..<w.B) : nil, w.hPrevious.rows(0..<w.B))
+    return switch kind {
+    case .cell: w.c.rows(0..<w.B)
+    case .output: w.hPrevious.rows(0..<w.B)
+    }
   }
 
-  /// Sets every layer's state to zero.
+  /// Whether the next pass begins with the initial state of each sequence. Set when a state has come from elsewhere.
+  public var beginsWithInitialState: Bool {
+    get { layers.first?.first?.beginsWithInitialState ?? true }
+    set { for layer in layers { for w in layer { w.replaceState(beginsWithInitialState: newValue) } } }
+  }
+
+  /// Gives every layer its initial state.
   public func resetState() {
     for layer in layers { for w in layer { w.resetState() } }
   }

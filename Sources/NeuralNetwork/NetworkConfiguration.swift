@@ -1,23 +1,39 @@
 import Tensors
 
-/// The recurrent cell of a layer.
-public enum Cell: String, Sendable, CaseIterable {
-  /// Long short-term memory, gates in the order input, forget, candidate, output.
-  case lstm
-  /// `h_t = tanh(a_t)`.
-  case rnn
-
-  /// Rows of the weight matrices a cell: 4 for an LSTM, 1 for a plain cell.
-  public var gates: Int { self == .lstm ? 4 : 1 }
-}
-
 /// Which connections from the cell to its gates an LSTM has.
 public enum PeepholeConnections: String, Sendable, CaseIterable { case none, output, all }
 
-/// Where batch normalisation goes.
+/// Where normalisation goes. N(·) is the normalised term.
 public enum Placement: String, Sendable, CaseIterable {
-  case none, input, preactivation, separate, hidden
+  case none
+  /// `W_h h + N(W_x x)` (Laurent et al. 2015).
+  case input
+  /// `N(W_h h + W_x x)`.
+  case preactivation
+  /// `N(W_h h) + W_x x`.
+  case state
+  /// `N(W_h h) + N(W_x x) + b`, and an LSTM's output from `N(c)` (Cooijmans et al. 2016).
+  case separate
+  /// `N(h)`, which is carried on.
+  case hidden
+  /// `W_x U (x − c)`, with the input's whitening U and mean c (Desjardins et al. 2015).
   case whitenedInput = "whitened-input"
+
+  /// Whether a part of what is normalised is known only as the recurrence goes along, one time step after the other.
+  public var dependsOnRecurrence: Bool {
+    switch self {
+    case .preactivation, .state, .separate, .hidden: true
+    case .none, .input, .whitenedInput: false
+    }
+  }
+}
+
+/// By what a term is normalised.
+public enum NormalizationMethod: String, Sendable, CaseIterable {
+  /// Mean and variance of each feature over frames (Ioffe & Szegedy 2015).
+  case batch
+  /// Mean and variance of each frame over the features of the term (Ba et al. 2016).
+  case layer
 }
 
 /// What a mean and a variance are taken over.
@@ -28,8 +44,9 @@ public enum StatisticsKind: String, Sendable, CaseIterable {
   case sequence
 }
 
-/// Batch normalisation of the recurrent layers.
+/// Normalisation of the recurrent layers. With `method: layer` there are no statistics and no momentum.
 public struct NormalizationConfiguration: Equatable, Sendable {
+  public var method = NormalizationMethod.batch
   public var placement: Placement
   public var statistics: StatisticsKind
   /// ε, added to the variance.
@@ -41,14 +58,23 @@ public struct NormalizationConfiguration: Equatable, Sendable {
 
   /// Normalisation at `placement`; the rest has the configuration's defaults.
   public init(
-    placement: Placement, statistics: StatisticsKind = .frame, epsilon: Double = 1e-5, momentum: Double = 0.1, gamma: Double = 1
+    method: NormalizationMethod = .batch, placement: Placement, statistics: StatisticsKind = .frame, epsilon: Double = 1e-5,
+    momentum: Double = 0.1, gamma: Double = 1
   ) {
+    self.method = method
     self.placement = placement
     self.statistics = statistics
     self.epsilon = epsilon
     self.momentum = momentum
     self.gamma = gamma
   }
+}
+
+/// The state before the first step of a sequence.
+public enum InitialState: String, Sendable, CaseIterable {
+  case zero
+  /// A trained vector for each state of a layer and direction, the same for all sequences.
+  case learned
 }
 
 /// What the lowest layer reads.
@@ -85,6 +111,7 @@ public struct NetworkConfiguration: Equatable, Sendable {
   /// Probability that a unit of a vertical connection is dropped.
   public var dropout: Double
   public var normalization: NormalizationConfiguration
+  public var initialState = InitialState.zero
   /// How the copies of W_h that products read are stored. Rounded copies are part of what the network computes, in evaluation too; its
   /// gradients are those at the rounded weights, and updates go to the weights themselves.
   public var recurrentWeights = PackedFormat.exact
@@ -135,8 +162,11 @@ public struct NetworkConfiguration: Equatable, Sendable {
   }
 
   /// G, the rows of a layer's weight matrices: `4H` for an LSTM, `H` for a plain cell.
-  public var gateSize: Int { cell.gates * hiddenSize }
+  public var gateSize: Int { cell.shape.gates * hiddenSize }
 
-  /// Whether a layer has a bias: normalisation with a β of its own over the preactivations takes its place.
-  public var hasBias: Bool { normalization.placement != .input && normalization.placement != .preactivation }
+  /// Whether anything is normalised by statistics of minibatches.
+  public var usesBatchStatistics: Bool { normalization.method == .batch && !NormalizationSite.sites(of: self).isEmpty }
+
+  /// Whether a layer has a bias: a β that is added to the preactivation takes its place.
+  public var hasBias: Bool { !NormalizationSite.sites(of: self).contains(where: \.replacesBias) }
 }

@@ -1,6 +1,6 @@
 import Tensors
 
-/// The statistics of one site in one minibatch, for each local shard and slot; what is exchanged in one message lies in one block.
+/// The statistics of one batch-normalised term in one minibatch, for each local shard and slot; what is exchanged in one message lies in one block.
 ///
 /// Where the statistics precede the recurrence, one message carries all slots, and a block is [local shards, slots · F]; elsewhere there is a block [local shards, F] a slot.
 final class NormalizationWorkspace<S: Scalar> {
@@ -16,8 +16,6 @@ final class NormalizationWorkspace<S: Scalar> {
   let scratchMean, scratchSquares: VectorView<S>
   // Whether the running statistics served as constants, [local shards][slots].
   var isConstant: [[Bool]]
-  // Gradients of γ and β of each local shard, [local shards, F].
-  let dGamma, dBeta: MatrixView<S>
 
   init(site: NormalizationSite, slots: Int, localShards k: Int) {
     features = site.features
@@ -33,8 +31,6 @@ final class NormalizationWorkspace<S: Scalar> {
     scratchMean = VectorView(zeros: F)
     scratchSquares = VectorView(zeros: F)
     isConstant = Array(repeating: Array(repeating: false, count: slots), count: k)
-    dGamma = MatrixView(zeros: k, F)
-    dBeta = MatrixView(zeros: k, F)
   }
 
   /// Part `number` of the `parts` vectors [F] that a slot has in `blocks`.
@@ -51,22 +47,23 @@ final class NormalizationWorkspace<S: Scalar> {
   func scale(_ shard: Int, _ slot: Int) -> VectorView<S> { scales[shard * slots + slot] }
   func shift(_ shard: Int, _ slot: Int) -> VectorView<S> { shifts[shard * slots + slot] }
 
-  /// Exchanges the moments of one message: of the first `used` slots, or of `slot`.
+  /// Exchanges the moments of one message: of the first slots, or of a single one.
   /// - counts: frames of every shard in each slot of the message, [shards, slots of the message].
-  func combineMoments(slot: Int, slots used: Int, counts: [Int], _ reducer: any StatisticsReducing<S>) throws {
-    let (block, width) = message(slot, used)
+  func combineMoments(_ slots: Range<Int>, counts: [Int], _ reducer: any StatisticsReducing<S>) throws {
+    let (block, width) = message(slots)
     try reducer.combineMoments(
       mean: means[block].columns(0..<width), squares: squaresBlocks[block].columns(0..<width), counts: counts)
   }
 
-  /// Exchanges the sums of one message: of the first `used` slots, or of `slot`.
-  func combineSums(slot: Int, slots used: Int, _ reducer: any StatisticsReducing<S>) throws {
-    let (block, width) = message(slot, used)
+  /// Exchanges the sums of one message: of the first slots, or of a single one.
+  func combineSums(_ slots: Range<Int>, _ reducer: any StatisticsReducing<S>) throws {
+    let (block, width) = message(slots)
     try reducer.combineSums(sums[block].columns(0..<2 * width))
   }
 
   /// The block of a message and the columns that its slots take, which are not all in a window shorter than the longest.
-  private func message(_ slot: Int, _ used: Int) -> (block: Int, width: Int) {
-    isWhole ? (0, used * features) : (slot, features)
+  private func message(_ slots: Range<Int>) -> (block: Int, width: Int) {
+    precondition(isWhole ? slots.lowerBound == 0 : slots.count == 1, "slots of several messages")
+    return (isWhole ? 0 : slots.lowerBound, slots.count * features)
   }
 }

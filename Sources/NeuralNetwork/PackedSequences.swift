@@ -37,6 +37,9 @@ public struct PackedSequences: Equatable, Sendable {
   /// The rows of step `t`.
   public func rows(_ t: Int) -> Range<Int> { t < steps ? starts[t]..<starts[t + 1] : frames..<frames }
 
+  /// The rows of some steps.
+  public func rows(_ steps: Range<Int>) -> Range<Int> { starts[min(steps.lowerBound, self.steps)]..<starts[min(steps.upperBound, self.steps)] }
+
   /// For each row the row of the same sequence that lies as far from its end as this one from its start. Twice applied, it changes nothing.
   /// - rows: [N], written.
   public func writeReversal(to rows: inout MutableSpan<Int32>) {

@@ -1,7 +1,24 @@
+/// What a parameter tensor is to the network.
+public enum TensorRole: Sendable {
+  /// W_x or W_h of a layer, blocks of H rows for the gates.
+  case inputWeight, recurrentWeight
+  /// What is added to a layer's preactivation: its bias, or the β in its place.
+  case bias
+  /// What is added to the last gate's part of `W_h h`.
+  case hiddenBias
+  case peephole, gamma
+  /// A β elsewhere.
+  case beta
+  /// A learned state before the first step.
+  case initialState
+  case outputWeight, outputBias, embedding
+}
+
 /// A named tensor inside a flat buffer.
 public struct TensorSlice: Equatable, Sendable {
   /// Name as in `model.safetensors`.
   public let name: String
+  public let role: TensorRole
   /// Dimensions, row-major.
   public let shape: [Int]
   /// First element in the flat buffer.
@@ -36,16 +53,16 @@ public struct ParameterLayout: Equatable, Sendable {
     for layer in 0..<c.layers {
       let start = count
       for direction in c.directions {
-        for (name, shape) in Self.layerTensors(c, layer: layer, direction) { add(name, shape) }
+        addLayer(c, prefix: Self.prefix(c, layer: layer, direction), inputs: c.inputSize(ofLayer: layer))
       }
       layers.append(start..<count)
     }
     let outputStart = count
-    add("output.weight", [c.classes, c.outputSize])
-    add("output.bias", [c.classes])
+    add("output.weight", .outputWeight, [c.classes, c.outputSize])
+    add("output.bias", .outputBias, [c.classes])
     output = outputStart..<count
     let embeddingStart = count
-    if case .tokens(let size) = c.input { add("embedding.weight", [c.classes, size]) }
+    if case .tokens(let size) = c.input { add("embedding.weight", .embedding, [c.classes, size]) }
     embedding = embeddingStart..<count
   }
 
@@ -66,26 +83,31 @@ public struct ParameterLayout: Equatable, Sendable {
     "\(configuration.cell.rawValue).\(layer).\(direction.rawValue)."
   }
 
-  private static func layerTensors(_ c: NetworkConfiguration, layer: Int, _ direction: Direction) -> [(String, [Int])] {
-    let p = prefix(c, layer: layer, direction)
-    var tensors = [
-      (p + "input_weight", [c.gateSize, c.inputSize(ofLayer: layer)]), (p + "recurrent_weight", [c.gateSize, c.hiddenSize]),
-    ]
-    if c.hasBias { tensors.append((p + "bias", [c.gateSize])) }
+  private mutating func addLayer(_ c: NetworkConfiguration, prefix p: String, inputs I: Int) {
+    let (G, H) = (c.gateSize, c.hiddenSize), shape = c.cell.shape
+    add(p + "input_weight", .inputWeight, [G, I])
+    add(p + "recurrent_weight", .recurrentWeight, [G, H])
+    if c.hasBias { add(p + "bias", .bias, [G]) }
+    if shape.readsProductsApart { add(p + "hidden_bias", .hiddenBias, [H]) }
     switch c.peepholes {
     case .none: break
-    case .output: tensors.append((p + "peephole", [c.hiddenSize]))
-    case .all: tensors.append((p + "peephole", [3, c.hiddenSize]))
+    case .output: add(p + "peephole", .peephole, [H])
+    case .all: add(p + "peephole", .peephole, [3, H])
     }
     for site in NormalizationSite.sites(of: c) {
-      tensors.append((p + site.name + ".gamma", [site.features]))
-      if site.hasBeta { tensors.append((p + site.name + ".beta", [site.features])) }
+      add(p + site.name + ".gamma", .gamma, [site.features])
+      if site.hasBeta { add(p + site.name + ".beta", site.replacesBias ? .bias : .beta, [site.features]) }
     }
-    return tensors
+    switch c.initialState {
+    case .zero: break
+    case .learned:
+      add(p + "initial_hidden", .initialState, [H])
+      if shape.states.contains(.cell) { add(p + "initial_cell", .initialState, [H]) }
+    }
   }
 
-  private mutating func add(_ name: String, _ shape: [Int]) {
-    let slice = TensorSlice(name: name, shape: shape, offset: count)
+  private mutating func add(_ name: String, _ role: TensorRole, _ shape: [Int]) {
+    let slice = TensorSlice(name: name, role: role, shape: shape, offset: count)
     tensors.append(slice)
     count += (slice.count + Self.alignment - 1) / Self.alignment * Self.alignment
   }

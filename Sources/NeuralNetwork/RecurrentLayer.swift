@@ -38,7 +38,7 @@ public struct PassContext<S: Scalar> {
   }
 }
 
-/// One recurrent layer of one direction: views of its parameters, and its normalisation.
+/// One recurrent layer of one direction: views of its parameters, and its normalised terms.
 public final class RecurrentLayer<S: Scalar> {
   let configuration: NetworkConfiguration
   /// Number of the layer from 0, the lowest.
@@ -55,16 +55,24 @@ public final class RecurrentLayer<S: Scalar> {
   let packedInput, packedRecurrent, packedTransposed: PackedMatrix<S>
   /// b [G]; zero where normalisation has a β in its place.
   let bias: VectorView<S>
+  private let hiddenBias: VectorView<S>?
+  /// What is added to the recurrent product of cells that read it apart, [G]: the hidden bias for the last gate, else zero.
+  let recurrentShift: VectorView<S>?
   let peepholes: Peepholes<S>
-  // Statistics under way in a population pass.
-  var population: PopulationStatistics<S>?
-  /// Its normalisation, if any.
-  public let normalization: BatchNormalization<S>?
+  /// The learned state before the first step of a sequence, [H] each.
+  let initialHidden, initialCell: VectorView<S>?
+  /// What is normalised, in the order of `NormalizationSite.sites`.
+  public let terms: [NormalizedTerm<S>]
+  /// The number in `terms` of what is normalised at each place.
+  let inputTerm, recurrentTerm, sumTerm, cellTerm, outputTerm: Int?
 
   /// The ranges of a layer's tensors; nil where it has none of the kind.
   struct Places {
     let inputWeight, recurrentWeight: Range<Int>
-    let bias, peephole, gamma, beta: Range<Int>?
+    let bias, hiddenBias, peephole, initialHidden, initialCell: Range<Int>?
+    /// Of each term.
+    let gammas: [Range<Int>]
+    let betas: [Range<Int>?]
   }
 
   init(
@@ -72,11 +80,12 @@ public final class RecurrentLayer<S: Scalar> {
   ) {
     let prefix = ParameterLayout.prefix(configuration, layer: index, direction)
     func place(_ name: String) -> Range<Int>? { layout.optionalTensor(prefix + name)?.range }
-    let site = NormalizationSite.sites(of: configuration).first
+    let sites = NormalizationSite.sites(of: configuration)
     let places = Places(
       inputWeight: layout.tensor(prefix + "input_weight").range, recurrentWeight: layout.tensor(prefix + "recurrent_weight").range,
-      bias: place("bias"), peephole: place("peephole"), gamma: site.flatMap { place($0.name + ".gamma") },
-      beta: site.flatMap { place($0.name + ".beta") })
+      bias: place("bias"), hiddenBias: place("hidden_bias"), peephole: place("peephole"), initialHidden: place("initial_hidden"),
+      initialCell: place("initial_cell"),
+      gammas: sites.map { layout.tensor(prefix + $0.name + ".gamma").range }, betas: sites.map { place($0.name + ".beta") })
     let (G, I) = (configuration.gateSize, configuration.inputSize(ofLayer: index))
     self.places = places
     self.configuration = configuration
@@ -89,15 +98,33 @@ public final class RecurrentLayer<S: Scalar> {
     packedInput = PackedMatrix(outputs: G, inputs: I, library: library)
     packedRecurrent = PackedMatrix(outputs: G, inputs: H, format: format, library: library)
     packedTransposed = PackedMatrix(outputs: H, inputs: G, format: format, library: library)
-    bias = places.bias.map { parameters[$0] } ?? VectorView(zeros: G)
+    let bias = places.bias.map { parameters[$0] } ?? VectorView(zeros: G)
+    self.bias = bias
+    hiddenBias = places.hiddenBias.map { parameters[$0] }
+    let recurrentShift = hiddenBias.map { _ in VectorView<S>(zeros: G) }
+    self.recurrentShift = recurrentShift
     peepholes = Self.peepholes(configuration, in: places.peephole.map { parameters[$0] })
-    if let site, let gamma = places.gamma {
-      normalization = BatchNormalization(
-        site: site, configuration: configuration.normalization, steps: configuration.steps, gamma: parameters[gamma],
-        beta: places.beta.map { parameters[$0] })
-    } else {
-      normalization = nil
+    initialHidden = places.initialHidden.map { parameters[$0] }
+    initialCell = places.initialCell.map { parameters[$0] }
+    terms = sites.indices.map { number in
+      // What is added is β; biases join the products that have none.
+      let site = sites[number], shift: VectorView<S>
+      switch (site.place, places.betas[number]) {
+      case (_, let beta?): shift = parameters[beta]
+      case (.inputProduct, nil): shift = bias
+      case (.recurrentProduct, nil): shift = recurrentShift ?? VectorView(zeros: G)
+      case (.sum, nil), (.cell, nil), (.output, nil): shift = VectorView(zeros: site.features)
+      }
+      return NormalizedTerm(
+        site: site, configuration: configuration.normalization, steps: configuration.steps,
+        gamma: parameters[places.gammas[number]], shift: shift)
     }
+    func term(_ place: NormalizationSite.Place) -> Int? { sites.firstIndex { $0.place == place } }
+    inputTerm = term(.inputProduct)
+    recurrentTerm = term(.recurrentProduct)
+    sumTerm = term(.sum)
+    cellTerm = term(.cell)
+    outputTerm = term(.output)
   }
 
   /// The parts of a peephole tensor [H] or [3, H].
@@ -112,8 +139,79 @@ public final class RecurrentLayer<S: Scalar> {
   func packWeights() {
     packedInput.pack(inputWeight.asIs)
     packedRecurrent.pack(recurrentWeight.asIs)
+    if let hiddenBias, let recurrentShift { recurrentShift[recurrentShift.count - hiddenBias.count..<recurrentShift.count].copy(from: hiddenBias) }
   }
 
-  /// Whether `z` holds the whole preactivation before it is normalised, step by step.
-  var isStepwise: Bool { normalization.map { !$0.site.precedesRecurrence } ?? false }
+  /// Whether `W_h h` is added to `W_x x` as it is, so that there is one product of both.
+  var sumsProducts: Bool { !configuration.cell.shape.readsProductsApart && inputTerm == nil && recurrentTerm == nil }
+
+  // MARK: The cell
+
+  func forwardCell(_ step: CellStep<S>) {
+    switch configuration.cell {
+    case .lstm: LSTMCell.forward(step)
+    case .rnn: PlainCell.forward(step)
+    case .gru: GRUCell.forward(step)
+    }
+  }
+
+  func emitCell(_ step: CellStep<S>, _ cell: NormalizedCell<S>) {
+    switch configuration.cell {
+    case .lstm: LSTMCell.emit(step, cell)
+    case .rnn: PlainCell.emit(step, cell)
+    case .gru: GRUCell.emit(step, cell)
+    }
+  }
+
+  func differentiateEmit(_ step: CellStep<S>, _ cell: NormalizedCell<S>, _ gradients: CellGradients<S>) {
+    switch configuration.cell {
+    case .lstm: LSTMCell.differentiateEmit(step, cell, gradients)
+    case .rnn: PlainCell.differentiateEmit(step, cell, gradients)
+    case .gru: GRUCell.differentiateEmit(step, cell, gradients)
+    }
+  }
+
+  func backwardCell(_ step: CellStep<S>, _ gradients: CellGradients<S>) {
+    switch configuration.cell {
+    case .lstm: LSTMCell.backward(step, gradients)
+    case .rnn: PlainCell.backward(step, gradients)
+    case .gru: GRUCell.backward(step, gradients)
+    }
+  }
+
+  /// What step `t` of a shard reads and writes, with normalisation as scales and shifts.
+  func step(_ w: LayerWorkspace<S>, shard i: Int, _ t: Int, _ memory: [TermWorkspace<S>], _ pass: PassContext<S>) -> CellStep<S> {
+    let rows = w.sequences.rows(t)
+    var a = Preactivation(z: w.inputProduct.rows(rows), shift: bias)
+    if let number = inputTerm ?? sumTerm { (a.zScale, a.shift) = scaleAndShift(number, i, t, memory, pass) }
+    if !sumsProducts { (a.r, a.rShift) = (w.recurrentProduct(rows), recurrentShift) }
+    if let number = recurrentTerm {
+      let normalized = scaleAndShift(number, i, t, memory, pass)
+      (a.rScale, a.rShift) = (normalized.scale, normalized.shift)
+    }
+    return CellStep(
+      preactivation: a, peepholes: peepholes, gates: w.gates.rows(rows), cPrevious: w.cellsBefore(t), c: w.cells(t),
+      hPrevious: w.hPrevious.rows(rows), h: w.rawOutput.rows(rows), normalizesCell: cellTerm != nil)
+  }
+
+  /// The normalised cell of step `t` of a shard.
+  func normalizedCell(
+    _ number: Int, _ w: LayerWorkspace<S>, shard i: Int, _ t: Int, _ memory: [TermWorkspace<S>], _ pass: PassContext<S>
+  ) -> NormalizedCell<S> {
+    let normalized = scaleAndShift(number, i, t, memory, pass), rows = w.sequences.rows(t)
+    return NormalizedCell(values: normalizedValues(number, w, rows), scale: normalized.scale, shift: normalized.shift)
+  }
+
+  /// Normalisation of a term in step `t` as a scale and a shift of `normalizedValues`.
+  func scaleAndShift(
+    _ number: Int, _ shard: Int, _ t: Int, _ memory: [TermWorkspace<S>], _ pass: PassContext<S>
+  ) -> (scale: VectorView<S>, shift: VectorView<S>) {
+    terms[number].scaleAndShift(memory.isEmpty ? nil : memory[number], shard: shard, step: t, pass)
+  }
+
+  /// What the scale and shift of a term apply to.
+  func normalizedValues(_ number: Int, _ w: LayerWorkspace<S>, _ rows: Range<Int>) -> MatrixView<S> {
+    let term = terms[number]
+    return term.batch == nil ? w.standardized(term.site.place, rows) : w.values(term.site.place, rows)
+  }
 }

@@ -1,20 +1,19 @@
 import Tensors
 
-// Backward through time. With da_t the gradient of the preactivation a_t:
+// Backward through time: the terms of `forward` in reverse order. With da_t the gradient of the preactivation and N' the derivative of
+// a term, where there is one:
 //
-//   none            dz_t = da_t,               dh_{t-1} = da_t W_h
-//   input           dz   = BN'(da),            dh_{t-1} = da_t W_h
-//   preactivation   dz_t = BN'(da_t),          dh_{t-1} = dz_t W_h
+//   dz_t = N'(da_t) for W_x x_t     dr_t = N'(da_t) for W_h h_{t-1}     dh_{t-1} = dr_t W_h (and what the cell carries)
 //
-// and dW_x = Σ dz_tᵀ x_t, dW_h = Σ (da_t or dz_t)ᵀ h_{t-1}, dx_t = dz_t W_x. The sums over time are one product each.
+// and dW_x = Σ dz_tᵀ x_t, dW_h = Σ dr_tᵀ h_{t-1}, dx_t = dz_t W_x. The sums over time are one product each.
 
 extension RecurrentLayer {
-  /// Carries gradients back through time and normalisation: afterwards `z` of every shard holds dz, and the other gradients can be taken.
+  /// Carries gradients back through time and normalisation: afterwards every shard has those of its products, and the others can be taken.
   /// - dOutput: for each local shard the gradient of the layer's output, of all directions, [N, D·H].
   /// - reversals: for each local shard the rows in reversed order.
   /// - Throws: what the exchange of statistics and `sink` throw.
   func backwardThroughTime(
-    _ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>?, _ pass: PassContext<S>, dOutput: [MatrixView<S>],
+    _ shards: [LayerWorkspace<S>], _ memory: [TermWorkspace<S>], _ pass: PassContext<S>, dOutput: [MatrixView<S>],
     reversals: [VectorView<Int32>], sink: any GradientSink<S>
   ) throws {
     pass.timer.enter(.recurrence)
@@ -25,25 +24,46 @@ extension RecurrentLayer {
       if w.dc.rows > 0 { w.dc.fill(0) }
       w.dPeephole.fill(0)
     }
-    if isStepwise, let statistics {
-      statistics.dGamma.fill(0)
-      statistics.dBeta.fill(0)
-    }
+    for term in memory { term.beginBackward() }
     for t in (0..<pass.steps).reversed() {
-      for (i, w) in shards.enumerated() where t < w.sequences.steps { differentiate(w, step: t, dOutput[i], reversals[i]) }
-      if isStepwise, let normalization, let statistics {
-        try normalizeStepBackward(normalization, shards, statistics, pass, step: t)
+      if let outputTerm {
+        for (i, w) in shards.enumerated() where t < w.sequences.steps { collectOutputGradient(w, step: t, dOutput[i], reversals[i]) }
+        try differentiate(outputTerm, t..<t + 1, shards, memory, pass)
       }
-      if t > 0 { for w in shards where t < w.sequences.steps { multiplyRecurrentTransposed(w, step: t) } }
+      if let cellTerm {
+        for (i, w) in shards.enumerated() where t < w.sequences.steps {
+          differentiateEmit(
+            step(w, shard: i, t, memory, pass), normalizedCell(cellTerm, w, shard: i, t, memory, pass),
+            gradients(w, step: t, dOutput[i], reversals[i]))
+        }
+        try differentiate(cellTerm, t..<t + 1, shards, memory, pass)
+      }
+      for (i, w) in shards.enumerated() where t < w.sequences.steps {
+        backwardCell(step(w, shard: i, t, memory, pass), gradients(w, step: t, dOutput[i], reversals[i]))
+      }
+      if let sumTerm { try differentiate(sumTerm, t..<t + 1, shards, memory, pass) }
+      if let recurrentTerm { try differentiate(recurrentTerm, t..<t + 1, shards, memory, pass) }
+      for w in shards where t < w.sequences.steps && (t > 0 || wantsInitialGradient(w)) { multiplyRecurrentTransposed(w, step: t) }
       try sink.poll()
     }
-    if !isStepwise, let normalization, let statistics { try normalizeWholeBackward(normalization, shards, statistics, pass) }
+    if let inputTerm { try differentiate(inputTerm, 0..<pass.steps, shards, memory, pass) }
   }
 
-  /// `da_t W_h`, for the step before.
+  private func differentiate(
+    _ number: Int, _ steps: Range<Int>, _ shards: [LayerWorkspace<S>], _ memory: [TermWorkspace<S>], _ pass: PassContext<S>
+  ) throws {
+    try terms[number].differentiate(steps, shards, memory[number], pass)
+    pass.timer.enter(.recurrence)
+  }
+
+  /// Whether the state before the first step is a parameter in the minibatch under way.
+  private func wantsInitialGradient(_ w: LayerWorkspace<S>) -> Bool { initialHidden != nil && w.beginsWithInitialState }
+
+  /// `dr_t W_h`, for the step before.
   private func multiplyRecurrentTransposed(_ w: LayerWorkspace<S>, step t: Int) {
-    let rows = w.sequences.rows(t), da = (isStepwise ? w.z : w.gates).rows(rows), target = w.dhNext.rows(0..<rows.count)
-    target.setProduct(da.asIs, packed: packedTransposed)
+    let rows = w.sequences.rows(t), target = w.dhNext.rows(0..<rows.count)
+    target.setProduct(
+      w.dRecurrentProduct(rows).asIs, packed: packedTransposed, accumulate: configuration.cell.shape.readsProductsApart)
   }
 
   /// The gradient of a shard's input, `dz W_x`, in the layer's order of time. [N, I]
@@ -56,29 +76,47 @@ extension RecurrentLayer {
     let packs = frames >= 2 * inputWeight.rows && configuration.products == .own
     if packs { packed.pack(inputWeight.transposed) }
     try inParts(frames, operations: inputWeight.rows * inputWeight.columns, polling: sink) { rows in
-      let dz = w.z.rows(rows).asIs, target = dInput.rows(rows)
+      let dz = w.dInputProduct(rows).asIs, target = dInput.rows(rows)
       if packs { target.setProduct(dz, packed: packed) } else { target.setProduct(dz, inputWeight.asIs, by: configuration.products) }
     }
   }
 
-  /// The cell's derivative at one step, into `gates`.
-  private func differentiate(_ w: LayerWorkspace<S>, step t: Int, _ dOutput: MatrixView<S>, _ reversal: VectorView<Int32>) {
+  // MARK: One step
+
+  /// The gradient of a shard's outputs of step `t` from the layer above.
+  private func gradientFromAbove(
+    _ w: LayerWorkspace<S>, step t: Int, _ dOutput: MatrixView<S>, _ reversal: VectorView<Int32>
+  ) -> MatrixView<S> {
     let rows = w.sequences.rows(t), H = configuration.hiddenSize
-    var above: MatrixView<S>
     switch direction {
-    case .forward: above = dOutput.columns(0..<H).rows(rows)
+    case .forward: return dOutput.columns(0..<H).rows(rows)
     case .backward:
-      above = w.dhAbove.rows(0..<rows.count)
+      let above = w.dhAbove.rows(0..<rows.count)
       above.gatherRows(of: dOutput.columns(H..<2 * H), ids: reversal[rows])
+      return above
     }
-    let next = t == w.sequences.steps - 1 ? nil : w.dhNext.rows(0..<rows.count), da = w.gates.rows(rows)
-    switch configuration.cell {
-    case .lstm:
-      lstmBackward(
-        gates: da, c: w.cells(t), cPrevious: w.cellsBefore(t), dhAbove: above, dhNext: next, dc: w.dc.rows(0..<rows.count),
-        peepholes: peepholes, dPeepholes: dPeepholes(w), da: da)
-    case .rnn: rnnBackward(h: w.h.rows(rows), dhAbove: above, dhNext: next, da: da)
-    }
+  }
+
+  /// The gradient of the normalised outputs of step `t`, from above and from the next step.
+  private func collectOutputGradient(
+    _ w: LayerWorkspace<S>, step t: Int, _ dOutput: MatrixView<S>, _ reversal: VectorView<Int32>
+  ) {
+    let target = w.dState.rows(0..<w.sequences.active(t))
+    target.copy(from: gradientFromAbove(w, step: t, dOutput, reversal))
+    target.vector.add(w.dhNext.rows(0..<target.rows).vector)
+  }
+
+  /// The gradients of step `t` of a shard. Where outputs or cells are normalised, `dState` has what comes through that.
+  private func gradients(
+    _ w: LayerWorkspace<S>, step t: Int, _ dOutput: MatrixView<S>, _ reversal: VectorView<Int32>
+  ) -> CellGradients<S> {
+    let rows = w.sequences.rows(t), sequences = 0..<rows.count, isLast = t == w.sequences.steps - 1
+    let dhNext = w.dhNext.rows(sequences), dState = w.dState.rows > 0 ? w.dState.rows(sequences) : w.dState
+    return CellGradients(
+      dhAbove: outputTerm != nil ? dState : gradientFromAbove(w, step: t, dOutput, reversal),
+      dhNext: isLast || outputTerm != nil ? nil : dhNext, dhPrevious: dhNext, dc: w.dc.rows > 0 ? w.dc.rows(sequences) : w.dc,
+      dNormalizedCell: dState, dPeepholes: dPeepholes(w), dPreactivation: w.dPreactivation(rows),
+      dRecurrent: recurrentTerm != nil ? w.dNormalized(.recurrentProduct, rows) : w.dRecurrentProduct(rows))
   }
 
   private func dPeepholes(_ w: LayerWorkspace<S>) -> Peepholes<S> {
@@ -89,67 +127,22 @@ extension RecurrentLayer {
     }
   }
 
-  private func normalizeStepBackward(
-    _ normalization: BatchNormalization<S>, _ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>,
-    _ pass: PassContext<S>, step t: Int
-  ) throws {
-    pass.timer.enter(.normalization)
-    for (i, w) in shards.enumerated() {
-      normalization.takeSums(statistics, shard: i, step: t, w.sequences, dy: w.gates, x: w.z)
-      statistics.dBeta[i].add(statistics.sum(i, t))
-      statistics.dGamma[i].add(statistics.sumWithX(i, t))
-    }
-    pass.timer.enter(.statisticsExchange)
-    try statistics.combineSums(slot: t, slots: 1, pass.reducer)
-    pass.timer.enter(.normalization)
-    for (i, w) in shards.enumerated() {
-      let rows = w.sequences.rows(t), z = w.z.rows(rows)
-      normalization.backward(
-        statistics, shard: i, slot: t, groupCount: pass.counts.groupPerStep[i][t], dy: w.gates.rows(rows), x: z, dx: z)
-    }
-    pass.timer.enter(.recurrence)
-  }
-
-  private func normalizeWholeBackward(
-    _ normalization: BatchNormalization<S>, _ shards: [LayerWorkspace<S>], _ statistics: NormalizationWorkspace<S>,
-    _ pass: PassContext<S>
-  ) throws {
-    pass.timer.enter(.normalization)
-    let isFrame = normalization.kind == .frame, slots = isFrame ? pass.steps : 1
-    for (i, w) in shards.enumerated() {
-      normalization.takeSums(statistics, shard: i, w.sequences, steps: pass.steps, dy: w.gates, x: w.z)
-      statistics.dBeta[i].fill(0)
-      statistics.dGamma[i].fill(0)
-      for slot in 0..<slots {
-        statistics.dBeta[i].add(statistics.sum(i, slot))
-        statistics.dGamma[i].add(statistics.sumWithX(i, slot))
-      }
-    }
-    pass.timer.enter(.statisticsExchange)
-    try statistics.combineSums(slot: 0, slots: slots, pass.reducer)
-    pass.timer.enter(.normalization)
-    for (i, w) in shards.enumerated() {
-      for slot in 0..<slots {
-        let rows = isFrame ? w.sequences.rows(slot) : 0..<w.sequences.frames, z = w.z.rows(rows)
-        normalization.backward(
-          statistics, shard: i, slot: slot, groupCount: isFrame ? pass.counts.groupPerStep[i][slot] : pass.counts.groupTotal[i],
-          dy: w.gates.rows(rows), x: z, dx: z)
-      }
-    }
-  }
+  // MARK: Parameters
 
   /// The gradients of the layer's tensors on one shard, at their places in the flat `gradient`.
   /// - packedInput: room for what the layer reads.
   func writeGradients(
-    _ w: LayerWorkspace<S>, shard: Int, _ statistics: NormalizationWorkspace<S>?, into gradient: VectorView<S>,
+    _ w: LayerWorkspace<S>, shard: Int, _ memory: [TermWorkspace<S>], into gradient: VectorView<S>,
     packedInput: PackedMatrix<S>, sink: any GradientSink<S>
   ) throws {
     let accumulate = sink.accumulates
     let rows = 0..<w.sequences.frames
-    let dz = w.z.rows(rows), da = (isStepwise ? w.z : w.gates).rows(rows)
     func write(_ place: Range<Int>?, _ values: VectorView<S>) {
       guard let place else { return }
       if accumulate { gradient[place].add(values) } else { gradient[place].copy(from: values) }
+    }
+    func writeSums(_ place: Range<Int>, over matrix: MatrixView<S>) {
+      gradient[place].columnSums(of: matrix, accumulate: accumulate)
     }
     /// `dᵀ x`. The sink is told of every part but the last.
     func multiply(_ d: MatrixView<S>, _ x: MatrixView<S>, at place: Range<Int>) throws {
@@ -160,17 +153,31 @@ extension RecurrentLayer {
         if rows.upperBound < d.columns { try sink.advance(.layer(index), shard: shard, to: place.lowerBound + rows.upperBound * x.columns) }
       }
     }
-    try multiply(dz, w.input.rows(rows), at: places.inputWeight)
-    try multiply(da, w.hPrevious.rows(rows), at: places.recurrentWeight)
-    if let place = places.bias { gradient[place].columnSums(of: dz, accumulate: accumulate) }
+    try multiply(w.dInputProduct(rows), w.input.rows(rows), at: places.inputWeight)
+    try multiply(w.dRecurrentProduct(rows), w.hPrevious.rows(rows), at: places.recurrentWeight)
+    if let place = places.bias {
+      if let inputTerm { write(place, memory[inputTerm].dShift[shard]) } else { writeSums(place, over: w.dPreactivation(rows)) }
+    }
+    if let place = places.hiddenBias {
+      let last = configuration.gateSize - configuration.hiddenSize..<configuration.gateSize
+      if let recurrentTerm {
+        write(place, memory[recurrentTerm].dShift[shard][last])
+      } else {
+        writeSums(place, over: w.dRecurrentProduct(rows).columns(last))
+      }
+    }
     switch configuration.peepholes {
     case .none: break
     case .output: write(places.peephole, w.dPeephole[2])
     case .all: write(places.peephole, w.dPeephole.vector)
     }
-    if let statistics {
-      write(places.gamma, statistics.dGamma[shard])
-      write(places.beta, statistics.dBeta[shard])
+    for (number, term) in memory.enumerated() {
+      write(places.gammas[number], term.dGamma[shard])
+      write(places.betas[number], term.dShift[shard])
     }
+    // A state that was carried over is a constant.
+    let begun = wantsInitialGradient(w) ? 0..<w.sequences.count : 0..<0
+    if let place = places.initialHidden { writeSums(place, over: w.dhNext.rows(begun)) }
+    if let place = places.initialCell { writeSums(place, over: w.dc.rows(begun)) }
   }
 }

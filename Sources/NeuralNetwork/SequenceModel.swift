@@ -8,7 +8,7 @@ public final class SequenceModel<S: Scalar> {
   public let parameters: VectorView<S>
   /// Recurrent layers, the lowest first, and of each layer the forward direction first.
   public let layers: [RecurrentLayer<S>]
-  /// The normalisation of each layer and direction; empty for `placement: none`.
+  /// The statistics of every term that has any, layer by layer.
   public let normalizations: [BatchNormalization<S>]
   /// [V, E]; nil where the model reads features.
   let embedding: MatrixView<S>?
@@ -33,7 +33,7 @@ public final class SequenceModel<S: Scalar> {
     layers = (0..<configuration.layers).flatMap { index in
       configuration.directions.map { RecurrentLayer(configuration, index: index, $0, layout: layout, parameters: parameters) }
     }
-    normalizations = layers.compactMap(\.normalization)
+    normalizations = layers.flatMap { $0.terms.compactMap(\.batch) }
     embedding = configuration.embeddingSize > 0 ? matrix("embedding.weight") : nil
     outputWeight = matrix("output.weight")
     outputBias = parameters[layout.tensor("output.bias").range]
@@ -60,23 +60,20 @@ public final class SequenceModel<S: Scalar> {
 
   /// Starts gathering population statistics: every pass in population mode is added.
   public func beginPopulation(groups: ShardGroups) {
-    for layer in layers {
-      layer.packWeights()
-      layer.population = layer.normalization.map {
-        PopulationStatistics(kind: $0.kind, slots: $0.slots, features: $0.site.features, groups: groups)
-      }
+    for layer in layers { layer.packWeights() }
+    for normalization in normalizations {
+      normalization.population = PopulationStatistics(
+        kind: normalization.kind, slots: normalization.slots, features: normalization.site.features, groups: groups)
     }
   }
 
   /// Ends it: the evaluation statistics become those of all frames seen on all ranks.
   public func finishPopulation(groups: ShardGroups, globalReducer: any StatisticsReducing<S>) throws {
-    for layer in layers {
-      if let normalization = layer.normalization {
-        normalization.evaluation.copy(from: normalization.running)
-        try layer.population?.finish(into: normalization.evaluation, shards: groups.shards, reducer: globalReducer)
-        normalization.evaluation.extend()
-      }
-      layer.population = nil
+    for normalization in normalizations {
+      normalization.evaluation.copy(from: normalization.running)
+      try normalization.population?.finish(into: normalization.evaluation, shards: groups.shards, reducer: globalReducer)
+      normalization.evaluation.extend()
+      normalization.population = nil
     }
   }
 

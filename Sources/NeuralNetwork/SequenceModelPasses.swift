@@ -31,7 +31,7 @@ extension SequenceModel {
             w.input.rows(rows).gatherRows(of: workspace.inputs[index][i], ids: workspace.reversal(i))
           }
         }
-        try layer.forward(shards, workspace.normalizations[number], pass)
+        try layer.forward(shards, workspace.terms[number], pass)
         if layer.direction == .backward {
           pass.timer.enter(.input)
           let H = configuration.hiddenSize
@@ -45,7 +45,7 @@ extension SequenceModel {
     }
     if case .training = pass.mode, let averages = workspace.runningAverages {
       pass.timer.enter(.statisticsExchange)
-      try averages.update(normalizations, workspace.normalizations, pass, globalReducer: globalReducer)
+      try averages.update(normalizations, workspace.statistics, pass, globalReducer: globalReducer)
     }
     pass.timer.enter(.other)
   }
@@ -86,7 +86,7 @@ extension SequenceModel {
       let numbers = directions(of: index)
       for number in numbers {
         try layers[number].backwardThroughTime(
-          workspace.layers[number], workspace.normalizations[number], pass,
+          workspace.layers[number], workspace.terms[number], pass,
           dOutput: workspace.outputGradients[from], reversals: workspace.reversalViews, sink: sink)
       }
       for i in shards {
@@ -94,7 +94,7 @@ extension SequenceModel {
         let gradient = sink.begin(.layer(index), shard: i)
         for number in numbers {
           try layers[number].writeGradients(
-            workspace.layers[number][i], shard: i, workspace.normalizations[number], into: gradient,
+            workspace.layers[number][i], shard: i, workspace.terms[number], into: gradient,
             packedInput: workspace.packedInput, sink: sink)
         }
         try sink.end(.layer(index), shard: i)

@@ -66,3 +66,39 @@ public func normalizationBackward<S: Scalar>(
     sum_dy: sum.pointer, sum_dy_x: sumWithX.pointer, dx: dx.pointer)
   unsafe lockstep_normalization_backward(S.kernels, &derivative)
 }
+
+/// `out = scale ⊙ x + shift`, [B, F]; rows of `out` may have gaps.
+public func scaleAndShift<S: Scalar>(_ x: MatrixView<S>, scale: VectorView<S>, shift: VectorView<S>, out: MatrixView<S>) {
+  precondition(x.isContiguous && out.rows == x.rows && out.columns == x.columns, "matrices of different shapes")
+  precondition(scale.count == x.columns && shift.count == x.columns, "features of different lengths")
+  var map = unsafe lockstep_affine_map(
+    B: x.rows, F: x.columns, x: x.pointer, scale: scale.pointer, shift: shift.pointer, out: out.pointer, out_stride: out.stride)
+  unsafe S.kernels.pointee.affine(&map)
+}
+
+/// `x̂ = (x − μ) / √(v + ε)` with mean and biased variance over the features of each row (Ba et al. 2016), [B, F].
+/// - standardized: may be `x`. rstd: [B], receives `1 / √(v + ε)`; nil where no derivative follows.
+public func standardizeRows<S: Scalar>(
+  _ x: MatrixView<S>, epsilon: S, into standardized: MatrixView<S>, rstd: VectorView<S>?
+) {
+  precondition(x.isContiguous && standardized.isContiguous && standardized.rows == x.rows && standardized.columns == x.columns,
+    "matrices of different shapes")
+  precondition((rstd?.count ?? x.rows) == x.rows, "rstd of another length")
+  var arguments = unsafe lockstep_standardization(
+    B: x.rows, F: x.columns, epsilon: epsilon.double, x: x.pointer, x_hat: standardized.pointer, rstd: rstd?.pointer)
+  unsafe lockstep_standardize(S.kernels, &arguments)
+}
+
+/// The derivative of layer normalisation: with `g = γ ⊙ dy`, `dx = rstd (g − mean(g) − x̂ mean(g ⊙ x̂))` in each row.
+/// `dx` may be `dy` or `standardized`.
+public func standardizationBackward<S: Scalar>(
+  dy: MatrixView<S>, standardized: MatrixView<S>, rstd: VectorView<S>, gamma: VectorView<S>, dx: MatrixView<S>
+) {
+  let (B, F) = (dy.rows, dy.columns)
+  precondition(dy.isContiguous && standardized.isContiguous && dx.isContiguous, "matrices with gaps")
+  precondition(standardized.rows == B && standardized.columns == F && dx.rows == B && dx.columns == F && rstd.count == B
+    && gamma.count == F, "matrices of different shapes")
+  var arguments = unsafe lockstep_standardization_derivative(
+    B: B, F: F, dy: dy.pointer, x_hat: standardized.pointer, rstd: rstd.pointer, gamma: gamma.pointer, dx: dx.pointer)
+  unsafe lockstep_standardize_backward(S.kernels, &arguments)
+}

@@ -35,8 +35,7 @@ extension CommandTests {
       Case(setting: "training.batch_size=0", code: 64, words: ["training.batch_size", "0"], ranks: [1]),
       Case(setting: "normalization.scope={group: 9}", code: 64, words: ["normalization.scope"], ranks: [2]),
       Case(setting: "model.bidirectional=true", code: 64, words: ["model.bidirectional"], ranks: [1, 4]),
-      Case(setting: "normalization.placement=separate", code: 64, words: ["normalization.placement", "not supported"], ranks: [1, 4]),
-      Case(setting: "normalization.placement=hidden", code: 64, words: ["normalization.placement", "not supported"], ranks: [2]),
+      Case(setting: "model.cell=lstmm", code: 64, words: ["model.cell", "lstm, rnn, gru"], ranks: [1, 4]),
       Case(
         setting: "normalization.placement=whitened-input", code: 64, words: ["normalization.placement", "not supported"], ranks: [2]),
       Case(setting: "communication.gradients=float8", code: 64, words: ["communication.gradients", "bfloat16"], ranks: [1, 4]),

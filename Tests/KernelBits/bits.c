@@ -83,15 +83,34 @@ static void single(const char *set, const lockstep_kernels *k) {
   float *z = numbers(n, 1, 4), *r = numbers(n, 2, 2), *scale = numbers(4 * H, 3, 2), *shift = numbers(4 * H, 4, 1);
   float *p = numbers(3 * H, 5, 1), *c0 = numbers(B * H, 6, 2), *gates = zeros(n), *c = zeros(n), *h = zeros(n), *da = zeros(n);
   float *dc = numbers(B * H, 7, 1), *above = numbers(B * H, 8, 1), *next = numbers(B * H, 9, 1), *dp = zeros(3 * H);
-  k->lstm_forward(&(lockstep_lstm_step){B, H, z, scale, r, scale, shift, p, p + H, p + 2 * H, c0, gates, c, h, H});
+  k->lstm_forward(&(lockstep_lstm_step){
+    B, H, {z, scale, r, scale, shift, shift}, p, p + H, p + 2 * H, c0, gates, c, h, H});
   show(set, "lstm_forward gates", gates, n * 4);
   show(set, "lstm_forward h", h, B * H * 4);
   k->lstm_backward(&(lockstep_lstm_derivative){
-    B, H, gates, c, c0, above, H, next, dc, p, p + H, p + 2 * H, dp, dp + H, dp + 2 * H, da});
+    B, H, gates, c, c0, above, H, next, NULL, dc, p, p + H, p + 2 * H, dp, dp + H, dp + 2 * H, da});
   show(set, "lstm_backward da", da, n * 4);
   show(set, "lstm_backward dc", dc, B * H * 4);
   show(set, "lstm_backward dp", dp, 3 * H * 4);
-  k->rnn_forward(&(lockstep_rnn_step){B, H, z, NULL, r, NULL, shift, h, H});
+  k->lstm_output(&(lockstep_lstm_output_step){B, H, gates, c, scale, shift, h, H});
+  show(set, "lstm_output", h, B * H * 4);
+  float *through = zeros(B * H);
+  k->lstm_output_backward(&(lockstep_lstm_output_derivative){B, H, gates, c, scale, shift, above, H, next, through, da});
+  show(set, "lstm_output_backward", through, B * H * 4);
+  k->lstm_backward(&(lockstep_lstm_derivative){
+    B, H, gates, c, c0, NULL, 0, NULL, through, dc, p, p + H, p + 2 * H, dp, dp + H, dp + 2 * H, da});
+  show(set, "lstm_backward through the cell", da, n * 4);
+  k->gru_forward(&(lockstep_gru_step){B, H, {z, scale, r, scale, shift, shift}, c0, H, gates, h, H});
+  show(set, "gru_forward", h, B * H * 4);
+  k->gru_backward(&(lockstep_gru_derivative){B, H, gates, r, scale, shift, c0, H, above, H, next, through, da, c});
+  show(set, "gru_backward", da, B * 3 * H * 4);
+  k->standardize(&(lockstep_standardization){B, H, 1e-5, z, through, dp});
+  show(set, "standardize", through, B * H * 4);
+  k->standardize_backward(&(lockstep_standardization_derivative){B, H, above, through, dp, scale, da});
+  show(set, "standardize_backward", da, B * H * 4);
+  k->affine(&(lockstep_affine_map){B, H, through, scale, shift, da, H});
+  show(set, "affine", da, B * H * 4);
+  k->rnn_forward(&(lockstep_rnn_step){B, H, {z, NULL, r, NULL, NULL, shift}, h, H});
   show(set, "rnn_forward", h, B * H * 4);
   k->rnn_backward(&(lockstep_rnn_derivative){B, H, h, H, above, H, next, da});
   show(set, "rnn_backward", da, B * H * 4);

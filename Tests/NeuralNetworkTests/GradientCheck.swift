@@ -25,6 +25,27 @@ extension Trial {
     return scale * (try shifted(h) - shifted(-h)) / (2 * h)
   }
 
+  /// Compares one derivative along `direction`. Where a difference quotient is not near enough, the error of its truncation is taken
+  /// out by a second one (Richardson's extrapolation).
+  private func expect(
+    _ analytic: Double, _ scale: Double, _ direction: [(index: Int, change: Double)], _ name: @autoclosure () -> String
+  ) throws -> Double {
+    var numeric = try difference(scale, direction, step: 1e-5)
+    if abs(analytic - numeric) > 1e-7 + 1e-5 * max(abs(analytic), abs(numeric)) {
+      numeric += (numeric - (try difference(scale, direction, step: 2e-5))) / 3
+    }
+    expectDerivative(analytic, numeric, name())
+    return numeric
+  }
+
+  /// An initial output that is the same for all sequences adds the same to `W_h h` of all, which frame-wise statistics take away, unless
+  /// the cell has another way for it.
+  private func hasNoInfluence(_ tensor: TensorSlice) -> Bool {
+    let n = configuration.normalization
+    return tensor.name.hasSuffix("initial_hidden") && configuration.cell != .gru && n.method == .batch
+      && [.preactivation, .state, .separate].contains(n.placement)
+  }
+
   /// Compares `gradient` with central differences: every element of small tensors, some of large ones, and random directions through all.
   /// - Returns: elements compared whose derivative is not 0, so that a caller can see that the comparison was not empty.
   @discardableResult
@@ -34,12 +55,11 @@ extension Trial {
       let chosen = tensor.count <= limit ? Array(tensor.range) : (0..<limit).map { _ in tensor.offset + random.index(tensor.count) }
       var largest = 0.0
       for i in chosen {
-        let numeric = try difference(scale, [(i, 1)], step: 1e-5)
-        expectDerivative(gradient[i], numeric, "\(name) \(tensor.name)[\(i - tensor.offset)]")
+        let numeric = try expect(gradient[i], scale, [(i, 1)], "\(name) \(tensor.name)[\(i - tensor.offset)]")
         largest = max(largest, abs(numeric))
         if abs(numeric) > 1e-6 { compared += 1 }
       }
-      #expect(largest > 1e-5, "\(name) \(tensor.name) has no influence on the loss")
+      #expect(largest > 1e-5 || hasNoInfluence(tensor), "\(name) \(tensor.name) has no influence on the loss")
     }
     for number in 0..<directions {
       let elements = model.layout.tensors.flatMap { Array($0.range) }
@@ -47,7 +67,7 @@ extension Trial {
       let norm = direction.reduce(0) { $0 + $1.change * $1.change }.squareRoot()
       for i in direction.indices { direction[i].change /= norm }
       let analytic = direction.reduce(0) { $0 + gradient[$1.index] * $1.change }
-      expectDerivative(analytic, try difference(scale, direction, step: 1e-5), "\(name) direction \(number)")
+      _ = try expect(analytic, scale, direction, "\(name) direction \(number)")
     }
     return compared
   }

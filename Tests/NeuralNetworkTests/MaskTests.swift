@@ -137,7 +137,7 @@ import Testing
   }
 
   /// Population and running statistics over unequal shards are those of all frames.
-  @Test(arguments: cases.filter { $0.variant.placement != .none })
+  @Test(arguments: cases.filter { $0.variant.placement != .none && $0.variant.method == .batch })
   func statisticsCountFrames(_ c: Case) throws {
     let trial = Trial(c.configuration(steps: 6), scope: c.variant.scope, lengths: Self.lengths), isFrame = c.variant.statistics == .frame
     let running = trial.statistics(\.running)

@@ -38,8 +38,9 @@ import Testing
   }
 
   /// Single precision follows double precision.
-  @Test(arguments: [Cell.lstm, .rnn], [Placement.none, .input, .preactivation])
+  @Test(arguments: Cell.allCases, Placement.allCases.filter { $0 != .whitenedInput })
   func singlePrecision(_ cell: Cell, _ placement: Placement) throws {
+    if !cell.shape.placements.contains(placement) { return }
     let configuration = NetworkConfiguration(
       vocabularySize: 30, embeddingSize: 12, cell: cell, layers: 2, hiddenSize: 20, peepholes: cell == .lstm ? .all : .none, dropout: 0.3,
       normalization: NormalizationConfiguration(placement: placement), steps: 6)
@@ -52,12 +53,9 @@ import Testing
     let workspace = ModelWorkspace(model, WorkspaceCapacity(sequences: [16], steps: 6), training: true)
     workspace.begin(steps: 6, firstExamples: double.firstExamples)
     for layer in 0..<2 {
-      let (from, to) = (double.workspace.state(layer: layer, shard: 0), workspace.state(layer: layer, shard: 0))
-      for b in 0..<16 {
-        for j in 0..<20 {
-          to.h[b, j] = Float(from.h[b, j])
-          if let c = from.c { to.c?[b, j] = Float(c[b, j]) }
-        }
+      for kind in cell.shape.states {
+        let (from, to) = (double.workspace.state(kind, layer: layer, shard: 0), workspace.state(kind, layer: layer, shard: 0))
+        for b in 0..<16 { for j in 0..<20 { to[b, j] = Float(from[b, j]) } }
       }
     }
     workspace.tokens[0].copy(from: double.workspace.tokens[0])

@@ -26,11 +26,11 @@ struct ReferenceNetwork {
   /// Parameters by name.
   let parameters: [String: [Double]]
 
-  /// What normalisation uses.
+  /// What batch normalisation uses. Terms are counted over all layers, as `SequenceModel.normalizations` lists them.
   enum Normalizer {
-    /// Statistics of each group of shards; those of `fallback` [layer][slot] in a group of fewer than two frames.
+    /// Statistics of each group of shards; those of `fallback` [term][slot] in a group of fewer than two frames.
     case batch(groups: [Range<Int>], fallback: [[ReferenceStatistics]])
-    /// [layer][slot]; steps beyond the last slot take the last.
+    /// [term][slot]; steps beyond the last slot take the last.
     case fixed([[ReferenceStatistics]])
   }
 
@@ -43,7 +43,7 @@ struct ReferenceNetwork {
   struct Result {
     /// [shard][t][b][V].
     var logits: [[[[Double]]]] = []
-    /// What was normalised, [layer][shard][t][b][F].
+    /// What was normalised, [term][shard][t][b][F].
     var raw: [[[[[Double]]]]] = []
     var state: State
   }
@@ -119,86 +119,117 @@ struct ReferenceNetwork {
     _ index: Int, _ direction: Direction, _ x: [[[[Double]]]], _ T: Int, _ result: inout Result, _ normalizer: Normalizer
   ) -> [[[[Double]]]] {
     let prefix = "\(configuration.cell).\(index).\(direction).", shards = x.indices
-    let layer = result.raw.count
+    let layer = index * configuration.directions.count + (direction == .forward ? 0 : 1)
     let wx = tensor(prefix + "input_weight"), wh = tensor(prefix + "recurrent_weight")
-    let placement = configuration.normalization.placement
     let inputProducts = x.map { $0.map { $0.map { product(wx, $0) } } }
-    var outputs: [[[[Double]]]] = shards.map { _ in [] }, raw: [[[[Double]]]] = placement == .input ? inputProducts : shards.map { _ in [] }
+    // What each term sees, by its place in the list of all terms.
+    var seen: [String: (term: Int, raw: [[[[Double]]]])] = [:]
+    func normalized(_ z: [[[Double]]], _ name: String, _ t: Int) -> [[[Double]]] {
+      if seen[name] == nil { seen[name] = (result.raw.count + seen.count, shards.map { _ in [] }) }
+      for s in shards where seen[name]!.raw[s].count == t { seen[name]!.raw[s].append(z[s]) }
+      let (term, raw) = seen[name]!
+      return shards.map { s in z[s].map { normalize($0, term, prefix + name + ".", raw, shard: s, t, normalizer) } }
+    }
+    /// The same for a term whose input is known for all steps.
+    func normalizedInput(_ t: Int) -> [[[Double]]] {
+      if seen["input_norm"] == nil { seen["input_norm"] = (result.raw.count + seen.count, inputProducts) }
+      return normalized(inputProducts.map { $0[t] }, "input_norm", t)
+    }
+    func sum(_ a: [[[Double]]], _ b: [[[Double]]]) -> [[[Double]]] {
+      zip(a, b).map { zip($0, $1).map { zip($0, $1).map { $0 + $1 } } }
+    }
+    func biased(_ a: [[[Double]]]) -> [[[Double]]] {
+      let bias = tensor(prefix + "bias")
+      return a.map { $0.map { zip($0, bias).map { $0 + $1 } } }
+    }
+    var outputs: [[[[Double]]]] = shards.map { _ in [] }
     for t in 0..<T {
-      let recurrent = shards.map { s in result.state.h[layer][s].prefix(x[s][t].count).map { product(wh, $0) } }
-      if placement == .preactivation {
-        for s in shards {
-          raw[s].append(zip(inputProducts[s][t], recurrent[s]).map { z, r in zip(z, r).map { $0 + $1 } })
-        }
+      // u and v are the two parts of the preactivation, with biases in u.
+      var u = inputProducts.map { $0[t] }
+      var v = shards.map { s in result.state.h[layer][s].prefix(x[s][t].count).map { product(wh, $0) } }
+      switch configuration.normalization.placement {
+      case .none, .hidden, .whitenedInput: u = biased(u)
+      case .input: u = normalizedInput(t)
+      case .preactivation:
+        u = normalized(sum(u, v), "preactivation_norm", t)
+        v = v.map { $0.map { $0.map { _ in 0 } } }
+      case .state: v = normalized(v, "recurrent_norm", t)
+      case .separate:
+        u = biased(normalizedInput(t))
+        v = normalized(v, "recurrent_norm", t)
       }
+      var h: [[[Double]]] = shards.map { s in
+        x[s][t].indices.map { b in cell(u[s][b], v[s][b], layer, s, b, prefix, &result.state) }
+      }
+      if configuration.normalization.placement == .separate && configuration.cell == .lstm {
+        let cells = shards.map { s in Array(result.state.c[layer][s].prefix(h[s].count)) }
+        // The gate is what the cell makes of h without a tanh of c.
+        let c = normalized(cells, "cell_norm", t)
+        h = shards.map { s in h[s].indices.map { b in h[s][b].indices.map { h[s][b][$0] * tanh(c[s][b][$0]) } } }
+      }
+      if configuration.normalization.placement == .hidden { h = normalized(h, "hidden_norm", t) }
       for s in shards {
-        var h: [[Double]] = []
-        for b in x[s][t].indices {
-          let a: [Double]
-          switch placement {
-          case .none:
-            let bias = tensor(prefix + "bias")
-            a = bias.indices.map { inputProducts[s][t][b][$0] + recurrent[s][b][$0] + bias[$0] }
-          case .input:
-            let z = normalize(inputProducts[s][t][b], layer, prefix + "input_norm.", raw, shard: s, t, normalizer)
-            a = z.indices.map { recurrent[s][b][$0] + z[$0] }
-          default:
-            a = normalize(raw[s][t][b], layer, prefix + "preactivation_norm.", raw, shard: s, t, normalizer)
-          }
-          h.append(cell(a, layer, s, b, prefix, &result.state))
-        }
-        outputs[s].append(h)
+        for b in h[s].indices { result.state.h[layer][s][b] = h[s][b] }
+        outputs[s].append(h[s])
       }
     }
-    result.raw.append(raw)
+    result.raw += seen.values.sorted { $0.term < $1.term }.map(\.raw)
     return outputs
   }
 
   private func normalize(
-    _ z: [Double], _ layer: Int, _ name: String, _ raw: [[[[Double]]]], shard: Int, _ t: Int, _ normalizer: Normalizer
+    _ z: [Double], _ term: Int, _ name: String, _ raw: [[[[Double]]]], shard: Int, _ t: Int, _ normalizer: Normalizer
   ) -> [Double] {
     let isFrame = configuration.normalization.statistics == .frame, statistics: ReferenceStatistics
-    switch normalizer {
-    case .fixed(let values): statistics = values[layer][isFrame ? min(t, values[layer].count - 1) : 0]
-    case .batch(let groups, let fallback):
+    switch (configuration.normalization.method, normalizer) {
+    case (.layer, _):
+      let mean = z.reduce(0, +) / Double(z.count), variance = z.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(z.count)
+      statistics = ReferenceStatistics(mean: z.map { _ in mean }, variance: z.map { _ in variance })
+    case (.batch, .fixed(let values)): statistics = values[term][isFrame ? min(t, values[term].count - 1) : 0]
+    case (.batch, .batch(let groups, let fallback)):
       guard let group = groups.first(where: { $0.contains(shard) }) else { preconditionFailure("no group") }
       let frames = group.flatMap { s in isFrame ? raw[s][t] : raw[s].flatMap { $0 } }
-      statistics = frames.count < 2 ? fallback[layer][isFrame ? min(t, fallback[layer].count - 1) : 0] : ReferenceStatistics(frames)
+      statistics = frames.count < 2 ? fallback[term][isFrame ? min(t, fallback[term].count - 1) : 0] : ReferenceStatistics(frames)
     }
-    let gamma = tensor(name + "gamma"), beta = tensor(name + "beta")
+    let gamma = tensor(name + "gamma"), beta = parameters[name + "beta"] ?? z.map { _ in 0 }
     return z.indices.map {
       gamma[$0] * (z[$0] - statistics.mean[$0]) / (statistics.variance[$0] + configuration.normalization.epsilon).squareRoot()
         + beta[$0]
     }
   }
 
+  /// The new output, of which an LSTM with a normalised cell has the gate alone; the new cell goes into `state`.
   private func cell(
-    _ a: [Double], _ layer: Int, _ s: Int, _ b: Int, _ prefix: String, _ state: inout State
+    _ u: [Double], _ v: [Double], _ layer: Int, _ s: Int, _ b: Int, _ prefix: String, _ state: inout State
   ) -> [Double] {
-    let H = configuration.hiddenSize
+    let H = configuration.hiddenSize, a = zip(u, v).map { $0 + $1 }
     func sigma(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
-    if configuration.cell == .rnn {
-      state.h[layer][s][b] = a.map { tanh($0) }
-      return state.h[layer][s][b]
+    switch configuration.cell {
+    case .rnn: return a.map { tanh($0) }
+    case .gru:
+      let d = tensor(prefix + "hidden_bias"), before = state.h[layer][s][b]
+      return (0..<H).map { j in
+        let n = tanh(u[2 * H + j] + sigma(a[j]) * (v[2 * H + j] + d[j])), z = sigma(a[H + j])
+        return (1 - z) * n + z * before[j]
+      }
+    case .lstm:
+      let zero = [Double](repeating: 0, count: H)
+      var pi = zero, pf = zero, po = zero
+      switch configuration.peepholes {
+      case .none: break
+      case .output: po = tensor(prefix + "peephole")
+      case .all:
+        let p = tensor(prefix + "peephole")
+        (pi, pf, po) = (Array(p[0..<H]), Array(p[H..<2 * H]), Array(p[2 * H..<3 * H]))
+      }
+      return (0..<H).map { j in
+        let before = state.c[layer][s][b][j]
+        let i = sigma(a[j] + pi[j] * before), f = sigma(a[H + j] + pf[j] * before), g = tanh(a[2 * H + j])
+        let c = f * before + i * g, o = sigma(a[3 * H + j] + po[j] * c)
+        state.c[layer][s][b][j] = c
+        return configuration.normalization.placement == .separate ? o : o * tanh(c)
+      }
     }
-    let zero = [Double](repeating: 0, count: H)
-    var pi = zero, pf = zero, po = zero
-    switch configuration.peepholes {
-    case .none: break
-    case .output: po = tensor(prefix + "peephole")
-    case .all:
-      let p = tensor(prefix + "peephole")
-      (pi, pf, po) = (Array(p[0..<H]), Array(p[H..<2 * H]), Array(p[2 * H..<3 * H]))
-    }
-    for j in 0..<H {
-      let before = state.c[layer][s][b][j]
-      let i = sigma(a[j] + pi[j] * before), f = sigma(a[H + j] + pf[j] * before), g = tanh(a[2 * H + j])
-      let c = f * before + i * g
-      let o = sigma(a[3 * H + j] + po[j] * c)
-      state.c[layer][s][b][j] = c
-      state.h[layer][s][b][j] = o * tanh(c)
-    }
-    return state.h[layer][s][b]
   }
 }
 

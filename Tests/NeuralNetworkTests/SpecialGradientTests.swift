@@ -12,9 +12,11 @@ import Testing
       cell: cell, peepholes: peepholes, placement: placement, statistics: statistics, scope: scope, dropout: dropout, layers: layers)
   }
 
-  @Test(arguments: [Placement.none, .input, .preactivation], [Cell.lstm, .rnn])
+  @Test(arguments: Placement.allCases.filter { $0 != .whitenedInput }, Cell.allCases)
   func everyElement(_ placement: Placement, _ cell: Cell) throws {
-    let variant = variant(cell, placement, .frame, .pairs, peepholes: cell == .lstm ? .all : .none, dropout: 0.4, layers: 2)
+    if !cell.shape.placements.contains(placement) { return }
+    var variant = variant(cell, placement, .frame, .pairs, peepholes: cell == .lstm ? .all : .none, dropout: 0.4, layers: 2)
+    variant.initialState = .learned
     let sequences = [2, 3, 3], trial = Trial(variant.configuration(steps: 3), scope: .pairs, sequences: sequences)
     let (_, gradient, _) = try trial.gradient(
       of: Minibatch(vocabulary: 9, sequences: sequences, steps: 3, seed: 8), gradientScale: 0.125)
@@ -25,9 +27,10 @@ import Testing
   @Test(arguments: [
     (Placement.input, StatisticsKind.frame, Scope.local, [1, 3, 2, 1]), (.preactivation, .frame, .local, [1, 3, 2, 1]),
     (.input, .frame, .pairs, [2, 2, 1]), (.preactivation, .frame, .pairs, [2, 2, 1]), (.input, .sequence, .local, [1, 3, 2, 1]),
+    (.state, .frame, .local, [1, 3, 2, 1]), (.separate, .frame, .pairs, [2, 2, 1]), (.hidden, .frame, .local, [1, 3, 2, 1]),
   ])
   func fewerThanTwoFrames(_ placement: Placement, _ statistics: StatisticsKind, _ scope: Scope, _ sequences: [Int]) throws {
-    for cell in Cell.allCases {
+    for cell in Cell.allCases where cell.shape.placements.contains(placement) {
       // With one step a shard of one sequence has one frame for sequence-wise statistics too.
       for steps in statistics == .frame ? [3] : [1, 2] {
         let variant = variant(cell, placement, statistics, scope, layers: 2)
@@ -40,7 +43,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [Placement.none, .input, .preactivation])
+  @Test(arguments: Placement.allCases.filter { $0 != .whitenedInput })
   func microBatchesAddUp(_ placement: Placement) throws {
     let variant = variant(.lstm, placement, .frame, .global, peepholes: .all, dropout: 0.4, layers: 2), sequences = [3, 2]
     let trial = Trial(variant.configuration(), scope: .global, sequences: sequences)
@@ -66,7 +69,9 @@ import Testing
   }
 
   /// Products by BLAS are those of the program's own kernels but for rounding: with 96 frames a shard, 68 and 17 gate rows, 70 classes.
-  @Test(arguments: [(Cell.lstm, Placement.input), (.lstm, .none), (.rnn, .preactivation), (.lstm, .preactivation)])
+  @Test(arguments: [
+    (Cell.lstm, Placement.input), (.lstm, .none), (.rnn, .preactivation), (.lstm, .preactivation), (.lstm, .separate), (.gru, .hidden),
+  ])
   func productsByBLAS(_ cell: Cell, _ placement: Placement) throws {
     var found: [(loss: Double, gradient: [Double])] = []
     for library in ProductLibrary.allCases {
@@ -119,7 +124,8 @@ import Testing
 
   /// A window shorter than the workspace, as at the end of a text: what lies behind it in the buffers does not count.
   @Test(arguments: [
-    (Placement.none, StatisticsKind.frame), (.input, .frame), (.input, .sequence), (.preactivation, .frame),
+    (Placement.none, StatisticsKind.frame), (.input, .frame), (.input, .sequence), (.preactivation, .frame), (.state, .frame),
+    (.separate, .frame), (.hidden, .frame),
   ])
   func shortWindow(_ placement: Placement, _ statistics: StatisticsKind) throws {
     for scope in [Scope.local, .global] {

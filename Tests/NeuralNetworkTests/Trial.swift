@@ -125,12 +125,9 @@ final class Trial {
     // Sequences of any lengths begin from zero.
     for layer in capacity.isUniform ? Array(model.layers.indices) : [] {
       for shard in 0..<k {
-        let state = workspace.state(layer: layer, shard: shard)
+        let states = configuration.cell.shape.states.map { workspace.state($0, layer: layer, shard: shard) }
         for row in 0..<sequences[shard] {
-          for j in 0..<configuration.hiddenSize {
-            state.c?[row, j] = (random.value())
-            state.h[row, j] = (random.value())
-          }
+          for j in 0..<configuration.hiddenSize { for state in states { state[row, j] = random.value() } }
         }
       }
     }
@@ -188,8 +185,13 @@ final class Trial {
     }
   }
 
+  /// Gives sequences their initial state, unless it is one that was carried over.
+  func beginSequences() {
+    if !workspace.capacity.isUniform || configuration.initialState == .learned { workspace.resetState() }
+  }
+
   func forward() throws {
-    if !workspace.capacity.isUniform { workspace.resetState() }
+    beginSequences()
     if let reload { load(reload, tokens: []) }
     try model.forward(workspace, pass, globalReducer: globalReducer)
   }

@@ -150,7 +150,8 @@ import Testing
         let (gates, c, h, before) = (matrix(B, 4 * H), matrix(B, H), matrix(B, H), matrix(B, H))
         let z = matrix(B, 4 * H), r = matrix(B, 4 * H), shift = vector(4 * H), all = (vector(H), vector(H), vector(H))
         let a = Preactivation(
-          z: z, zScale: form % 2 == 1 ? vector(4 * H) : nil, r: form > 1 ? r : nil, rScale: form == 5 ? vector(4 * H) : nil, shift: shift)
+          z: z, zScale: form % 2 == 1 ? vector(4 * H) : nil, r: form > 1 ? r : nil, rScale: form > 3 ? vector(4 * H) : nil,
+          rShift: form > 3 ? vector(4 * H) : nil, shift: shift)
         let p = form < 2 ? Peepholes() : form < 4 ? Peepholes(output: all.2) : Peepholes(input: all.0, forget: all.1, output: all.2)
         let d = (vector(H), vector(H), vector(H))
         let dp = form < 2 ? Peepholes() : form < 4 ? Peepholes(output: d.2) : Peepholes(input: d.0, forget: d.1, output: d.2)
@@ -158,17 +159,57 @@ import Testing
         for (name, values) in [("gates", gates), ("c", c), ("h", h)] { keep("\(name), form \(form)", values.vector) }
         let dc = matrix(B, H), above = matrix(B, H), next = matrix(B, H)
         lstmBackward(
-          gates: gates, c: c, cPrevious: before, dhAbove: above, dhNext: form % 2 == 0 ? next : nil, dc: dc, peepholes: p,
+          gates: gates, c: c, cPrevious: before, dOutput: .output(above: above, next: form % 2 == 0 ? next : nil), dc: dc, peepholes: p,
           dPeepholes: dp, da: gates)
         for (name, values) in [("da", gates.vector), ("dc", dc.vector), ("dp_i", d.0), ("dp_f", d.1), ("dp_o", d.2)] {
           keep("\(name), form \(form)", values)
         }
         let plain = Preactivation(
-          z: matrix(B, H), zScale: a.zScale?[0..<H], r: form > 1 ? matrix(B, H) : nil, rScale: a.rScale?[0..<H], shift: shift[0..<H])
+          z: matrix(B, H), zScale: a.zScale?[0..<H], r: form > 1 ? matrix(B, H) : nil, rScale: a.rScale?[0..<H],
+          rShift: a.rShift?[0..<H], shift: shift[0..<H])
         rnnForward(plain, h: h)
         keep("rnn, form \(form)", h.vector)
         rnnBackward(h: h, dhAbove: above, dhNext: form % 2 == 0 ? next : nil, da: dc)
         keep("rnn's derivative, form \(form)", dc.vector)
+      }
+
+      for form in 0..<4 {
+        let (gates, dv, h, before) = (matrix(B, 3 * H), matrix(B, 3 * H), matrix(B, H), matrix(B, H))
+        let a = Preactivation(
+          z: matrix(B, 3 * H), zScale: form % 2 == 1 ? vector(3 * H) : nil, r: matrix(B, 3 * H), rScale: form > 1 ? vector(3 * H) : nil,
+          rShift: vector(3 * H), shift: vector(3 * H))
+        gruForward(a, hPrevious: before, gates: gates, h: h)
+        keep("gru's gates, form \(form)", gates.vector)
+        keep("gru's output, form \(form)", h.vector)
+        let above = matrix(B, H), next = matrix(B, H)
+        gruBackward(
+          a, hPrevious: before, gates: gates, dhAbove: above, dhNext: form < 2 ? next : nil, dhPrevious: next, du: gates, dv: dv)
+        for (name, values) in [("du", gates), ("dv", dv), ("dh", next)] { keep("gru's \(name), form \(form)", values.vector) }
+      }
+      do {
+        let (gates, cell, h, above, next, through) = (matrix(B, 4 * H), matrix(B, H), matrix(B, H), matrix(B, H), matrix(B, H), matrix(B, H))
+        let (scale, shift, dc, c, before) = (vector(H), vector(H), matrix(B, H), matrix(B, H), matrix(B, H))
+        let a = Preactivation(
+          z: matrix(B, 4 * H), zScale: vector(4 * H), r: matrix(B, 4 * H), rScale: vector(4 * H), rShift: vector(4 * H), shift: vector(4 * H))
+        lstmForward(a, peepholes: Peepholes(), cPrevious: before, gates: gates, c: c, h: nil)
+        keep("gates without an output", gates.vector)
+        lstmOutput(gates: gates, cell: cell, scale: scale, shift: shift, h: h)
+        keep("output of a normalised cell", h.vector)
+        lstmOutputBackward(
+          gates: gates, cell: cell, scale: scale, shift: shift, dhAbove: above, dhNext: next, dNormalized: through, da: gates)
+        keep("gradient of a normalised cell", through.vector)
+        lstmBackward(
+          gates: gates, c: c, cPrevious: before, dOutput: .throughCell(through), dc: dc, peepholes: Peepholes(), dPeepholes: Peepholes(),
+          da: gates)
+        keep("da through a normalised cell", gates.vector)
+        let rstd = vector(B), out = matrix(B, H)
+        standardizeRows(cell, epsilon: S(1e-5), into: h, rstd: rstd)
+        keep("standardised rows", h.vector)
+        keep("their deviations", rstd)
+        standardizationBackward(dy: above, standardized: h, rstd: rstd, gamma: scale, dx: out)
+        keep("derivative of standardisation", out.vector)
+        scaleAndShift(h, scale: scale, shift: shift, out: out)
+        keep("scaled and shifted rows", out.vector)
       }
 
       let x = matrix(B, H), dy = matrix(B, H), gamma = vector(H), beta = vector(H)

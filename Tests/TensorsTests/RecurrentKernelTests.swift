@@ -9,7 +9,7 @@ import Testing
     var scaled, added, rescaled: Bool
     var peepholes: Int
     var testDescription: String { "scaled=\(scaled) added=\(added) rescaled=\(rescaled) peepholes=\(peepholes)" }
-    static let all = [(false, false, false), (false, true, false), (true, false, false), (true, true, false), (true, true, true)].flatMap { f in
+    static let all = [(false, false, false), (false, true, false), (false, true, true), (true, false, false), (true, true, false), (true, true, true)].flatMap { f in
       (0..<3).map { Form(scaled: f.0, added: f.1, rescaled: f.2, peepholes: $0) }
     }
   }
@@ -17,20 +17,21 @@ import Testing
   /// Values of one step, row-major.
   private struct Values {
     let B = 3, H = 21
-    var z, r, zScale, rScale, shift, p, c, dh, dhNext, dc: [Double]
+    var z, r, zScale, rScale, rShift, shift, p, c, dh, dhNext, dc: [Double]
 
     init(gates: Int) {
       var random = TestRandom(2)
       let G = gates * H
       (z, r) = (random.values(B * G, scale: 2), random.values(B * G, scale: 2))
       (zScale, rScale, shift) = (random.values(G), random.values(G), random.values(G))
+      rShift = random.values(G)
       (p, c) = (random.values(3 * H), random.values(B * H, scale: 2))
       (dh, dhNext, dc) = (random.values(B * H), random.values(B * H), random.values(B * H))
     }
 
     func preactivation(_ form: Form, _ b: Int, _ j: Int, G: Int) -> Double {
       var a = shift[j] + z[b * G + j] * (form.scaled ? zScale[j] : 1)
-      if form.added { a += r[b * G + j] * (form.rescaled ? rScale[j] : 1) }
+      if form.added { a += form.rescaled ? r[b * G + j] * rScale[j] + rShift[j] : r[b * G + j] }
       return a
     }
   }
@@ -38,7 +39,8 @@ import Testing
   private func input<S: Scalar>(_ form: Form, _ v: Values, G: Int) -> Preactivation<S> {
     Preactivation(
       z: MatrixView(v.z, v.B, G), zScale: form.scaled ? VectorView(doubles: v.zScale) : nil, r: form.added ? MatrixView(v.r, v.B, G) : nil,
-      rScale: form.rescaled ? VectorView(doubles: v.rScale) : nil, shift: VectorView(doubles: v.shift))
+      rScale: form.rescaled ? VectorView(doubles: v.rScale) : nil,
+      rShift: form.rescaled ? VectorView(doubles: v.rShift) : nil, shift: VectorView(doubles: v.shift))
   }
 
   private func peepholes<S: Scalar>(_ number: Int, _ p: VectorView<S>, _ H: Int) -> Peepholes<S> {
@@ -65,8 +67,8 @@ import Testing
     gates.copy(from: a.z)
     dp.fill(1)
     lstmBackward(
-      gates: gates, c: c, cPrevious: cPrevious, dhAbove: MatrixView(v.dh, B, H, stride: H + 3), dhNext: MatrixView(v.dhNext, B, H), dc: dc,
-      peepholes: peepholes(form.peepholes, p, H), dPeepholes: peepholes(form.peepholes, dp, H), da: gates)
+      gates: gates, c: c, cPrevious: cPrevious,
+      dOutput: .output(above: MatrixView(v.dh, B, H, stride: H + 3), next: MatrixView(v.dhNext, B, H)), dc: dc, peepholes: peepholes(form.peepholes, p, H), dPeepholes: peepholes(form.peepholes, dp, H), da: gates)
     func sigma(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
     // A few dozen roundings of numbers below 10.
     func near(_ found: S, _ wanted: Double) -> Bool { isClose(type, Double(found), wanted, size: 10, roundings: 8) }
@@ -112,6 +114,55 @@ import Testing
           }
         }
       }
+    }
+    check(Float.self)
+    check(Double.self)
+  }
+
+  /// By the formulas, and their derivative by central differences of those.
+  @Test(arguments: [false, true], [false, true])
+  func gru(_ scaled: Bool, _ rescaled: Bool) {
+    func sigma(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
+    func check<S: Scalar>(_ type: S.Type) {
+      let v = Values(gates: 3), (B, H) = (v.B, v.H), G = 3 * H
+      /// The output of unit j of sequence b, with something added to one of what it is made of.
+      func output(_ b: Int, _ j: Int, u: [Double] = [0, 0, 0], v dv: [Double] = [0, 0, 0], before: Double = 0) -> Double {
+        let parts = (0..<3).map { gate in
+          let k = gate * H + j
+          return (v.z[b * G + k] * (scaled ? v.zScale[k] : 1) + v.shift[k] + u[gate],
+            v.r[b * G + k] * (rescaled ? v.rScale[k] : 1) + v.rShift[k] + dv[gate])
+        }
+        let r = sigma(parts[0].0 + parts[0].1), z = sigma(parts[1].0 + parts[1].1), n = tanh(parts[2].0 + r * parts[2].1)
+        return (1 - z) * n + z * (v.c[b * H + j] + before)
+      }
+      let a = Preactivation<S>(
+        z: MatrixView(v.z, B, G), zScale: scaled ? VectorView(doubles: v.zScale) : nil, r: MatrixView(v.r, B, G),
+        rScale: rescaled ? VectorView(doubles: v.rScale) : nil, rShift: VectorView(doubles: v.rShift), shift: VectorView(doubles: v.shift))
+      let before = MatrixView<S>(v.c, B, H, stride: H + 2), h = MatrixView<S>(zeros: B, H + 5).columns(2..<H + 2)
+      gruForward(a, hPrevious: before, gates: a.z, h: h)
+      for next in [false, true] {
+        let du = MatrixView<S>(zeros: B, G), dv = MatrixView<S>(zeros: B, G), dh = MatrixView<S>(v.dhNext, B, H)
+        gruBackward(
+          a, hPrevious: before, gates: a.z, dhAbove: MatrixView(v.dh, B, H, stride: H + 3), dhNext: next ? dh : nil, dhPrevious: dh, du: du,
+          dv: dv)
+        for b in 0..<B {
+          for j in 0..<H {
+            let weight = v.dh[b * H + j] + (next ? v.dhNext[b * H + j] : 0), step = 1e-5
+            func near(_ found: S, _ difference: (Double) -> Double) {
+              let wanted = weight * (difference(step) - difference(-step)) / (2 * step)
+              #expect(abs(Double(found) - wanted) <= (type == Float.self ? 1e-5 : 1e-8) * (1 + abs(wanted)))
+            }
+            #expect(isClose(type, Double(h[b, j]), output(b, j), size: 10, roundings: 8))
+            near(dh[b, j]) { output(b, j, before: $0) }
+            for gate in 0..<3 {
+              func only(_ x: Double) -> [Double] { (0..<3).map { $0 == gate ? x : 0 } }
+              near(du[b, gate * H + j]) { output(b, j, u: only($0)) }
+              near(dv[b, gate * H + j]) { output(b, j, v: only($0)) }
+            }
+          }
+        }
+      }
+      #expect(Set(h.doubles).count == B * H)
     }
     check(Float.self)
     check(Double.self)

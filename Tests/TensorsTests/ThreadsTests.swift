@@ -125,11 +125,24 @@ import Testing
         for (name, values) in [("gates", gates.vector), ("c", c.vector), ("h", h.vector)] { keep(name, values) }
         let (dc, above) = (matrix(B, H), matrix(B, H + 2).columns(1..<H + 1))
         lstmBackward(
-          gates: gates, c: c, cPrevious: before, dhAbove: above, dhNext: isScaled ? matrix(B, H) : nil, dc: dc, peepholes: peepholes,
+          gates: gates, c: c, cPrevious: before, dOutput: .output(above: above, next: isScaled ? matrix(B, H) : nil), dc: dc, peepholes: peepholes,
           dPeepholes: dPeepholes, da: gates)
         for (name, values) in [("da", gates.vector), ("dc", dc.vector)] { keep(name, values) }
         if let dOutput = dPeepholes.output { keep("peephole", dOutput) }
       }
+      let gru = (gates: matrix(B, 3 * H), dv: matrix(B, 3 * H), h: matrix(B, H), dh: matrix(B, H))
+      let products = Preactivation(z: matrix(B, 3 * H), r: matrix(B, 3 * H), rShift: vector(3 * H), shift: vector(3 * H)), before = matrix(B, H)
+      gruForward(products, hPrevious: before, gates: gru.gates, h: gru.h)
+      keep("gru", gru.h.vector)
+      gruBackward(
+        products, hPrevious: before, gates: gru.gates, dhAbove: matrix(B, H + 2).columns(1..<H + 1), dhNext: gru.dh, dhPrevious: gru.dh,
+        du: gru.gates, dv: gru.dv)
+      for (name, values) in [("du", gru.gates), ("dv", gru.dv), ("dh", gru.dh)] { keep(name, values.vector) }
+      let rstd = vector(B)
+      standardizeRows(matrix(B, H), epsilon: 1e-5, into: before, rstd: rstd)
+      keep("rows", before.vector)
+      standardizationBackward(dy: gru.h, standardized: before, rstd: rstd, gamma: vector(H), dx: gru.h)
+      keep("derivative of rows", gru.h.vector)
       let dx = matrix(B, H)
       normalizationBackward(
         count: Float(B), dy: matrix(B, H), x: matrix(B, H), mean: vector(H), rstd: vector(H), scale: vector(H), sum: vector(H),

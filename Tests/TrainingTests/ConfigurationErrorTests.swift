@@ -250,11 +250,24 @@ private func failure(
       ["normalization.statistics=sequence", "normalization.placement=hidden"], "normalization.statistics",
       "depends on the recurrence"
     ),
+    (
+      ["normalization.statistics=sequence", "normalization.placement=state"], "normalization.statistics",
+      "depends on the recurrence"
+    ),
+    (["model.cell=gru", "normalization.placement=preactivation"], "normalization.placement", "gru cells read W_x x and W_h h apart"),
+    (["model.cell=gru", "normalization.placement=state"], "normalization.placement", "gru cells read W_x x and W_h h apart"),
+    (["model.cell=gru", "model.peepholes=all"], "model.peepholes", "gru cells have no state that gates could see"),
+    (["model.cell=gru", "initialization.forget_bias=1"], "initialization.forget_bias", "gru cells have no forget gate"),
+    (["normalization.method=layer", "normalization.placement=whitened-input"], "normalization.method", "covariance over frames"),
+    (["normalization.method=layer", "normalization.statistics=frame"], "normalization.statistics", "no meaning with normalization.method: layer"),
+    (["normalization.scope=local", "normalization.method=layer"], "normalization.scope", "no meaning with normalization.method: layer"),
+    (["normalization.method=layer", "normalization.momentum=0.5"], "normalization.momentum", "no meaning with normalization.method: layer"),
+    (["normalization.method=layer", "evaluation.statistics=running"], "evaluation.statistics", "no meaning with normalization.method: layer"),
     (["training.batch_size=32", "training.shards=3"], "training.batch_size", "is 32, which 3 shards cannot share equally"),
     (["training.batch_size=4", "training.shards=8"], "training.batch_size", "is 4, which 8 shards"),
     (["training.shards=2", "normalization.scope={group: 4}"], "normalization.scope", "is {group: 4}, and there are 2 shards"),
-    (["model.cell=rnn", "model.peepholes=output"], "model.peepholes", "an rnn has no gates"),
-    (["model.cell=rnn", "initialization.forget_bias=1"], "initialization.forget_bias", "is 1, and an rnn has no forget gate"),
+    (["model.cell=rnn", "model.peepholes=output"], "model.peepholes", "rnn cells have no state that gates could see"),
+    (["model.cell=rnn", "initialization.forget_bias=1"], "initialization.forget_bias", "is 1, and rnn cells have no forget gate"),
     (["optimizer.method=adam", "optimizer.momentum=0.9"], "optimizer.momentum", "is 0.9, and adam"),
     (
       ["communication.reproducible=false", "communication.gradients=float16"], "communication.reproducible",
@@ -285,6 +298,7 @@ private func failure(
     ["normalization.statistics=sequence", "normalization.placement=input"],
     ["normalization.statistics=sequence", "normalization.placement=none"],
     ["normalization.placement=separate", "model.cell=rnn"], ["normalization.placement=hidden"],
+    ["normalization.placement=separate", "model.cell=gru"], ["normalization.method=layer", "normalization.placement=state"],
     ["training.shards=8", "normalization.scope={group: 3}"], ["optimizer.method=rmsprop", "optimizer.momentum=0.9"],
     ["optimizer.method=adam"], ["training.batch_size=30", "training.shards=5"],
   ])

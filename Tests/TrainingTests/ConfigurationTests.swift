@@ -1,4 +1,5 @@
 import Foundation
+import NeuralNetwork
 import Testing
 
 import Training
@@ -240,7 +241,9 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
   @Test func whatIsNotSupportedYet() throws {
     try parse(base).checkSupported()
     try parse(base, "normalization.placement=none", "model.cell=rnn").checkSupported()
-    try parse(base, "normalization.placement=preactivation").checkSupported()
+    for placement in Placement.allCases where placement != .whitenedInput {
+      for yaml in [base, speech] { try parse(yaml, "normalization.placement=\(placement.rawValue)", "normalization.statistics=frame").checkSupported() }
+    }
     try parse(speech, "model.bidirectional=true").checkSupported()
     for format in TrainingConfiguration.WireFormat.allCases {
       let configuration = try parse(base, "communication.gradients=\(format.rawValue)")
@@ -248,14 +251,22 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
       #expect(configuration.communication.gradients == format)
     }
     for (yaml, override, key) in [
-      (base, "normalization.placement=separate", "normalization.placement"),
-      (speech, "normalization.placement=hidden", "normalization.placement"),
       (base, "normalization.placement=whitened-input", "normalization.placement"),
     ] {
       let configuration = try parse(yaml, override)
       let error = try #require(throws: ConfigurationError.self) { try configuration.checkSupported() }
       #expect(error.reason == .unsupported && error.key == key)
     }
+  }
+
+  /// Keys without a meaning are left out of what is written, so that it can be read again.
+  @Test func layerNormalizationIsWrittenWithoutStatistics() throws {
+    let layer = try parse(base, "normalization.method=layer"), yaml = layer.yaml()
+    for key in ["statistics: frame", "scope:", "momentum: 0.1", "statistics: population"] { #expect(!yaml.contains(key)) }
+    #expect(try parse(yaml) == layer)
+    let batch = try parse(base)
+    #expect(layer.differences(from: batch).map(\.key).contains("normalization.scope"))
+    #expect(batch.yaml().contains("  scope: global\n"))
   }
 
   @Test func exitCodes() {

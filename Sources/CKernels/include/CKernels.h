@@ -12,39 +12,63 @@
 
 // ---- Arguments -------------------------------------------------------------------------------------------------------------
 
-/* One step of an LSTM: a = z_scale ⊙ z + r_scale ⊙ r + shift [B, 4H], gates i, f, g, o of H each, then the cell.
-   Without z_scale or r_scale it is 1, without r it is 0, without p_* there are no peepholes.
-   `gates` [B, 4H] receives σ, σ, tanh, σ and may be `z`. */
+/* What a step of a cell adds up before its nonlinearities, G features a row: z_scale ⊙ z + r_scale ⊙ r + shift + r_shift. Without
+   z_scale or r_scale it is 1; without r or r_shift it is 0. r_shift is only there with r_scale, but for cells that read r apart. */
+typedef struct {
+  const void *z;
+  const void *_Nullable z_scale, *_Nullable r, *_Nullable r_scale, *_Nullable r_shift;
+  const void *shift;
+} lockstep_preactivation;
+
+/* One step of an LSTM: a [B, 4H], gates i, f, g, o of H each, then the cell. Without p_* there are no peepholes.
+   `gates` [B, 4H] receives σ, σ, tanh, σ and may be `z`. Without h, which needs r_shift, the output is left to `lstm_output`. */
 typedef struct {
   size_t B, H;
-  const void *z;
-  const void *_Nullable z_scale, *_Nullable r, *_Nullable r_scale;
-  const void *shift;
+  lockstep_preactivation a;
   const void *_Nullable p_i, *_Nullable p_f, *_Nullable p_o;
   const void *c_previous;
-  void *gates, *c, *h;
+  void *gates, *c;
+  void *_Nullable h;
   size_t h_stride;
 } lockstep_lstm_step;
 
 /* Its derivative. dh = dh_above + dh_next. `dc` is read as the gradient of c_t from later steps and written as that of c_{t-1};
-   da [B, 4H] may be `gates`; dp_* (with p_*) accumulate. */
+   da [B, 4H] may be `gates`; dp_* (with p_*) accumulate. Without dh_above, `dc_output` [B, H] is the gradient of c_t from the output
+   and the output gate's part of da is there already, as `lstm_output_backward` leaves them. */
 typedef struct {
   size_t B, H;
-  const void *gates, *c, *c_previous, *dh_above;
+  const void *gates, *c, *c_previous;
+  const void *_Nullable dh_above;
   size_t dh_stride;
-  const void *_Nullable dh_next;
+  const void *_Nullable dh_next, *_Nullable dc_output;
   void *dc;
   const void *_Nullable p_i, *_Nullable p_f, *_Nullable p_o;
   void *_Nullable dp_i, *_Nullable dp_f, *_Nullable dp_o;
   void *da;
 } lockstep_lstm_derivative;
 
-/* One step of a plain cell: h = tanh(z_scale ⊙ z + r_scale ⊙ r + shift), with z [B, H] and what is absent as above. */
+/* The output of an LSTM with a normalised cell: h = o ⊙ tanh(scale ⊙ cell + shift), with o in `gates` [B, 4H]. */
 typedef struct {
   size_t B, H;
-  const void *z;
-  const void *_Nullable z_scale, *_Nullable r, *_Nullable r_scale;
-  const void *shift;
+  const void *gates, *cell, *scale, *shift;
+  void *h;
+  size_t h_stride;
+} lockstep_lstm_output_step;
+
+/* Its derivative: d_normalized [B, H], the gradient of scale ⊙ cell + shift, and the output gate's part of da [B, 4H], which may be
+   `gates`. */
+typedef struct {
+  size_t B, H;
+  const void *gates, *cell, *scale, *shift, *dh_above;
+  size_t dh_stride;
+  const void *_Nullable dh_next;
+  void *d_normalized, *da;
+} lockstep_lstm_output_derivative;
+
+/* One step of a plain cell: h = tanh(a), with a [B, H]. */
+typedef struct {
+  size_t B, H;
+  lockstep_preactivation a;
   void *h;
   size_t h_stride;
 } lockstep_rnn_step;
@@ -59,6 +83,57 @@ typedef struct {
   const void *_Nullable dh_next;
   void *da;
 } lockstep_rnn_derivative;
+
+/* One step of a GRU, gates r, z, n of H each: with u = z_scale ⊙ z + shift and v = r_scale ⊙ r + r_shift [B, 3H],
+   r = σ(u_r + v_r), z = σ(u_z + v_z), n = tanh(u_n + r ⊙ v_n), h = (1 − z) ⊙ n + z ⊙ h_previous. `gates` may be `a.z`. */
+typedef struct {
+  size_t B, H;
+  lockstep_preactivation a;
+  const void *h_previous;
+  size_t h_previous_stride;
+  void *gates, *h;
+  size_t h_stride;
+} lockstep_gru_step;
+
+/* Its derivative. dh = dh_above + dh_next. du [B, 3H], which may be `gates`, and dv [B, 3H], which may be `r`, are the gradients of u
+   and v; dh_previous [B, H], which may be dh_next, receives dh ⊙ z. */
+typedef struct {
+  size_t B, H;
+  const void *gates, *r;
+  const void *_Nullable r_scale;
+  const void *r_shift, *h_previous;
+  size_t h_previous_stride;
+  const void *dh_above;
+  size_t dh_stride;
+  const void *_Nullable dh_next;
+  void *dh_previous, *du, *dv;
+} lockstep_gru_derivative;
+
+/* out = scale ⊙ x + shift, rows of F features. */
+typedef struct {
+  size_t B, F;
+  const void *x, *scale, *shift;
+  void *out;
+  size_t out_stride;
+} lockstep_affine_map;
+
+/* Layer normalisation without its parameters: x̂ = (x − mean) rstd, with mean and biased variance v over the F features of a row and
+   rstd = 1/√(v + ε) [B]. x_hat may be x. */
+typedef struct {
+  size_t B, F;
+  double epsilon;
+  const void *x;
+  void *x_hat;
+  void *_Nullable rstd;
+} lockstep_standardization;
+
+/* Its derivative, with g = gamma ⊙ dy: dx = rstd (g − mean(g) − x̂ mean(g ⊙ x̂)), means over the features of a row. dx may be dy or
+   x_hat. */
+typedef struct {
+  size_t B, F;
+  const void *dy, *x_hat, *rstd, *gamma;
+  void *dx;
+} lockstep_standardization_derivative;
 
 /* Normalisation as one scale and shift a feature, with v = m2 / n: rstd = 1/√(v + ε), scale = γ rstd, shift = β − scale ⊙ mean.
    Without beta it is 0. */
@@ -184,8 +259,12 @@ typedef struct {
 
   void (*lstm_forward)(const lockstep_lstm_step *);
   void (*lstm_backward)(const lockstep_lstm_derivative *);
+  void (*lstm_output)(const lockstep_lstm_output_step *);
+  void (*lstm_output_backward)(const lockstep_lstm_output_derivative *);
   void (*rnn_forward)(const lockstep_rnn_step *);
   void (*rnn_backward)(const lockstep_rnn_derivative *);
+  void (*gru_forward)(const lockstep_gru_step *);
+  void (*gru_backward)(const lockstep_gru_derivative *);
 
   /* Mean and sum of squared deviations of each column. */
   void (*moments)(size_t B, size_t F, const void *x, void *mean, void *m2);
@@ -194,6 +273,9 @@ typedef struct {
   void (*normalization_fold)(const lockstep_normalization *);
   void (*normalization_sums)(const lockstep_normalization_derivative *);
   void (*normalization_backward)(const lockstep_normalization_derivative *);
+  void (*affine)(const lockstep_affine_map *);
+  void (*standardize)(const lockstep_standardization *);
+  void (*standardize_backward)(const lockstep_standardization_derivative *);
   /* r ← keep r + weight s */
   void (*blend)(size_t n, double keep, double weight, void *r, const void *s);
 
@@ -278,7 +360,11 @@ void lockstep_add(const lockstep_kernels *, size_t n, void *out, const void *a, 
 void lockstep_squares(const lockstep_kernels *, size_t n, const void *a, double *squares);
 void lockstep_lstm_forward(const lockstep_kernels *, const lockstep_lstm_step *);
 void lockstep_lstm_backward(const lockstep_kernels *, const lockstep_lstm_derivative *);
+void lockstep_gru_forward(const lockstep_kernels *, const lockstep_gru_step *);
+void lockstep_gru_backward(const lockstep_kernels *, const lockstep_gru_derivative *);
 void lockstep_normalization_backward(const lockstep_kernels *, const lockstep_normalization_derivative *);
+void lockstep_standardize(const lockstep_kernels *, const lockstep_standardization *);
+void lockstep_standardize_backward(const lockstep_kernels *, const lockstep_standardization_derivative *);
 void lockstep_add_softmax_block(const lockstep_kernels *, const lockstep_softmax_block *);
 void lockstep_differentiate_softmax_block(const lockstep_kernels *, const lockstep_softmax_gradient *);
 void lockstep_sgd(const lockstep_kernels *, const lockstep_update *);

@@ -64,7 +64,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
   let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population
-    && configuration.normalization.placement != .none
+    && configuration.normalization.method == .batch && configuration.normalization.placement != .none
   let data = try openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
   let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)

@@ -226,14 +226,15 @@ private func announce(
     "Lockstep \(Version.current): \(ranks) rank\(ranks == 1 ? "" : "s")\(Threads.count == 1 ? "" : " × \(Threads.count) threads"), \(shards) shard\(shards == 1 ? "" : "s"); "
       + "\(configuration.model.layers) × \(configuration.model.hiddenSize) \(configuration.model.bidirectional ? "bidirectional " : "")"
       + "\(configuration.model.cell.rawValue), normalisation "
-      + "\(n.placement.rawValue)\(n.placement == .none ? "" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")
+      + "\(n.placement.rawValue)\(n.placement == .none ? "" : n.method == .layer ? ", of layers" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")
   console.print(data.summary)
   let exchange = ranks == 1 ? "" : ", gradient exchange: \(trainer.gradientExchange)"
   let products = model.configuration.products == .own ? "own kernels" : "BLAS (kernels \(BLAS.coreType)) from \(ProductLibrary.manyRows) rows on"
   console.print("Instruction set \(KernelSet.inUse.name), products by \(products)\(exchange).")
   warnOfSlowKernels(model.configuration.products, console)
-  if n.placement != .none && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }
-  if n.placement != .none && n.statistics == .sequence && configuration.task == .languageModel {
+  let usesStatistics = model.configuration.usesBatchStatistics
+  if usesStatistics && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }
+  if usesStatistics && n.statistics == .sequence && configuration.task == .languageModel {
     console.warn(
       "with statistics: sequence, later words of a window enter the statistics of earlier ones in training (never in evaluation)")
   }

@@ -1,3 +1,17 @@
+/// What must hold for a key to have a meaning.
+struct KeyRequirement: Sendable {
+  let isMet: @Sendable (TrainingConfiguration) -> Bool
+  /// Where it has none, and why, for messages.
+  let otherwise: String
+  /// The same for the reference.
+  let reference: String
+
+  /// Means and variances over frames.
+  static let batchStatistics = KeyRequirement(
+    isMet: { $0.normalization.method == .batch },
+    otherwise: "with normalization.method: layer, which normalises every frame by itself", reference: "not with `layer`")
+}
+
 /// One key of the configuration: the only place that knows its name, its type, what it allows and what it means.
 package struct ConfigurationKey: Sendable {
   /// Dotted: `model.hidden_size`.
@@ -5,6 +19,8 @@ package struct ConfigurationKey: Sendable {
   /// The only task that has the key; nil: both have it.
   let task: TrainingConfiguration.Task?
   let isRequired: Bool
+  /// nil: the key has a meaning whatever the others are.
+  let needs: KeyRequirement?
   /// The fields of a value that is, or may be, a mapping.
   let fields: [String]
   package let allowed: String
@@ -15,12 +31,14 @@ package struct ConfigurationKey: Sendable {
 
   init<T>(
     _ path: String, _ property: any WritableKeyPath<TrainingConfiguration, T> & Sendable, _ codec: ConfigurationCodec<T>,
-    _ meaning: String, task: TrainingConfiguration.Task? = nil, isRequired: Bool = false, fields: [String] = []
+    _ meaning: String, task: TrainingConfiguration.Task? = nil, isRequired: Bool = false, fields: [String] = [],
+    needs: KeyRequirement? = nil
   ) {
     self.path = path
     self.task = task
     self.isRequired = isRequired
     self.fields = fields
+    self.needs = needs
     self.allowed = codec.allowed
     self.meaning = meaning
     self.read = { codec.encode($0[keyPath: property]) }
@@ -36,6 +54,11 @@ package struct ConfigurationKey: Sendable {
 
   /// The part after the dot.
   var name: String { path.split(separator: ".").last.map(String.init) ?? path }
+
+  /// Whether the key has a meaning in `configuration`.
+  func applies(to configuration: TrainingConfiguration) -> Bool {
+    belongs(to: configuration.task) && needs?.isMet(configuration) ?? true
+  }
 
   func belongs(to task: TrainingConfiguration.Task) -> Bool { self.task == nil || self.task == task }
 }

@@ -13,6 +13,9 @@ struct ConfigurationOrigins {
     for assignment in document.assignments { places[assignment.key.path] = assignment.place }
   }
 
+  /// Whether a key was set, and not left at its default.
+  func isSet(_ key: String) -> Bool { places[key] != nil }
+
   /// An error about keys that do not go together, at the first of them that was set: by an override, if one was.
   func error(
     _ keys: [String], _ found: String, allowed: String, reason: ConfigurationError.Reason = .conflict
@@ -33,6 +36,11 @@ struct ConfigurationOrigins {
 extension TrainingConfiguration {
   func checkRules(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
     try checkSources(origins)
+    for key in ConfigurationTable.keys {
+      if let needs = key.needs, !needs.isMet(self), origins.isSet(key.path) {
+        throw origins.error([key.path], "is set, but has no meaning \(needs.otherwise)", allowed: "a configuration without this key")
+      }
+    }
     try checkModel(origins)
     try checkNormalization(origins)
     try checkShards(origins)
@@ -73,22 +81,34 @@ extension TrainingConfiguration {
         ["model.bidirectional", "task"], "is true: read backwards, a text shows the very token that is to be predicted",
         allowed: "false for task language-model")
     }
-    guard model.cell == .rnn else { return }
-    if model.peepholes != .none {
+    let shape = model.cell.shape, cell = model.cell.rawValue
+    if model.peepholes != .none && !shape.allowsPeepholes {
       throw origins.error(
-        ["model.peepholes", "model.cell"], "is \(model.peepholes.rawValue), and an rnn has no gates",
-        allowed: "none with model.cell: rnn")
+        ["model.peepholes", "model.cell"], "is \(model.peepholes.rawValue), and \(cell) cells have no state that gates could see",
+        allowed: "none with model.cell: \(cell)")
     }
-    if initialization.forgetBias != 0 {
+    if initialization.forgetBias != 0 && shape.forgetGate == nil {
       throw origins.error(
         ["initialization.forget_bias", "model.cell"],
-        "is \(ConfigurationValue.number(initialization.forgetBias).yaml), and an rnn has no forget gate",
-        allowed: "0 with model.cell: rnn")
+        "is \(ConfigurationValue.number(initialization.forgetBias).yaml), and \(cell) cells have no forget gate",
+        allowed: "0 with model.cell: \(cell)")
+    }
+    if !shape.placements.contains(normalization.placement) {
+      throw origins.error(
+        ["normalization.placement", "model.cell"],
+        "is \(normalization.placement.rawValue), and \(cell) cells read W_x x and W_h h apart, so that there is no such term",
+        allowed: "\(shape.placements.map(\.rawValue).joined(separator: ", ")) with model.cell: \(cell)")
     }
   }
 
   private func checkNormalization(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
-    if normalization.statistics == .sequence && normalization.placement.dependsOnRecurrence {
+    if normalization.method == .layer && normalization.placement == .whitenedInput {
+      throw origins.error(
+        ["normalization.method", "normalization.placement"],
+        "is layer, and whitened-input whitens with the covariance over frames, which a single frame does not have",
+        allowed: "batch with normalization.placement: whitened-input")
+    }
+    if normalization.method == .batch && normalization.statistics == .sequence && normalization.placement.dependsOnRecurrence {
       throw origins.error(
         ["normalization.statistics", "normalization.placement"],
         "is sequence, but with placement \(normalization.placement.rawValue) what is normalised depends on the recurrence, and statistics "

@@ -2,10 +2,10 @@ extension TrainingConfiguration {
   /// Refuses what a configuration may say but the program does not do yet.
   public func checkSupported() throws(ConfigurationError) {
     switch normalization.placement {
-    case .none, .input, .preactivation: break
-    case .separate, .hidden, .whitenedInput:
+    case .none, .input, .preactivation, .state, .separate, .hidden: break
+    case .whitenedInput:
       throw unsupported(
-        "normalization.placement", normalization.placement.rawValue, supported: "none, input or preactivation")
+        "normalization.placement", normalization.placement.rawValue, supported: "every other placement")
     }
   }
 

@@ -73,20 +73,26 @@ package enum ConfigurationTable {
     Key(
       "model.recurrent_weights", \.model.recurrentWeights, .choice,
       "format of the copies that recurrent products read, in training and evaluation"),
+    Key(
+      "model.initial_state", \.model.initialState, .choice,
+      "state before the first step of a sequence; with `learned` a trained vector of each layer and direction"),
   ]
 
   private static let normalization: [ConfigurationKey] = [
-    Key("normalization.placement", \.normalization.placement, .choice, "where batch normalisation goes"),
     Key(
-      "normalization.statistics", \.normalization.statistics, .choice, "one mean and variance a time step, or one for all of them"
-    ),
+      "normalization.method", \.normalization.method, .choice,
+      "mean and variance of each feature over frames, or of each frame over the features"),
+    Key("normalization.placement", \.normalization.placement, .choice, "where normalisation goes"),
+    Key(
+      "normalization.statistics", \.normalization.statistics, .choice, "one mean and variance a time step, or one for all of them",
+      needs: .batchStatistics),
     Key(
       "normalization.scope", \.normalization.scope, .scope,
-      "whose sequences enter them: one shard's, all, or those of k consecutive shards", fields: ["group"]),
+      "whose sequences enter them: one shard's, all, or those of k consecutive shards", fields: ["group"], needs: .batchStatistics),
     Key("normalization.epsilon", \.normalization.epsilon, .number(over: 0), "added to the variance"),
     Key(
       "normalization.momentum", \.normalization.momentum, .number(over: 0, to: 1),
-      "weight of a new batch in the running statistics"),
+      "weight of a new batch in the running statistics", needs: .batchStatistics),
     Key("normalization.gamma", \.normalization.gamma, .number(), "initial scale"),
   ]
 
@@ -131,7 +137,7 @@ package enum ConfigurationTable {
   private static let evaluation: [ConfigurationKey] = [
     Key(
       "evaluation.statistics", \.evaluation.statistics, .choice,
-      "what normalises in evaluation: running averages, or a pass over the training data"),
+      "what normalises in evaluation: running averages, or a pass over the training data", needs: .batchStatistics),
     Key(
       "evaluation.population_batches", \.evaluation.populationBatches, .orNull(.integer(1...unboundedCount)),
       "minibatches of that pass; null: the whole training set"),

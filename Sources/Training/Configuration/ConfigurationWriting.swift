@@ -2,9 +2,9 @@
 public struct ConfigurationDifference: Equatable, Sendable {
   /// Dotted.
   public let key: String
-  /// nil: the old configuration's task has no such key.
+  /// nil: the key has no meaning in the old configuration.
   public let old: String?
-  /// nil: the new configuration's task has no such key.
+  /// nil: the key has no meaning in the new configuration.
   public let new: String?
 
   package init(key: String, old: String?, new: String?) {
@@ -18,11 +18,11 @@ extension TrainingConfiguration {
   /// All dotted keys, of both tasks, in file order.
   public static var keys: [String] { ConfigurationTable.keys.map(\.path) }
 
-  /// The configuration as a file: every key of its task, defaults included. Parses back to an equal value.
+  /// The configuration as a file: every key that has a meaning in it, defaults included. Parses back to an equal value.
   public func yaml() -> String {
     var lines: [String] = []
     var section: String?
-    for key in ConfigurationTable.keys where key.belongs(to: task) {
+    for key in ConfigurationTable.keys where key.applies(to: self) {
       if key.section != section, let name = key.section { lines.append("\(name):") }
       section = key.section
       lines.append("\(section == nil ? "" : "  ")\(key.name): \(key.read(self).yaml)")
@@ -33,8 +33,8 @@ extension TrainingConfiguration {
   /// The keys whose values differ, in file order.
   public func differences(from old: TrainingConfiguration) -> [ConfigurationDifference] {
     ConfigurationTable.keys.compactMap { key in
-      let before = key.belongs(to: old.task) ? key.read(old).yaml : nil
-      let after = key.belongs(to: task) ? key.read(self).yaml : nil
+      let before = key.applies(to: old) ? key.read(old).yaml : nil
+      let after = key.applies(to: self) ? key.read(self).yaml : nil
       return before == after ? nil : ConfigurationDifference(key: key.path, old: before, new: after)
     }
   }
@@ -46,8 +46,9 @@ extension TrainingConfiguration {
     for key in ConfigurationTable.keys {
       let value = key.isRequired ? "required" : "`\(key.read(defaults).yaml)`"
       let task = key.task.map { " (\($0.rawValue) only)" } ?? ""
+      let needs = key.needs.map { " (\($0.reference))" } ?? ""
       let allowed = key.allowed.replacing(" to \(unboundedCount)", with: " up")
-      lines.append("| `\(key.path)` | \(allowed) | \(value) | \(key.meaning)\(task) |")
+      lines.append("| `\(key.path)` | \(allowed) | \(value) | \(key.meaning)\(task)\(needs) |")
     }
     return lines.joined(separator: "\n") + "\n"
   }

@@ -1,3 +1,5 @@
+import NeuralNetwork
+
 /// One experiment: everything that decides what a run computes, as its YAML file states it.
 ///
 /// The Swift names are the YAML keys in camel case, the initial values are the keys' defaults. Keys that belong to the
@@ -78,6 +80,7 @@ extension TrainingConfiguration {
     public var peepholes = Peepholes.none
     public var dropout = 0.0
     public var recurrentWeights = WeightFormat.float32
+    public var initialState = InitialState.zero
   }
 
   /// How weights are stored where products read them.
@@ -85,18 +88,13 @@ extension TrainingConfiguration {
     case float32, bfloat16
   }
 
-  /// The recurrent cell.
-  public enum Cell: String, CaseIterable, Sendable {
-    case lstm, rnn
-  }
-
-  /// Which gates see the cell's state.
-  public enum Peepholes: String, CaseIterable, Sendable {
-    case none, output, all
-  }
+  public typealias Cell = NeuralNetwork.Cell
+  public typealias Peepholes = PeepholeConnections
+  public typealias InitialState = NeuralNetwork.InitialState
 
   /// Section `normalization`.
   public struct Normalization: Equatable, Sendable {
+    public var method = NormalizationMethod.batch
     public var placement = Placement.input
     public var statistics = Statistics.frame
     public var scope = Scope.global
@@ -105,24 +103,8 @@ extension TrainingConfiguration {
     public var gamma = 1.0
   }
 
-  /// Where in the recurrence batch normalisation goes.
-  public enum Placement: String, CaseIterable, Sendable {
-    case none, input, preactivation, separate, hidden
-    case whitenedInput = "whitened-input"
-
-    /// Whether what is normalised is known only as the recurrence goes along, one time step after the other.
-    public var dependsOnRecurrence: Bool {
-      switch self {
-      case .preactivation, .separate, .hidden: true
-      case .none, .input, .whitenedInput: false
-      }
-    }
-  }
-
-  /// Over what a mean and a variance are taken.
-  public enum Statistics: String, CaseIterable, Sendable {
-    case frame, sequence
-  }
+  public typealias Placement = NeuralNetwork.Placement
+  public typealias Statistics = StatisticsKind
 
   /// Over whom a mean and a variance are taken.
   public enum Scope: Equatable, Sendable {
@@ -139,10 +121,7 @@ extension TrainingConfiguration {
     public var forgetBias = 0.0
   }
 
-  /// How weights are drawn.
-  public enum Scheme: String, CaseIterable, Sendable {
-    case uniform, glorot, orthogonal
-  }
+  public typealias Scheme = InitializationScheme
 
   /// Section `training`.
   public struct Training: Equatable, Sendable {
@@ -174,10 +153,7 @@ extension TrainingConfiguration {
     public var decay: Decay? = Decay(factor: 2, after: 6)
   }
 
-  /// The rule of the update.
-  public enum Method: String, CaseIterable, Sendable {
-    case sgd, adam, rmsprop
-  }
+  public typealias Method = OptimizationMethod
 
   /// The learning rate of epoch e (from 1) is divided by `factor ^ max(0, e - after)`.
   public struct Decay: Equatable, Sendable {

@@ -97,9 +97,11 @@ final class Checkpointing {
 
   // MARK: Carried state
 
+  private var states: [StateKind] { model.configuration.cell.shape.states }
+
   private var stateNames: [String] {
     !data.carriesState ? [] : (0..<model.configuration.layers).flatMap { layer in
-      (model.configuration.cell == .lstm ? ["c", "h"] : ["h"]).map { "state.\(layer).\($0)" }
+      states.map { "state.\(layer).\($0.rawValue)" }
     }
   }
 
@@ -121,6 +123,7 @@ final class Checkpointing {
   }
 
   private func scatterState(_ carried: [(name: String, values: MatrixView<Float>)]) {
+    workspace.beginsWithInitialState = false
     let perShard = workspace.capacity.sequences[0]
     for (index, (_, values)) in carried.enumerated() {
       for (i, shard) in context.localShards.enumerated() {
@@ -131,9 +134,8 @@ final class Checkpointing {
 
   /// The matrix of a local shard that `stateNames[index]` stands for.
   private func state(_ index: Int, shard: Int) -> MatrixView<Float> {
-    let kinds = model.configuration.cell == .lstm ? 2 : 1
-    let state = workspace.state(layer: index / kinds, shard: shard)
-    return kinds == 2 && index % 2 == 0 ? state.c! : state.h
+    let (layer, kind) = index.quotientAndRemainder(dividingBy: states.count)
+    return workspace.state(states[kind], layer: layer, shard: shard)
   }
 }
 

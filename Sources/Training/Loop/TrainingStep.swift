@@ -80,11 +80,9 @@ final class TrainingStep {
     self.timer = timer
     seed = configuration.training.seed
     sums = MatrixView(zeros: context.localShards.count, 5)
-    guard let method = OptimizationMethod(rawValue: configuration.optimizer.method.rawValue) else {
-      preconditionFailure("an unknown optimiser")
-    }
     optimizer = Optimizer(
-      method, momentum: configuration.optimizer.momentum, configuration: model.configuration, layout: model.layout)
+      configuration.optimizer.method, momentum: configuration.optimizer.momentum, configuration: model.configuration,
+      layout: model.layout)
     workspace = ModelWorkspace(model, data.capacity, training: true)
     let tokens = configuration.training.batchSize * configuration.training.unrollSteps * A
     gradients = try ShardGradients(
@@ -199,7 +197,7 @@ final class TrainingStep {
   func estimatePopulation(minibatches count: Int, check: () throws -> Void = {}) throws {
     if model.normalizations.isEmpty { return }
     // The carried state belongs to training: it is put back afterwards.
-    let saved = data.carriesState ? RecurrentState(workspace, layers: model.layers.count) : nil
+    let saved = data.carriesState ? RecurrentState(workspace, of: model) : nil
     defer { saved?.restore(to: workspace) }
     workspace.resetState()
     model.beginPopulation(groups: context.groups)

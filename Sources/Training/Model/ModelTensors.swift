@@ -18,38 +18,35 @@ extension SequenceModel<Float> {
   private func statisticsTensors(
     prefix: String, _ statistics: (BatchNormalization<Float>) -> RunningStatistics<Float>
   ) -> [NamedTensor] {
-    layers.flatMap { layer -> [NamedTensor] in
-      guard let normalization = layer.normalization else { return [] }
-      let values = statistics(normalization), name = prefix + layer.prefix + normalization.site.name
-      let isFrame = configuration.normalization.statistics == .frame
+    let isFrame = configuration.normalization.statistics == .frame
+    return forEachBatchNormalization { name, normalization in
+      let values = statistics(normalization)
       let shape = isFrame ? [values.mean.rows, values.mean.columns] : [values.mean.columns]
       return [
-        NamedTensor(name: name + ".running_mean", shape: shape, values: values.mean.vector),
-        NamedTensor(name: name + ".running_variance", shape: shape, values: values.variance.vector),
+        NamedTensor(name: prefix + name + ".running_mean", shape: shape, values: values.mean.vector),
+        NamedTensor(name: prefix + name + ".running_variance", shape: shape, values: values.variance.vector),
       ]
+    }.flatMap { $0 }
+  }
+
+  /// What `body` makes of each normalised term that has statistics, called as `lstm.0.forward.input_norm`.
+  private func forEachBatchNormalization<T>(_ body: (String, BatchNormalization<Float>) -> T) -> [T] {
+    layers.flatMap { layer in
+      layer.terms.compactMap { term in term.batch.map { body(layer.prefix + term.site.name, $0) } }
     }
   }
 
   /// How many time steps the running averages of each normalisation have seen, by name.
   var runningSteps: [String: Int] {
-    var steps: [String: Int] = [:]
-    for layer in layers {
-      if let normalization = layer.normalization {
-        steps[layer.prefix + normalization.site.name] = normalization.running.slotsSeen
-      }
-    }
-    return steps
+    Dictionary(uniqueKeysWithValues: forEachBatchNormalization { ($0, $1.running.slotsSeen) })
   }
 
   /// Restores what `runningSteps` says; evaluation statistics of a checkpoint count as complete.
   func restoreRunningSteps(_ steps: [String: Int]) {
-    for layer in layers {
-      if let normalization = layer.normalization {
-        let slots = normalization.running.mean.rows
-        let seen = steps[layer.prefix + normalization.site.name] ?? slots
-        normalization.running.markSeen(slots: min(max(seen, 0), slots))
-        normalization.evaluation.markSeen(slots: slots)
-      }
+    _ = forEachBatchNormalization { name, normalization in
+      let slots = normalization.running.mean.rows, seen = steps[name] ?? slots
+      normalization.running.markSeen(slots: min(max(seen, 0), slots))
+      normalization.evaluation.markSeen(slots: slots)
     }
   }
 }

@@ -6,17 +6,14 @@ extension NetworkConfiguration {
   /// - classes: V, in a language model the tokens of the vocabulary.
   /// - steps: the most time steps of a minibatch.
   init(_ c: TrainingConfiguration, input: NetworkInput, classes: Int, steps: Int) {
-    func mapped<T: RawRepresentable<String>, U: RawRepresentable<String>>(_ value: T, _: U.Type = U.self) -> U {
-      guard let result = U(rawValue: value.rawValue) else { preconditionFailure("\(value.rawValue) is not a value of \(U.self)") }
-      return result
-    }
     self.init(
-      input: input, classes: classes, cell: mapped(c.model.cell), layers: c.model.layers, hiddenSize: c.model.hiddenSize,
-      isBidirectional: c.model.bidirectional, peepholes: mapped(c.model.peepholes), dropout: c.model.dropout,
+      input: input, classes: classes, cell: c.model.cell, layers: c.model.layers, hiddenSize: c.model.hiddenSize,
+      isBidirectional: c.model.bidirectional, peepholes: c.model.peepholes, dropout: c.model.dropout,
       normalization: NormalizationConfiguration(
-        placement: mapped(c.normalization.placement), statistics: mapped(c.normalization.statistics),
+        method: c.normalization.method, placement: c.normalization.placement, statistics: c.normalization.statistics,
         epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
       steps: steps)
+    initialState = c.model.initialState
     recurrentWeights = c.model.recurrentWeights == .bfloat16 ? .bfloat16 : .exact
     products = switch c.compute.products {
     case .automatic: .fastest
@@ -35,7 +32,6 @@ extension NetworkConfiguration {
 extension Initialization {
   /// The initial values that a configuration asks for.
   init(_ c: TrainingConfiguration.Initialization) {
-    guard let scheme = InitializationScheme(rawValue: c.scheme.rawValue) else { preconditionFailure("an unknown scheme") }
-    self.init(scheme: scheme, range: c.range, forgetBias: c.forgetBias, embeddingDeviation: c.embeddingDeviation)
+    self.init(scheme: c.scheme, range: c.range, forgetBias: c.forgetBias, embeddingDeviation: c.embeddingDeviation)
   }
 }

@@ -27,16 +27,19 @@ extension ScalingModel.Step {
   package static func statistics(
     _ network: NetworkConfiguration, groupsSpanRanks: Bool, isGlobal: Bool, steps: Double
   ) -> [(bytes: Double, count: Double)] {
-    guard let site = NormalizationSite.sites(of: network).first else { return [] }
+    guard network.usesBatchStatistics else { return [] }
     let layers = Double(network.layers * network.directions.count), slots = network.normalization.statistics == .frame ? steps : 1
-    // Mean and M2 forward, two sums backward.
-    let record = 2 * Double(site.features * MemoryLayout<Float>.size)
-    var exchanges: [(bytes: Double, count: Double)] = []
-    if groupsSpanRanks {
-      exchanges.append(site.precedesRecurrence ? (record * slots, 2 * layers) : (record, 2 * layers * steps))
+    var exchanges: [(bytes: Double, count: Double)] = [], averages = 0.0
+    for site in NormalizationSite.sites(of: network) {
+      // Mean and M2 forward, two sums backward.
+      let record = 2 * Double(site.features * MemoryLayout<Float>.size)
+      if groupsSpanRanks {
+        exchanges.append(site.precedesRecurrence ? (record * slots, 2 * layers) : (record, 2 * layers * steps))
+      }
+      averages += record * slots * layers
     }
-    // Running averages over groups, of all layers in one message.
-    if !isGlobal { exchanges.append((record * slots * layers, 1)) }
+    // Running averages over groups, of all terms in one message.
+    if !isGlobal { exchanges.append((averages, 1)) }
     return exchanges
   }
 

@@ -1,7 +1,7 @@
 import NeuralNetwork
 
 // What one update has to compute and to move, whoever computes it. N frames, B sequences, I inputs and H cells of a layer, D directions,
-// G = 4H or H, V classes.
+// G rows of a weight matrix, V classes.
 //
 // Products, in multiplications and additions (2 each), for every layer and direction:
 //
