@@ -69,6 +69,11 @@ public final class Optimizer<S: Scalar> {
     }
   }
 
+  /// Sets to zero what the rule remembers of some parameters.
+  public func forget(_ range: Range<Int>) {
+    for (_, values) in state { values[range].fill(0) }
+  }
+
   private func apply(
     _ parameters: VectorView<S>, _ range: Range<Int>, _ gradient: VectorView<S>, _ s: S, _ rate: S, _ step: Int
   ) {

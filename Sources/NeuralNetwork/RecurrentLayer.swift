@@ -61,6 +61,8 @@ public final class RecurrentLayer<S: Scalar> {
   let peepholes: Peepholes<S>
   /// The learned state before the first step of a sequence, [H] each.
   let initialHidden, initialCell: VectorView<S>?
+  /// Of the placement `whitened-input`.
+  public let whitening: Whitening<S>?
   /// What is normalised, in the order of `NormalizationSite.sites`.
   public let terms: [NormalizedTerm<S>]
   /// The number in `terms` of what is normalised at each place.
@@ -106,6 +108,8 @@ public final class RecurrentLayer<S: Scalar> {
     peepholes = Self.peepholes(configuration, in: places.peephole.map { parameters[$0] })
     initialHidden = places.initialHidden.map { parameters[$0] }
     initialCell = places.initialCell.map { parameters[$0] }
+    whitening = configuration.normalization.placement == .whitenedInput
+      ? Whitening(features: I, configuration: configuration.normalization, library: library) : nil
     terms = sites.indices.map { number in
       // What is added is β; biases join the products that have none.
       let site = sites[number], shift: VectorView<S>
@@ -137,6 +141,7 @@ public final class RecurrentLayer<S: Scalar> {
 
   /// Packs the weights for forward passes, after they have changed.
   func packWeights() {
+    whitening?.prepare()
     packedInput.pack(inputWeight.asIs)
     packedRecurrent.pack(recurrentWeight.asIs)
     if let hiddenBias, let recurrentShift { recurrentShift[recurrentShift.count - hiddenBias.count..<recurrentShift.count].copy(from: hiddenBias) }

@@ -75,10 +75,13 @@ extension RecurrentLayer {
     // With many frames it is worth packing W_x, which takes no more than half of what N frames would.
     let packs = frames >= 2 * inputWeight.rows && configuration.products == .own
     if packs { packed.pack(inputWeight.transposed) }
+    // The whitened input is not needed any more: its gradient takes its place.
+    let dFactor = whitening == nil ? dInput : w.whitenedInput
     try inParts(frames, operations: inputWeight.rows * inputWeight.columns, polling: sink) { rows in
-      let dz = w.dInputProduct(rows).asIs, target = dInput.rows(rows)
+      let dz = w.dInputProduct(rows).asIs, target = dFactor.rows(rows)
       if packs { target.setProduct(dz, packed: packed) } else { target.setProduct(dz, inputWeight.asIs, by: configuration.products) }
     }
+    whitening?.differentiate(dFactor.rows(0..<frames), into: dInput.rows(0..<frames))
   }
 
   // MARK: One step
@@ -153,7 +156,7 @@ extension RecurrentLayer {
         if rows.upperBound < d.columns { try sink.advance(.layer(index), shard: shard, to: place.lowerBound + rows.upperBound * x.columns) }
       }
     }
-    try multiply(w.dInputProduct(rows), w.input.rows(rows), at: places.inputWeight)
+    try multiply(w.dInputProduct(rows), w.factor.rows(rows), at: places.inputWeight)
     try multiply(w.dRecurrentProduct(rows), w.hPrevious.rows(rows), at: places.recurrentWeight)
     if let place = places.bias {
       if let inputTerm { write(place, memory[inputTerm].dShift[shard]) } else { writeSums(place, over: w.dPreactivation(rows)) }

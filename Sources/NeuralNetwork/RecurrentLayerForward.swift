@@ -2,6 +2,8 @@ import Tensors
 
 // Forward through time. N(·) is a normalised term, where the placement has one:
 //
+// (x_t is whitened before, where the placement says so.)
+//
 //   a_t = N(N(W_x x_t) + N(W_h h_{t-1})) + b     h_t = N(the cell's output, of N(c_t) where the cell is normalised)
 
 extension RecurrentLayer {
@@ -14,7 +16,8 @@ extension RecurrentLayer {
     if case .training = pass.mode { packWeights() }
     for w in shards {
       let rows = 0..<w.sequences.frames
-      w.inputProduct.rows(rows).setProduct(w.input.rows(rows).asIs, packed: packedInput)
+      whitening?.whiten(w.input.rows(rows), into: w.whitenedInput.rows(rows))
+      w.inputProduct.rows(rows).setProduct(w.factor.rows(rows).asIs, packed: packedInput)
     }
     try normalize(inputTerm, 0..<pass.steps, shards, memory, pass)
     pass.timer.enter(.recurrence)

@@ -37,7 +37,7 @@ extension CommandTests {
       Case(setting: "model.bidirectional=true", code: 64, words: ["model.bidirectional"], ranks: [1, 4]),
       Case(setting: "model.cell=lstmm", code: 64, words: ["model.cell", "lstm, rnn, gru"], ranks: [1, 4]),
       Case(
-        setting: "normalization.placement=whitened-input", code: 64, words: ["normalization.placement", "not supported"], ranks: [2]),
+        setting: "normalization.whitening_interval=5", code: 64, words: ["normalization.whitening_interval", "no meaning"], ranks: [2]),
       Case(setting: "communication.gradients=float8", code: 64, words: ["communication.gradients", "bfloat16"], ranks: [1, 4]),
       Case(setting: "task=frame-classification", code: 64, words: ["frame-classification"], ranks: [1, 2]),
     ]

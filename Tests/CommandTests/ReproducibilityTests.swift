@@ -43,6 +43,24 @@ extension CommandTests {
         name: "one sequence a shard, running averages", ranks: [1, 3, 8],
         settings: ["training.batch_size=8", "normalization.scope={group: 3}", "evaluation.statistics=running"]),
       Variant(
+        name: "separate, learned states, dropout", ranks: [1, 2, 3, 8],
+        settings: [
+          "normalization.placement=separate", "normalization.scope={group: 3}", "normalization.gamma=0.1", "model.initial_state=learned",
+          "model.dropout=0.3", "model.peepholes=all",
+        ]),
+      Variant(name: "state", ranks: [1, 3], settings: ["normalization.placement=state", "normalization.scope=global", "model.dropout=0.3"]),
+      Variant(
+        name: "hidden, gru", ranks: [1, 2, 5], settings: ["normalization.placement=hidden", "model.cell=gru", "model.initial_state=learned"]),
+      Variant(
+        name: "layer normalisation", ranks: [1, 4],
+        settings: ["normalization.method=layer", "normalization.placement=separate", "model.dropout=0.3"]),
+      Variant(
+        name: "whitened input", ranks: [1, 2, 3, 8],
+        settings: [
+          "normalization.placement=whitened-input", "normalization.whitening_interval=7", "optimizer.momentum=0.9",
+          "optimizer.learning_rate=0.1", "model.dropout=0.3", "training.accumulate_steps=2",
+        ]),
+      Variant(
         name: "no normalisation, peepholes, rmsprop", ranks: [1, 4],
         settings: ["normalization.placement=none", "model.peepholes=all", "optimizer.method=rmsprop", "optimizer.learning_rate=0.003"]),
       Variant(
@@ -101,7 +119,9 @@ extension CommandTests {
       var models: Set<Data> = []
       let variants = [
         "normalization.scope=local", "normalization.scope=global", "normalization.scope={group: 2}", "normalization.scope={group: 3}",
-        "normalization.statistics=sequence", "normalization.placement=preactivation", "training.seed=2", "model.dropout=0.3",
+        "normalization.statistics=sequence", "normalization.placement=preactivation", "normalization.placement=state",
+        "normalization.placement=separate", "normalization.placement=hidden", "normalization.placement=whitened-input",
+        "normalization.method=layer", "model.cell=gru", "model.initial_state=learned", "training.seed=2", "model.dropout=0.3",
         "communication.gradients=float16", "communication.gradients=bfloat16", "model.recurrent_weights=bfloat16",
       ]
       for (index, setting) in variants.enumerated() {

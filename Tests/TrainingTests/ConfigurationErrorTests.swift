@@ -259,6 +259,8 @@ private func failure(
     (["model.cell=gru", "model.peepholes=all"], "model.peepholes", "gru cells have no state that gates could see"),
     (["model.cell=gru", "initialization.forget_bias=1"], "initialization.forget_bias", "gru cells have no forget gate"),
     (["normalization.method=layer", "normalization.placement=whitened-input"], "normalization.method", "covariance over frames"),
+    (["normalization.scope=local", "normalization.placement=whitened-input"], "normalization.scope", "would be different networks"),
+    (["normalization.whitening_interval=5"], "normalization.whitening_interval", "no meaning without normalization.placement: whitened-input"),
     (["normalization.method=layer", "normalization.statistics=frame"], "normalization.statistics", "no meaning with normalization.method: layer"),
     (["normalization.scope=local", "normalization.method=layer"], "normalization.scope", "no meaning with normalization.method: layer"),
     (["normalization.method=layer", "normalization.momentum=0.5"], "normalization.momentum", "no meaning with normalization.method: layer"),

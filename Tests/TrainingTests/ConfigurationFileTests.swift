@@ -63,7 +63,6 @@ private let configs = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
     #expect(files.count >= 13)
     for file in files {
       let configuration = try load(file)
-      try configuration.checkSupported()
       _ = try configuration.resolved(rankCount: 2)
       #expect(try String(contentsOf: configs.appending(path: file), encoding: .utf8).hasPrefix("# "), "\(file)")
     }

@@ -109,7 +109,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
       task: language-model
       data: {train: "1.5", unit: character, validation: 'é b.txt', test: c}
       model: {dropout: 5e-1, bidirectional: False, peepholes: all}
-      normalization: {epsilon: 1e-5, scope: {group: 2}, gamma: 1, placement: whitened-input}
+      normalization: {epsilon: 1e-5, scope: {group: 2}, gamma: 1, placement: hidden}
       initialization: {embedding_deviation: 1, forget_bias: -1}
       training: {seed: 18446744073709551615, shards: 4, maximum_steps: 7}
       optimizer: {learning_rate: 3.71e-4, clip_norm: ~, decay: , momentum: .5}
@@ -123,7 +123,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
     #expect(configuration.model.dropout == 0.5 && !configuration.model.bidirectional && configuration.model.peepholes == .all)
     #expect(configuration.normalization.epsilon == 1e-5)
     #expect(configuration.normalization.scope == .group(2))
-    #expect(configuration.normalization.placement == .whitenedInput)
+    #expect(configuration.normalization.placement == .hidden)
     #expect(configuration.initialization.embeddingDeviation == 1 && configuration.initialization.forgetBias == -1)
     #expect(configuration.training.seed == UInt64.max)
     #expect(configuration.training.shards == 4 && configuration.training.maximumSteps == 7)
@@ -238,24 +238,15 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
     #expect(error.key == "optimizer.decay.factor" && error.found == "found 0" && error.file == nil)
   }
 
-  @Test func whatIsNotSupportedYet() throws {
-    try parse(base).checkSupported()
-    try parse(base, "normalization.placement=none", "model.cell=rnn").checkSupported()
-    for placement in Placement.allCases where placement != .whitenedInput {
-      for yaml in [base, speech] { try parse(yaml, "normalization.placement=\(placement.rawValue)", "normalization.statistics=frame").checkSupported() }
+  @Test func placementsOfEveryTask() throws {
+    for placement in Placement.allCases {
+      for yaml in [base, speech] {
+        let configuration = try parse(yaml, "normalization.placement=\(placement.rawValue)", "normalization.statistics=frame")
+        #expect(configuration.normalization.placement == placement)
+      }
     }
-    try parse(speech, "model.bidirectional=true").checkSupported()
     for format in TrainingConfiguration.WireFormat.allCases {
-      let configuration = try parse(base, "communication.gradients=\(format.rawValue)")
-      try configuration.checkSupported()
-      #expect(configuration.communication.gradients == format)
-    }
-    for (yaml, override, key) in [
-      (base, "normalization.placement=whitened-input", "normalization.placement"),
-    ] {
-      let configuration = try parse(yaml, override)
-      let error = try #require(throws: ConfigurationError.self) { try configuration.checkSupported() }
-      #expect(error.reason == .unsupported && error.key == key)
+      #expect(try parse(base, "communication.gradients=\(format.rawValue)").communication.gradients == format)
     }
   }
 

@@ -61,7 +61,6 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   try checkModel(of: configuration, trainedAs: try read([]))
   if configuration.task == .languageModel, let text = request.data { configuration.data.validation = .text(path: text) }
   configuration = try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
-  try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
   let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population
     && configuration.normalization.method == .batch && configuration.normalization.placement != .none
@@ -131,6 +130,11 @@ private func loadModel(
 /// Sends rank 0's parameters and statistics to all ranks.
 func broadcast(_ model: SequenceModel<Float>, world: Communicator) throws {
   try world.broadcast(model.parameters, root: 0)
+  for (_, whitening) in model.whitenings {
+    for values in [whitening.matrix.vector, whitening.mean, whitening.averageCovariance.vector, whitening.averageMean] {
+      try world.broadcast(values, root: 0)
+    }
+  }
   for normalization in model.normalizations {
     for statistics in [normalization.running, normalization.evaluation] {
       try world.broadcast(statistics.mean.vector, root: 0)

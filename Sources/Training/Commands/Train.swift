@@ -14,7 +14,6 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   directory.fileFaults = faults?.ofFiles
   let found = try findRun(request, directory, world: world, console: console)
   let configuration = try resolve(requested, found.state, world: world)
-  try configuration.checkSupported()
   if let state = found.state { try checkContinuation(of: state, configuration, console: console) }
 
   if world.size > 1 { world.pulse = try Pulse(world) }

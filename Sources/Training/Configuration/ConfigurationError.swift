@@ -14,8 +14,6 @@ public struct ConfigurationError: Error, Equatable, Sendable, CustomStringConver
     case outOfRange
     /// Keys that are each allowed, but not together.
     case conflict
-    /// Right, but not built yet.
-    case unsupported
   }
 
   public var reason: Reason

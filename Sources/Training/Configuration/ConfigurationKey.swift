@@ -10,6 +10,11 @@ struct KeyRequirement: Sendable {
   static let batchStatistics = KeyRequirement(
     isMet: { $0.normalization.method == .batch },
     otherwise: "with normalization.method: layer, which normalises every frame by itself", reference: "not with `layer`")
+
+  /// Inputs that are whitened.
+  static let whitening = KeyRequirement(
+    isMet: { $0.normalization.placement == .whitenedInput },
+    otherwise: "without normalization.placement: whitened-input", reference: "with `whitened-input`")
 }
 
 /// One key of the configuration: the only place that knows its name, its type, what it allows and what it means.

@@ -108,6 +108,12 @@ extension TrainingConfiguration {
         "is layer, and whitened-input whitens with the covariance over frames, which a single frame does not have",
         allowed: "batch with normalization.placement: whitened-input")
     }
+    if normalization.placement == .whitenedInput && normalization.scope != .global {
+      throw origins.error(
+        ["normalization.scope", "normalization.placement"],
+        "is not global, and replicas that whiten by covariances of their own would be different networks",
+        allowed: "global with normalization.placement: whitened-input")
+    }
     if normalization.method == .batch && normalization.statistics == .sequence && normalization.placement.dependsOnRecurrence {
       throw origins.error(
         ["normalization.statistics", "normalization.placement"],

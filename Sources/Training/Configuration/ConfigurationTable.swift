@@ -94,6 +94,9 @@ package enum ConfigurationTable {
       "normalization.momentum", \.normalization.momentum, .number(over: 0, to: 1),
       "weight of a new batch in the running statistics", needs: .batchStatistics),
     Key("normalization.gamma", \.normalization.gamma, .number(), "initial scale"),
+    Key(
+      "normalization.whitening_interval", \.normalization.whiteningInterval, .integer(1...unboundedCount),
+      "updates from one estimate of the inputs' covariance to the next", needs: .whitening),
   ]
 
   private static let initialization: [ConfigurationKey] = [

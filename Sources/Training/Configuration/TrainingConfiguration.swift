@@ -101,6 +101,7 @@ extension TrainingConfiguration {
     public var epsilon = 1e-5
     public var momentum = 0.1
     public var gamma = 1.0
+    public var whiteningInterval = 100
   }
 
   public typealias Placement = NeuralNetwork.Placement

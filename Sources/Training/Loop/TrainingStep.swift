@@ -117,7 +117,12 @@ final class TrainingStep {
   func update(minibatches: Range<Int>, epoch: Int, step: Int, learningRate: Double, request: Request) throws -> StepResult {
     try survival?.beginUpdate(step: step)
     timer.enter(.input)
-    let tokens = try data.beginUpdate(minibatches, epoch: epoch)
+    var tokens = try data.beginUpdate(minibatches, epoch: epoch)
+    if isWhiteningDue(step: step) {
+      try whiten(minibatches, epoch: epoch)
+      timer.enter(.input)
+      tokens = try data.beginUpdate(minibatches, epoch: epoch)
+    }
     sums.fill(0)
     var size = StepSize(minibatches: minibatches.count, embeddingRows: tokens.count)
     for (index, minibatch) in minibatches.enumerated() {
@@ -128,8 +133,7 @@ final class TrainingStep {
       size.frames += loaded.counts.total
       size.sequences += loaded.sequences
       size.steps += loaded.counts.steps
-      let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatches + minibatch)
-      let pass = pass(.training(step: number, seed: seed), loaded.counts)
+      let pass = trainingPass(minibatch, epoch: epoch, loaded)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale(loaded), sink: gradients)
       for (i, shard) in shardLosses.enumerated() {
@@ -140,6 +144,40 @@ final class TrainingStep {
     try survival?.reach(.exchange, step: step)
     try gradients.finish()
     return try finish(size: size, tokens: tokens, step: step, learningRate: learningRate, request: request)
+  }
+
+  /// Whether inputs are whitened anew before update `step`.
+  private func isWhiteningDue(step: Int) -> Bool {
+    !model.whitenings.isEmpty && (step - 1) % configuration.normalization.whiteningInterval == 0
+  }
+
+  /// Estimates the covariance of every layer's input over the frames of an update, as its forward passes see it, and whitens by it.
+  private func whiten(_ minibatches: Range<Int>, epoch: Int) throws {
+    let saved = data.carriesState ? RecurrentState(workspace, of: model) : nil
+    model.beginWhitening()
+    for (index, minibatch) in minibatches.enumerated() {
+      if index > 0 && data.carriesState { workspace.carryState() }
+      let loaded = try load(minibatch, epoch: epoch), pass = trainingPass(minibatch, epoch: epoch, loaded)
+      try model.forward(workspace, pass, globalReducer: context.globalStatistics)
+      timer.enter(.statisticsExchange)
+      try model.addToWhitening(workspace, pass, globalReducer: context.globalStatistics)
+    }
+    saved?.restore(to: workspace)
+    timer.enter(.normalization)
+    model.finishWhitening()
+    for (layer, whitening) in model.whitenings {
+      // LAPACK's last bits are those of one processor, so the first rank's count for all.
+      let solution = try context.world.agree {
+        context.isFirst ? try whitening.solve() : MatrixView<Double>(zeros: 2, whitening.matrix.vector.count)
+      }
+      try context.world.broadcast(solution.vector, root: 0)
+      for range in model.whiten(layer, by: solution) { optimizer.forget(range) }
+    }
+  }
+
+  private func trainingPass(_ minibatch: Int, epoch: Int, _ loaded: LoadedMinibatch) -> PassContext<Float> {
+    let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatches + minibatch)
+    return pass(.training(step: number, seed: seed), loaded.counts)
   }
 
   private func load(_ minibatch: Int, epoch: Int) throws -> LoadedMinibatch {

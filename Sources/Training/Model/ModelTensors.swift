@@ -9,11 +9,32 @@ extension SequenceModel<Float> {
     layout.tensors.map { NamedTensor(name: $0.name, shape: $0.shape, values: parameters[$0.range]) }
   }
 
-  /// The statistics that evaluation uses, as `….running_mean` and `….running_variance`.
-  var evaluationTensors: [NamedTensor] { statisticsTensors(prefix: "") { $0.evaluation } }
+  /// What evaluation needs beside the trained tensors: statistics, as `….running_mean` and `….running_variance`, and whitenings, as
+  /// `….whitening.matrix` and `….whitening.mean`.
+  var evaluationTensors: [NamedTensor] { statisticsTensors(prefix: "") { $0.evaluation } + whiteningTensors }
 
-  /// The exponential averages of training, for `training.safetensors`.
-  var runningTensors: [NamedTensor] { statisticsTensors(prefix: "running.") { $0.running } }
+  /// The exponential averages of training, for `training.safetensors`, and the whitenings that belong to them.
+  var runningTensors: [NamedTensor] {
+    statisticsTensors(prefix: "running.") { $0.running } + whiteningTensors
+      + whitenings.flatMap { layer, whitening in
+        [
+          NamedTensor(
+            name: "running.\(layer.prefix)whitening.covariance", shape: [whitening.mean.count, whitening.mean.count],
+            values: whitening.averageCovariance.vector),
+          NamedTensor(name: "running.\(layer.prefix)whitening.mean", shape: [whitening.mean.count], values: whitening.averageMean),
+        ]
+      }
+  }
+
+  private var whiteningTensors: [NamedTensor] {
+    whitenings.flatMap { layer, whitening in
+      [
+        NamedTensor(
+          name: layer.prefix + "whitening.matrix", shape: [whitening.mean.count, whitening.mean.count], values: whitening.matrix.vector),
+        NamedTensor(name: layer.prefix + "whitening.mean", shape: [whitening.mean.count], values: whitening.mean),
+      ]
+    }
+  }
 
   private func statisticsTensors(
     prefix: String, _ statistics: (BatchNormalization<Float>) -> RunningStatistics<Float>
@@ -43,6 +64,7 @@ extension SequenceModel<Float> {
 
   /// Restores what `runningSteps` says; evaluation statistics of a checkpoint count as complete.
   func restoreRunningSteps(_ steps: [String: Int]) {
+    for (_, whitening) in whitenings { whitening.hasAverages = true }
     _ = forEachBatchNormalization { name, normalization in
       let slots = normalization.running.mean.rows, seen = steps[name] ?? slots
       normalization.running.markSeen(slots: min(max(seen, 0), slots))

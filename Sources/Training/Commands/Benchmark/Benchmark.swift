@@ -37,7 +37,6 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let network = try request.communication.map { try $0.checked(ranks: world.size) }
   let train = TrainRequest(configuration: request.configuration, overrides: request.overrides)
   let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size, fastest: fastestProducts(world))
-  try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
   let data = try openTrainingData(configuration, context, stored: nil)
   let model = SequenceModel<Float>(data.network)

@@ -58,6 +58,8 @@ package struct StepWork: Sendable {
       // Nothing below features wants their gradient.
       let hasInputGradient = layer > 0 || c.embeddingSize > 0
       products[.inputProduct, default: 0] += D * 2 * N * G * I * (hasInputGradient ? 2 : 1)
+      // A whitened input is a product, and so is its gradient.
+      if c.normalization.placement == .whitenedInput { products[.inputProduct, default: 0] += D * 2 * N * I * I * (hasInputGradient ? 2 : 1) }
       products[.recurrence, default: 0] += D * 2 * (previous + started) * G * H
       products[.weightGradients, default: 0] += D * 2 * (N * G * I + previous * G * H)
     }
