@@ -113,7 +113,7 @@ package enum ConfigurationTable {
     Key(
       "training.shuffle", \.training.shuffle, .boolean, "group utterances by length and shuffle; false: the archive's order",
       task: .frameClassification),
-    Key("training.accumulate_steps", \.training.accumulateSteps, .integer(1...1_048_576), "minibatches summed before one update"),
+    Key("training.accumulate_steps", \.training.accumulateSteps, .integer(1...1_048_576), "minibatches that make one update, as one minibatch of all their sequences would"),
   ]
 
   private static let optimizer: [ConfigurationKey] = [

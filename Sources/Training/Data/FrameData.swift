@@ -120,19 +120,26 @@ final class FrameData: TrainingData {
     return secondsWaited
   }
 
-  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32] {
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> UpdateContents {
     rectangles.removeAll(keepingCapacity: true)
-    return []
+    let sizes = stream(from: minibatches.lowerBound, epoch: epoch).sizes[minibatches]
+    return UpdateContents(
+      sequences: sizes.reduce(0) { $0 + $1.sequences }, frames: sizes.reduce(0) { $0 + $1.frames }, tokens: [])
+  }
+
+  /// The minibatches of `epoch`, of which `minibatch` comes next.
+  private func stream(from minibatch: Int, epoch: Int) -> MinibatchStream {
+    guard let plan, let utterances else { preconditionFailure("the training data was not read") }
+    if let stream, stream.epoch == epoch && stream.next == minibatch { return stream }
+    let new = MinibatchStream(
+      utterances, plan.minibatches(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
+      context)
+    stream = new
+    return new
   }
 
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
-    guard let plan, let utterances else { preconditionFailure("the training data was not read") }
-    if stream == nil || stream!.epoch != epoch || stream!.next != minibatch {
-      stream = MinibatchStream(
-        utterances, plan.minibatches(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
-        context)
-    }
-    let (loaded, waited) = try stream!.load(into: workspace)
+    let (loaded, waited) = try stream(from: minibatch, epoch: epoch).load(into: workspace)
     rectangles.append((loaded.lengths.count * loaded.counts.steps, loaded.padding))
     secondsWaited += waited
     return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count)

@@ -112,11 +112,12 @@ final class LanguageModelData: TrainingData {
     }
   }
 
-  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32] {
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> UpdateContents {
     try rows.collect(windows: minibatches, shards: localShards) { window, shard, tokens in
       fill(window: window, shard: shard, inputs: tokens, targets: unusedTargets)
     }
-    return rows.tokens
+    return UpdateContents(
+      sequences: minibatches.count * loaded.sequences, frames: minibatches.count * loaded.counts.total, tokens: rows.tokens)
   }
 
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {

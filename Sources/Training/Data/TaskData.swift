@@ -9,6 +9,16 @@ struct LoadedMinibatch {
   var sequences: Int
 }
 
+/// What an update works on, over all ranks and micro-batches; known before the first of them.
+struct UpdateContents {
+  /// Sequences, those of each micro-batch anew.
+  var sequences: Int
+  /// Unpadded frames.
+  var frames: Int
+  /// The tokens whose rows of the embedding the update touches, ascending and the same on every rank; none without an embedding.
+  var tokens: [Int32]
+}
+
 /// The training data of a task as one rank sees it.
 protocol TrainingData: AnyObject {
   /// Minibatches of an epoch.
@@ -31,9 +41,8 @@ protocol TrainingData: AnyObject {
   /// Seconds spent waiting for data since the last call; nil where all of it is in memory.
   func takeSecondsWaited() -> Double?
 
-  /// Prepares an update from `minibatches` of `epoch` (from 1).
-  /// - Returns: the tokens whose rows of the embedding it touches, ascending and the same on every rank; none without an embedding.
-  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32]
+  /// Prepares an update from `minibatches` of `epoch` (from 1), one micro-batch each.
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> UpdateContents
 
   /// Puts a minibatch into `workspace`. Epoch 0 is the order in which population statistics are gathered.
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch

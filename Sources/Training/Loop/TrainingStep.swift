@@ -104,11 +104,12 @@ final class TrainingStep {
       mode: mode, steps: counts.steps, counts: counts, groups: context.groups, reducer: context.statistics, timer: timer)
   }
 
-  /// What the summed cross entropy of a minibatch is divided by before it is differentiated.
-  private func gradientScale(_ minibatch: LoadedMinibatch) -> Double {
+  /// What the summed cross entropy of an update is multiplied by before it is differentiated: all micro-batches count, so that they make the
+  /// gradient of one minibatch of all their sequences.
+  private func gradientScale(_ update: UpdateContents) -> Double {
     switch configuration.training.averageOver {
-    case .sequences: 1 / Double(minibatch.sequences)
-    case .frames: 1 / Double(minibatch.counts.total)
+    case .sequences: 1 / Double(update.sequences)
+    case .frames: 1 / Double(update.frames)
     }
   }
 
@@ -119,7 +120,7 @@ final class TrainingStep {
   func update(minibatches: Range<Int>, epoch: Int, step: Int, learningRate: Double, request: Request) throws -> StepResult {
     try survival?.beginUpdate(step: step)
     timer.enter(.input)
-    let tokens = try data.beginUpdate(minibatches, epoch: epoch)
+    let contents = try data.beginUpdate(minibatches, epoch: epoch), tokens = contents.tokens, gradientScale = gradientScale(contents)
     sums.fill(0)
     var size = StepSize(minibatches: minibatches.count, embeddingRows: tokens.count)
     for (index, minibatch) in minibatches.enumerated() {
@@ -133,7 +134,7 @@ final class TrainingStep {
       let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatches + minibatch)
       let pass = pass(.training(step: number, seed: seed), loaded.counts)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
-      let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale(loaded), sink: gradients)
+      let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale, sink: gradients)
       for (i, shard) in shardLosses.enumerated() {
         sums[i, 0] += shard.loss
         sums[i, 1] += Double(shard.errors)
