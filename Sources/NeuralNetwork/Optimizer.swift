@@ -9,23 +9,31 @@ public enum OptimizationMethod: String, Sendable, CaseIterable { case sgd, adam,
 public final class Optimizer<S: Scalar> {
   public let method: OptimizationMethod
   private let momentum: S
+  private let decayRate: Double
   private let layout: ParameterLayout
   /// What the rule remembers, by name, each in the layout of the parameters.
   public let state: [(name: String, values: VectorView<S>)]
   private let zeroRow: VectorView<S>
   private let tokens: Int
 
+  /// ρ of RMSProp where nothing else is asked for; Graves 2013 gives it.
+  public static var defaultDecayRate: Double { 0.95 }
+
   // Kingma & Ba 2015 and Graves 2013 give these values.
   private static var adamBeta1: Double { 0.9 }
   private static var adamBeta2: Double { 0.999 }
   private static var adamEpsilon: S { S(1e-8) }
-  private static var rmspropDecay: Double { 0.95 }
   private static var rmspropEpsilon: S { S(1e-4) }
 
   /// - momentum: m of SGD and RMSProp; 0 for Adam, which has its own.
-  public init(_ method: OptimizationMethod, momentum: Double, configuration: NetworkConfiguration, layout: ParameterLayout) {
+  /// - decayRate: ρ of RMSProp, the share of the mean square that stays, at least 0 and below 1.
+  public init(
+    _ method: OptimizationMethod, momentum: Double, decayRate: Double = defaultDecayRate, configuration: NetworkConfiguration,
+    layout: ParameterLayout
+  ) {
     self.method = method
     self.momentum = S(momentum)
+    self.decayRate = decayRate
     self.layout = layout
     let names: [String] =
       switch method {
@@ -84,7 +92,7 @@ public final class Optimizer<S: Scalar> {
         step: step, firstMoment: state[0].values[range], secondMoment: state[1].values[range])
     case .rmsprop:
       theta.updateByRMSProp(
-        gradient, gradientScale: s, learningRate: rate, momentum: momentum, decay: Self.rmspropDecay,
+        gradient, gradientScale: s, learningRate: rate, momentum: momentum, decay: decayRate,
         epsilon: Self.rmspropEpsilon, meanSquare: state[0].values[range], velocity: state[1].values[range])
     }
   }

@@ -109,6 +109,13 @@ extension CommandTests {
         models.insert(try sandbox.data("run-\(index)/checkpoints/latest/model.safetensors"))
       }
       #expect(models.count == variants.count)
+
+      // Keys of one method.
+      for (index, setting) in ["optimizer.decay_rate=0.95", "optimizer.decay_rate=0.5"].enumerated() {
+        try sandbox.train("rmsprop-\(index)", ["optimizer.method=rmsprop", "optimizer.learning_rate=0.003", setting])
+        models.insert(try sandbox.data("rmsprop-\(index)/checkpoints/latest/model.safetensors"))
+      }
+      #expect(models.count == variants.count + 2)
     }
   }
 }

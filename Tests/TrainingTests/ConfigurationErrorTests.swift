@@ -175,6 +175,7 @@ private func failure(
     ("normalization.momentum", "0", "0"), ("normalization.momentum", "1.01", "1.01"), ("normalization.gamma", ".inf", ".inf"),
     ("normalization.scope", "everyone", "\"everyone\""), ("normalization.placement", "Input", "\"Input\""),
     ("optimizer.momentum", "1", "1"), ("optimizer.momentum", "-0.5", "-0.5"), ("optimizer.clip_norm", "0", "0"),
+    ("optimizer.decay_rate", "1", "1"), ("optimizer.decay_rate", "-0.1", "-0.1"),
     ("optimizer.method", "adamw", "\"adamw\""), ("initialization.range", "0", "0"),
     ("initialization.embedding_deviation", "0", "0"),
     ("training.seed", "-1", "-1"), ("training.seed", "18446744073709551616", "18446744073709551616"),
@@ -256,6 +257,8 @@ private func failure(
     (["model.cell=rnn", "model.peepholes=output"], "model.peepholes", "an rnn has no gates"),
     (["model.cell=rnn", "initialization.forget_bias=1"], "initialization.forget_bias", "is 1, and an rnn has no forget gate"),
     (["optimizer.method=adam", "optimizer.momentum=0.9"], "optimizer.momentum", "is 0.9, and adam"),
+    (["optimizer.method=adam", "optimizer.decay_rate=0.9"], "optimizer.decay_rate", "is 0.9, and adam keeps no mean square"),
+    (["optimizer.decay_rate=0.9"], "optimizer.decay_rate", "is 0.9, and sgd keeps no mean square"),
     (
       ["communication.reproducible=false", "communication.gradients=float16"], "communication.reproducible",
       "MPI does not add float16"
@@ -286,6 +289,7 @@ private func failure(
     ["normalization.statistics=sequence", "normalization.placement=none"],
     ["normalization.placement=separate", "model.cell=rnn"], ["normalization.placement=hidden"],
     ["training.shards=8", "normalization.scope={group: 3}"], ["optimizer.method=rmsprop", "optimizer.momentum=0.9"],
+    ["optimizer.method=rmsprop", "optimizer.decay_rate=0"], ["optimizer.method=adam", "optimizer.decay_rate=0.95"],
     ["optimizer.method=adam"], ["training.batch_size=30", "training.shards=5"],
   ])
   func allowedTogether(overrides: [String]) throws {

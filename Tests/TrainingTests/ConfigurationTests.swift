@@ -61,6 +61,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           momentum: 0
           clip_norm: 10
           decay: {factor: 2, after: 6}
+          decay_rate: 0.95
         evaluation:
           statistics: population
           population_batches: null
@@ -198,7 +199,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 59)
+    #expect(Configuration.keys.count == 60)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

@@ -42,6 +42,13 @@ extension TrainingConfiguration {
         "is \(ConfigurationValue.number(optimizer.momentum).yaml), and adam keeps its own moments",
         allowed: "0 with optimizer.method: adam")
     }
+    if optimizer.method != .rmsprop && optimizer.decayRate != Optimizer.defaultDecayRate {
+      throw origins.error(
+        ["optimizer.decay_rate", "optimizer.method"],
+        "is \(ConfigurationValue.number(optimizer.decayRate).yaml), and \(optimizer.method.rawValue) keeps no mean square that it could be for",
+        allowed: "\(ConfigurationValue.number(Optimizer.defaultDecayRate).yaml), its default, with optimizer.method: "
+          + optimizer.method.rawValue)
+    }
     if communication.gradients != .float32 && !communication.reproducible {
       throw origins.error(
         ["communication.reproducible", "communication.gradients"],

@@ -126,6 +126,9 @@ package enum ConfigurationTable {
     Key(
       "optimizer.decay", \.optimizer.decay, .orNull(.decay),
       "divides the learning rate by `factor` in every epoch past `after`; null: never", fields: ["factor", "after"]),
+    Key(
+      "optimizer.decay_rate", \.optimizer.decayRate, .number(from: 0, below: 1),
+      "share of rmsprop's mean square that stays from one update to the next; for rmsprop alone"),
   ]
 
   private static let evaluation: [ConfigurationKey] = [

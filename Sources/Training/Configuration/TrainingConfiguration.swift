@@ -172,6 +172,9 @@ extension TrainingConfiguration {
     public var clipNorm: Double? = 10
     /// nil: the learning rate stays.
     public var decay: Decay? = Decay(factor: 2, after: 6)
+    /// ρ of rmsprop.
+    public var decayRate = defaultDecayRate
+    static let defaultDecayRate = 0.95
   }
 
   /// The rule of the update.

@@ -84,7 +84,8 @@ final class TrainingStep {
       preconditionFailure("an unknown optimiser")
     }
     optimizer = Optimizer(
-      method, momentum: configuration.optimizer.momentum, configuration: model.configuration, layout: model.layout)
+      method, momentum: configuration.optimizer.momentum, decayRate: configuration.optimizer.decayRate,
+      configuration: model.configuration, layout: model.layout)
     workspace = ModelWorkspace(model, data.capacity, training: true)
     let tokens = configuration.training.batchSize * configuration.training.unrollSteps * A
     gradients = try ShardGradients(
