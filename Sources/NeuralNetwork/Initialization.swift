@@ -10,9 +10,19 @@ public enum InitializationScheme: String, Sendable, CaseIterable {
   case orthogonal
 }
 
+/// How recurrent weights are drawn, where not as the other weights are.
+public enum RecurrentScheme: String, Sendable, CaseIterable {
+  /// Each gate's matrix is the identity (Le et al. 2015).
+  case identity
+  /// Each gate's matrix is orthogonal (Saxe et al. 2014).
+  case orthogonal
+}
+
 /// The initial values of a model.
 public struct Initialization: Equatable, Sendable {
   public var scheme: InitializationScheme
+  /// Of the recurrent weight matrices, [H, H] a gate; nil: as `scheme`.
+  public var recurrentScheme: RecurrentScheme?
   /// Half-width of the uniform distribution.
   public var range: Double
   /// Added to the bias of the forget gate, or to the β that stands in its place.
@@ -20,9 +30,12 @@ public struct Initialization: Equatable, Sendable {
   /// With a value the embedding is drawn from N(0, value²).
   public var embeddingDeviation: Double?
 
-  /// Initial values by `scheme`.
-  public init(scheme: InitializationScheme, range: Double, forgetBias: Double, embeddingDeviation: Double?) {
+  /// Initial values by `scheme`, those of recurrent weights by `recurrentScheme` if there is one.
+  public init(
+    scheme: InitializationScheme, recurrentScheme: RecurrentScheme? = nil, range: Double, forgetBias: Double, embeddingDeviation: Double?
+  ) {
     self.scheme = scheme
+    self.recurrentScheme = recurrentScheme
     self.range = range
     self.forgetBias = forgetBias
     self.embeddingDeviation = embeddingDeviation
@@ -72,11 +85,19 @@ extension SequenceModel {
       let isRecurrentLayer = !isEmbedding && !isOutput
       let blocks = isRecurrentLayer ? configuration.cell.gates : 1
       let rows = slice.shape[0] / blocks, columns = slice.shape[1]
+      let gates = (0..<blocks).map { values[$0 * rows * columns..<($0 + 1) * rows * columns].matrix(rows: rows, columns: columns) }
+      switch kind == "recurrent_weight" ? initialization.recurrentScheme : nil {
+      case .identity:
+        values.fill(0)
+        for gate in gates { for i in 0..<rows { gate[i, i] = 1 } }
+        return
+      case .orthogonal:
+        for gate in gates { fillOrthogonal(gate, &random) }
+        return
+      case nil: break
+      }
       switch initialization.scheme {
-      case .orthogonal where isRecurrentLayer:
-        for block in 0..<blocks {
-          fillOrthogonal(values[block * rows * columns..<(block + 1) * rows * columns].matrix(rows: rows, columns: columns), &random)
-        }
+      case .orthogonal where isRecurrentLayer: for gate in gates { fillOrthogonal(gate, &random) }
       case .uniform, .orthogonal: fill(values, halfWidth: initialization.range, &random)
       case .glorot: fill(values, halfWidth: (6 / Double(rows + columns)).squareRoot(), &random)
       }

@@ -103,6 +103,7 @@ extension CommandTests {
         "normalization.scope=local", "normalization.scope=global", "normalization.scope={group: 2}", "normalization.scope={group: 3}",
         "normalization.statistics=sequence", "normalization.placement=preactivation", "training.seed=2", "model.dropout=0.3",
         "communication.gradients=float16", "communication.gradients=bfloat16", "model.recurrent_weights=bfloat16",
+        "initialization.recurrent_scheme=identity", "initialization.recurrent_scheme=orthogonal",
       ]
       for (index, setting) in variants.enumerated() {
         try sandbox.train("run-\(index)", [setting])

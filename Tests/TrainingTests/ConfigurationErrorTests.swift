@@ -177,7 +177,7 @@ private func failure(
     ("optimizer.momentum", "1", "1"), ("optimizer.momentum", "-0.5", "-0.5"), ("optimizer.clip_norm", "0", "0"),
     ("optimizer.decay_rate", "1", "1"), ("optimizer.decay_rate", "-0.1", "-0.1"),
     ("optimizer.method", "adamw", "\"adamw\""), ("initialization.range", "0", "0"),
-    ("initialization.embedding_deviation", "0", "0"),
+    ("initialization.embedding_deviation", "0", "0"), ("initialization.recurrent_scheme", "uniform", "\"uniform\""),
     ("training.seed", "-1", "-1"), ("training.seed", "18446744073709551616", "18446744073709551616"),
     ("training.batch_size", "0", "0"),
     ("training.shards", "0", "0"), ("training.unroll_steps", "0", "0"), ("training.epochs", "0", "0"),

@@ -93,6 +93,9 @@ package enum ConfigurationTable {
   private static let initialization: [ConfigurationKey] = [
     Key("initialization.scheme", \.initialization.scheme, .choice, "how weights are drawn"),
     Key(
+      "initialization.recurrent_scheme", \.initialization.recurrentScheme, .orNull(.choice),
+      "what each gate's recurrent matrix is at first; null: as `scheme` has it"),
+    Key(
       "initialization.embedding_deviation", \.initialization.embeddingDeviation, .orNull(.number(over: 0)),
       "standard deviation of a normal embedding; null: as the other weights", task: .languageModel),
     Key("initialization.range", \.initialization.range, .number(over: 0), "`uniform` draws from this far on both sides of 0"),

@@ -134,6 +134,8 @@ extension TrainingConfiguration {
   /// Section `initialization`.
   public struct Initialization: Equatable, Sendable {
     public var scheme = Scheme.uniform
+    /// nil: as `scheme`.
+    public var recurrentScheme: RecurrentScheme?
     public var embeddingDeviation: Double?
     public var range = 0.1
     public var forgetBias = 0.0
@@ -142,6 +144,11 @@ extension TrainingConfiguration {
   /// How weights are drawn.
   public enum Scheme: String, CaseIterable, Sendable {
     case uniform, glorot, orthogonal
+  }
+
+  /// How recurrent weights are drawn, where not as the others.
+  public enum RecurrentScheme: String, CaseIterable, Sendable {
+    case identity, orthogonal
   }
 
   /// Section `training`.

@@ -36,6 +36,8 @@ extension Initialization {
   /// The initial values that a configuration asks for.
   init(_ c: TrainingConfiguration.Initialization) {
     guard let scheme = InitializationScheme(rawValue: c.scheme.rawValue) else { preconditionFailure("an unknown scheme") }
-    self.init(scheme: scheme, range: c.range, forgetBias: c.forgetBias, embeddingDeviation: c.embeddingDeviation)
+    self.init(
+      scheme: scheme, recurrentScheme: c.recurrentScheme.flatMap { RecurrentScheme(rawValue: $0.rawValue) }, range: c.range,
+      forgetBias: c.forgetBias, embeddingDeviation: c.embeddingDeviation)
   }
 }
