@@ -16,9 +16,6 @@ public final class Optimizer<S: Scalar> {
   private let zeroRow: VectorView<S>
   private let tokens: Int
 
-  /// ρ of RMSProp where nothing else is asked for; Graves 2013 gives it.
-  public static var defaultDecayRate: Double { 0.95 }
-
   // Kingma & Ba 2015 and Graves 2013 give these values.
   private static var adamBeta1: Double { 0.9 }
   private static var adamBeta2: Double { 0.999 }
@@ -28,7 +25,7 @@ public final class Optimizer<S: Scalar> {
   /// - momentum: m of SGD and RMSProp; 0 for Adam, which has its own.
   /// - decayRate: ρ of RMSProp, the share of the mean square that stays, at least 0 and below 1.
   public init(
-    _ method: OptimizationMethod, momentum: Double, decayRate: Double = defaultDecayRate, configuration: NetworkConfiguration,
+    _ method: OptimizationMethod, momentum: Double, decayRate: Double, configuration: NetworkConfiguration,
     layout: ParameterLayout
   ) {
     self.method = method

@@ -180,7 +180,9 @@ extension TrainingConfiguration {
     /// nil: the learning rate stays.
     public var decay: Decay? = Decay(factor: 2, after: 6)
     /// ρ of rmsprop.
-    public var decayRate = defaultDecayRate
+    public var decayRate = Self.defaultDecayRate
+
+    /// What Graves 2013 gives.
     static let defaultDecayRate = 0.95
   }
 
