@@ -43,23 +43,18 @@ public struct Initialization: Equatable, Sendable {
 }
 
 extension SequenceModel {
-  /// Draws all parameters. Each tensor has a random stream of its own, so that its values do not depend on what else the model has.
+  /// Draws all parameters. Each tensor has the random stream of its name, so that its values do not depend on what else the model has.
   ///
   /// Weights follow the scheme, biases and β are 0 but for the forget gate's, γ is the configured value, and peepholes are uniform like
   /// weights under `uniform` and 0 otherwise.
   public func initialize(_ initialization: Initialization, seed: UInt64) {
     for slice in layout.tensors {
-      var random = RandomStream(seed: seed, stream: Self.stream(slice.name))
+      var random = RandomStream(seed: seed, name: slice.name)
       let values = VectorView<Double>(zeros: slice.count)
       draw(slice, initialization, &random, values)
       let target = parameters[slice.range]
       for i in 0..<values.count { target[i] = S(values[i]) }
     }
-  }
-
-  /// The number of a tensor's random stream: the 32-bit FNV-1a hash of its name, the same whatever other tensors there are.
-  private static func stream(_ name: String) -> UInt32 {
-    name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 }
   }
 
   private func draw(

@@ -34,6 +34,11 @@ extension CommandTests {
         name: "sparse embedding", ranks: [1, 3, 8],
         settings: ["data.train=wide.txt", "data.vocabulary_size=300", "training.accumulate_steps=2", "normalization.scope=global"]),
       Variant(
+        name: "shuffled windows, sparse embedding", ranks: [1, 3, 8],
+        settings: [
+          "training.windows=shuffled", "data.train=wide.txt", "data.vocabulary_size=300", "training.batch_size=16", "normalization.scope={group: 3}",
+        ]),
+      Variant(
         name: "sequence, global", ranks: [1, 5],
         settings: ["normalization.statistics=sequence", "normalization.scope=global", "training.average_over=frames"]),
       Variant(
@@ -104,6 +109,7 @@ extension CommandTests {
         "normalization.statistics=sequence", "normalization.placement=preactivation", "training.seed=2", "model.dropout=0.3",
         "communication.gradients=float16", "communication.gradients=bfloat16", "model.recurrent_weights=bfloat16",
         "initialization.recurrent_scheme=identity", "initialization.recurrent_scheme=orthogonal",
+        "training.windows=shuffled",
       ]
       for (index, setting) in variants.enumerated() {
         try sandbox.train("run-\(index)", [setting])

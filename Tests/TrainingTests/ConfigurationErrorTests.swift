@@ -67,7 +67,7 @@ private func failure(
   }
 
   @Test(arguments: [
-    "model.embedding_size=3", "training.unroll_steps=3", "evaluation.streams=3", "data.unit=word", "data.vocabulary_size=9",
+    "model.embedding_size=3", "training.unroll_steps=3", "training.windows=shuffled", "evaluation.streams=3", "data.unit=word", "data.vocabulary_size=9",
     "initialization.embedding_deviation=1",
   ])
   func keyOfLanguageModelsInSpeech(override: String) throws {
@@ -181,7 +181,7 @@ private func failure(
     ("training.seed", "-1", "-1"), ("training.seed", "18446744073709551616", "18446744073709551616"),
     ("training.batch_size", "0", "0"),
     ("training.shards", "0", "0"), ("training.unroll_steps", "0", "0"), ("training.epochs", "0", "0"),
-    ("training.maximum_steps", "0", "0"),
+    ("training.maximum_steps", "0", "0"), ("training.windows", "random", "\"random\""),
     ("training.accumulate_steps", "0", "0"), ("data.vocabulary_size", "1", "1"),
     ("data.vocabulary_size", "2147483648", "2147483648"),
     ("data.unit", "byte", "\"byte\""), ("data.test", "\"\"", "\"\""), ("data.test", "\"a\\0b\"", "\"a\\u{0}b\""),

@@ -109,6 +109,10 @@ package enum ConfigurationTable {
       "training.shards", \.training.shards, .orAuto(.integer(1...1_048_576)),
       "parts of the minibatch; the same number gives the same result on any number of ranks; auto: one a rank"),
     Key("training.unroll_steps", \.training.unrollSteps, .integer(1...65_536), "time steps of one window", task: .languageModel),
+    Key(
+      "training.windows", \.training.windows, .choice,
+      "windows follow each other and carry the state on; or an epoch shuffles them, cut at an offset of its own, and each begins anew",
+      task: .languageModel),
     Key("training.epochs", \.training.epochs, .integer(1...unboundedCount), "passes over the training data"),
     Key("training.maximum_steps", \.training.maximumSteps, .orNull(.integer(1...unboundedCount)), "stop after so many updates"),
     Key(

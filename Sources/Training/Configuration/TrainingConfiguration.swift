@@ -158,11 +158,20 @@ extension TrainingConfiguration {
     /// nil: one a rank (`auto`).
     public var shards: Int?
     public var unrollSteps = 20
+    public var windows = Windows.continued
     public var epochs = 15
     public var maximumSteps: Int?
     public var averageOver = AverageOver.sequences
     public var shuffle = true
     public var accumulateSteps = 1
+  }
+
+  /// How a training text becomes minibatches.
+  public enum Windows: String, CaseIterable, Sendable {
+    /// Windows of parallel streams that follow each other and carry the state on.
+    case continued
+    /// Pieces in an order of each epoch's own, which begin from the initial state.
+    case shuffled
   }
 
   /// By what the summed cross entropy is divided before it is differentiated.

@@ -30,7 +30,8 @@ final class FrameData: TrainingData {
   private var rectangles: [(area: Int, padding: Double)] = []
   private var secondsWaited = 0.0
 
-  var minibatches: Int { plan?.count ?? 0 }
+  func minibatches(epoch: Int) -> Int { plan?.count ?? 0 }
+  var minibatchBounds: ClosedRange<Int> { minibatches(epoch: 1)...minibatches(epoch: 1) }
   var stored: [UInt8] { record.encoded }
   var network: NetworkConfiguration {
     NetworkConfiguration(
@@ -99,14 +100,14 @@ final class FrameData: TrainingData {
     [
       JSONField("classes", .integer(configuration.data.classes)), JSONField("features", .integer(network.input.width)),
       JSONField("utterances", .integer(record.utterances)), JSONField("frames", .integer(record.frames)),
-      JSONField("left_out", .integer(utterances?.leftOut ?? 0)), JSONField("minibatches", .integer(minibatches)),
+      JSONField("left_out", .integer(utterances?.leftOut ?? 0)), JSONField("minibatches", .integer(minibatches(epoch: 1))),
     ]
   }
 
   var summary: String {
     let leftOut = utterances?.leftOut ?? 0
     return "\(record.utterances) training utterances, \(record.frames) frames of \(network.input.width) features, "
-      + "\(configuration.data.classes) classes, \(minibatches) minibatches of \(configuration.training.batchSize) an epoch"
+      + "\(configuration.data.classes) classes, \(minibatches(epoch: 1)) minibatches of \(configuration.training.batchSize) an epoch"
       + (leftOut > 0 ? "; \(leftOut) utterances of more than \(configuration.data.maximumFrames) frames are left out." : ".")
   }
 

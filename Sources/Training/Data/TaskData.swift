@@ -21,8 +21,10 @@ struct UpdateContents {
 
 /// The training data of a task as one rank sees it.
 protocol TrainingData: AnyObject {
-  /// Minibatches of an epoch.
-  var minibatches: Int { get }
+  /// Minibatches of an epoch (from 1; 0 for that of population statistics).
+  func minibatches(epoch: Int) -> Int
+  /// The most and the fewest minibatches of any epoch.
+  var minibatchBounds: ClosedRange<Int> { get }
   /// The largest minibatch of this rank.
   var capacity: WorkspaceCapacity { get }
   /// Whether the state after a minibatch is the state before the next one of the epoch.
@@ -51,6 +53,22 @@ protocol TrainingData: AnyObject {
   /// - key: the configuration's key that names it.
   /// - Throws: on every rank the same error.
   func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData
+}
+
+extension TrainingData {
+  /// Updates of a run of all epochs, or of `maximumSteps` if those are fewer.
+  func updates(_ training: TrainingConfiguration.Training) -> Int {
+    let A = training.accumulateSteps, limit = training.maximumSteps ?? .max
+    func updates(_ minibatches: Int) -> Int { (minibatches + A - 1) / A }
+    let bounds = minibatchBounds, fewest = updates(bounds.lowerBound)
+    if fewest == updates(bounds.upperBound) { return min(limit, fewest * training.epochs) }
+    var sum = 0, epoch = 1
+    while epoch <= training.epochs && sum < limit {
+      sum += updates(minibatches(epoch: epoch))
+      epoch += 1
+    }
+    return min(limit, sum)
+  }
 }
 
 /// Opens the training data of a configuration.

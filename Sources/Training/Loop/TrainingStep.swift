@@ -132,7 +132,8 @@ final class TrainingStep {
       size.frames += loaded.counts.total
       size.sequences += loaded.sequences
       size.steps += loaded.counts.steps
-      let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatches + minibatch)
+      // As many numbers an epoch as the longest one needs.
+      let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatchBounds.upperBound + minibatch)
       let pass = pass(.training(step: number, seed: seed), loaded.counts)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale, sink: gradients)
