@@ -5,7 +5,7 @@ public enum OptimizationMethod: String, Sendable, CaseIterable { case sgd, adam,
 
 /// Updates all parameters from the reduced gradient; holds what the rule remembers.
 ///
-/// The gradient of the embedding comes as the rows that occurred; all other rows have gradient 0.
+/// The gradient of an embedding of its own comes as the rows that occurred; all other rows have gradient 0.
 public final class Optimizer<S: Scalar> {
   public let method: OptimizationMethod
   private let momentum: S
@@ -40,7 +40,7 @@ public final class Optimizer<S: Scalar> {
       }
     state = names.map { ($0, VectorView(zeros: layout.count)) }
     zeroRow = VectorView(zeros: configuration.embeddingSize)
-    tokens = configuration.embeddingSize > 0 ? configuration.classes : 0
+    tokens = configuration.sparseRows
   }
 
   /// `θ` moves by the gradient `gradientScale · g`.

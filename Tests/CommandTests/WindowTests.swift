@@ -12,7 +12,7 @@ extension CommandTests {
     }
     static let settings = ["training.windows=shuffled", "data.train=pieces.txt", "optimizer.momentum=0.5", "evaluation.population_batches=null"]
 
-    /// Step 30 is in the middle of an epoch. Epochs end where their own number of minibatches says.
+    /// The run stops in the middle of an epoch. Epochs end where their own number of minibatches says.
     @Test func resumesWithinAnEpoch() throws {
       let sandbox = try Self.sandbox(), settings = Self.settings + ["normalization.scope={group: 2}", "training.accumulate_steps=2"]
       try sandbox.train("whole", ranks: 3, settings + ["training.maximum_steps=50"])

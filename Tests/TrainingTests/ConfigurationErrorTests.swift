@@ -68,7 +68,7 @@ private func failure(
 
   @Test(arguments: [
     "model.embedding_size=3", "training.unroll_steps=3", "training.windows=shuffled", "evaluation.streams=3", "data.unit=word", "data.vocabulary_size=9",
-    "initialization.embedding_deviation=1",
+    "initialization.embedding_deviation=1", "model.tied_embedding=true",
   ])
   func keyOfLanguageModelsInSpeech(override: String) throws {
     let error = try failure(speech, overrides: [override])
@@ -263,6 +263,10 @@ private func failure(
       ["communication.reproducible=false", "communication.gradients=float16"], "communication.reproducible",
       "MPI does not add float16"
     ),
+    (
+      ["model.tied_embedding=true", "model.embedding_size=100"], "model.tied_embedding",
+      "is true, but model.embedding_size is 100 and model.hidden_size, the width of the output layer's weights, is 200"
+    ),
     (["model.bidirectional=true"], "model.bidirectional", "the very token that is to be predicted"),
   ])
   func conflict(overrides: [String], key: String, why: String) throws {
@@ -290,6 +294,7 @@ private func failure(
     ["normalization.placement=separate", "model.cell=rnn"], ["normalization.placement=hidden"],
     ["training.shards=8", "normalization.scope={group: 3}"], ["optimizer.method=rmsprop", "optimizer.momentum=0.9"],
     ["optimizer.method=rmsprop", "optimizer.decay_rate=0"], ["optimizer.method=adam", "optimizer.decay_rate=0.95"],
+    ["model.tied_embedding=true", "model.hidden_size=7", "model.embedding_size=7"],
     ["optimizer.method=adam"], ["training.batch_size=30", "training.shards=5"],
   ])
   func allowedTogether(overrides: [String]) throws {

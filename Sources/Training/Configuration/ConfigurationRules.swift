@@ -80,6 +80,13 @@ extension TrainingConfiguration {
         ["model.bidirectional", "task"], "is true: read backwards, a text shows the very token that is to be predicted",
         allowed: "false for task language-model")
     }
+    if model.tiedEmbedding && model.embeddingSize != model.hiddenSize {
+      throw origins.error(
+        ["model.tied_embedding", "model.embedding_size", "model.hidden_size"],
+        "is true, but model.embedding_size is \(model.embeddingSize) and model.hidden_size, the width of the output layer's weights, is "
+          + "\(model.hiddenSize)",
+        allowed: "true with equal sizes, or false")
+    }
     guard model.cell == .rnn else { return }
     if model.peepholes != .none {
       throw origins.error(

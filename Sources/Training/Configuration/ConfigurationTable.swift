@@ -73,6 +73,9 @@ package enum ConfigurationTable {
     Key(
       "model.recurrent_weights", \.model.recurrentWeights, .choice,
       "format of the copies that recurrent products read, in training and evaluation"),
+    Key(
+      "model.tied_embedding", \.model.tiedEmbedding, .boolean,
+      "whether the output layer's weights are the embedding's; `embedding_size` is then `hidden_size`", task: .languageModel),
   ]
 
   private static let normalization: [ConfigurationKey] = [

@@ -78,6 +78,7 @@ extension TrainingConfiguration {
     public var peepholes = Peepholes.none
     public var dropout = 0.0
     public var recurrentWeights = WeightFormat.float32
+    public var tiedEmbedding = false
   }
 
   /// How weights are stored where products read them.

@@ -37,7 +37,8 @@ final class LanguageModelData: TrainingData {
   private let unusedTargets: VectorView<Int32>
   private let configuration: TrainingConfiguration
   private let context: RankContext
-  private let rows: EmbeddingRows
+  // Nil where the gradient of the embedding has all rows.
+  private let rows: EmbeddingRows?
   private let loaded: LoadedMinibatch
 
   func minibatches(epoch: Int) -> Int { pieces?.minibatches(epoch: epoch) ?? streams?.layout.windowsPerEpoch ?? 0 }
@@ -102,7 +103,7 @@ final class LanguageModelData: TrainingData {
     tokenCount = counts[0]
     self.vocabulary = vocabulary
     let accumulated = configuration.training.accumulateSteps, perWindow = perShard * T
-    rows = try EmbeddingRows(
+    rows = configuration.model.tiedEmbedding ? nil : try EmbeddingRows(
       world: world, vocabularySize: vocabulary.count,
       tokensOfRank: (0..<world.size).map { context.layout.run(of: $0).count * perWindow * accumulated }, maximumWindows: accumulated)
     guard readsTraining else {
@@ -129,11 +130,11 @@ final class LanguageModelData: TrainingData {
 
   func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> UpdateContents {
     pieces?.begin(epoch: epoch)
-    try rows.collect(windows: minibatches, shards: localShards) { window, shard, tokens in
+    try rows?.collect(windows: minibatches, shards: localShards) { window, shard, tokens in
       fill(window: window, shard: shard, inputs: tokens, targets: unusedTargets)
     }
     return UpdateContents(
-      sequences: minibatches.count * loaded.sequences, frames: minibatches.count * loaded.counts.total, tokens: rows.tokens)
+      sequences: minibatches.count * loaded.sequences, frames: minibatches.count * loaded.counts.total, tokens: rows?.tokens ?? [])
   }
 
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
@@ -144,7 +145,7 @@ final class LanguageModelData: TrainingData {
     }
     for i in 0..<localShards {
       fill(window: minibatch, shard: i, inputs: workspace.tokens[i], targets: workspace.targets[i])
-      rows.lookUp(workspace.tokens[i], into: workspace.embeddingSlots[i])
+      rows?.lookUp(workspace.tokens[i], into: workspace.embeddingSlots[i])
     }
     return loaded
   }

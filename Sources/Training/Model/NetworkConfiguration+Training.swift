@@ -17,6 +17,7 @@ extension NetworkConfiguration {
         placement: mapped(c.normalization.placement), statistics: mapped(c.normalization.statistics),
         epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
       steps: steps)
+    tiesEmbedding = c.model.tiedEmbedding
     recurrentWeights = c.model.recurrentWeights == .bfloat16 ? .bfloat16 : .exact
     products = switch c.compute.products {
     case .automatic: .fastest
