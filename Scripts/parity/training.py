@@ -145,18 +145,18 @@ class Trainer(ABC):
         return curve
 
     def _step(self, minibatches: range, state: State | None, epoch: int, curve: Curve) -> State | None:
-        """One update: gradients of the micro-batches, each divided by its own count, are summed."""
-        total = Score()
+        """One update: the gradient of the micro-batches' summed cross entropy, divided by the count of all of them."""
+        total, sequence_count = Score(), 0
         for tensor in self.model.parameters.values():
             tensor.grad = None
         for index in minibatches:
             loss_sum, sequences, score, state = self.minibatch(index, state)
-            by_sequence = self.config["training"]["average_over"] == "sequences"
-            (loss_sum / (sequences if by_sequence else score.frames)).backward()
+            loss_sum.backward()
             self.model.update_running()
-            total = total + score
+            total, sequence_count = total + score, sequence_count + sequences
         settings = self.config["optimizer"]
-        gradients = {name: tensor.grad for name, tensor in self.model.parameters.items()}
+        count = sequence_count if self.config["training"]["average_over"] == "sequences" else total.frames
+        gradients = {name: tensor.grad / count for name, tensor in self.model.parameters.items()}
         bound = settings["clip_norm"]
         curve.gradient_norms.append(clip(gradients, None if bound is None else float(bound)))
         decay = settings["decay"] or {"factor": 1, "after": 0}

@@ -15,7 +15,8 @@ public protocol GradientSink<Scalar>: AnyObject {
   var accumulates: Bool { get }
 
   /// Where the gradient of `group` on local shard `shard` goes: a flat buffer with the layout of the parameters. Parts of other groups
-  /// are not to be touched.
+  /// are not to be touched. A group that has begun on all shards and not ended may begin anew, and finds what was written: the output layer's
+  /// does where its weights are the embedding's, and ends last.
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Scalar>
 
   /// The gradient of `group` on local shard `shard` is written before `end`, a place in the flat buffer: that much of its reduction may start

@@ -10,9 +10,19 @@ public enum InitializationScheme: String, Sendable, CaseIterable {
   case orthogonal
 }
 
+/// How recurrent weights are drawn, where not as the other weights are.
+public enum RecurrentScheme: String, Sendable, CaseIterable {
+  /// Each gate's matrix is the identity (Le et al. 2015).
+  case identity
+  /// Each gate's matrix is orthogonal (Saxe et al. 2014).
+  case orthogonal
+}
+
 /// The initial values of a model.
 public struct Initialization: Equatable, Sendable {
   public var scheme: InitializationScheme
+  /// Of the recurrent weight matrices, [H, H] a gate; nil: as `scheme`.
+  public var recurrentScheme: RecurrentScheme?
   /// Half-width of the uniform distribution.
   public var range: Double
   /// Added to the bias of the forget gate, or to the β that stands in its place.
@@ -20,9 +30,12 @@ public struct Initialization: Equatable, Sendable {
   /// With a value the embedding is drawn from N(0, value²).
   public var embeddingDeviation: Double?
 
-  /// Initial values by `scheme`.
-  public init(scheme: InitializationScheme, range: Double, forgetBias: Double, embeddingDeviation: Double?) {
+  /// Initial values by `scheme`, those of recurrent weights by `recurrentScheme` if there is one.
+  public init(
+    scheme: InitializationScheme, recurrentScheme: RecurrentScheme? = nil, range: Double, forgetBias: Double, embeddingDeviation: Double?
+  ) {
     self.scheme = scheme
+    self.recurrentScheme = recurrentScheme
     self.range = range
     self.forgetBias = forgetBias
     self.embeddingDeviation = embeddingDeviation
@@ -30,23 +43,18 @@ public struct Initialization: Equatable, Sendable {
 }
 
 extension SequenceModel {
-  /// Draws all parameters. Each tensor has a random stream of its own, so that its values do not depend on what else the model has.
+  /// Draws all parameters. Each tensor has the random stream of its name, so that its values do not depend on what else the model has.
   ///
   /// Weights follow the scheme, biases, β and initial states are 0 but for the forget gate's, γ is the configured value, and peepholes are uniform like
   /// weights under `uniform` and 0 otherwise.
   public func initialize(_ initialization: Initialization, seed: UInt64) {
     for slice in layout.tensors {
-      var random = RandomStream(seed: seed, stream: Self.stream(slice.name))
+      var random = RandomStream(seed: seed, name: slice.name)
       let values = VectorView<Double>(zeros: slice.count)
       draw(slice, initialization, &random, values)
       let target = parameters[slice.range]
       for i in 0..<values.count { target[i] = S(values[i]) }
     }
-  }
-
-  /// The number of a tensor's random stream: the 32-bit FNV-1a hash of its name, the same whatever other tensors there are.
-  private static func stream(_ name: String) -> UInt32 {
-    name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 }
   }
 
   private func draw(
@@ -71,24 +79,32 @@ extension SequenceModel {
       values.scale(by: deviation)
     case .outputWeight:
       drawWeights(slice, blocks: 1, outside, initialization, &random, values)
-    case .inputWeight, .recurrentWeight:
-      drawWeights(slice, blocks: configuration.cell.shape.gates, initialization.scheme, initialization, &random, values)
+    case .inputWeight: drawWeights(slice, blocks: configuration.cell.shape.gates, initialization.scheme, initialization, &random, values)
+    case .recurrentWeight:
+      let gates = configuration.cell.shape.gates
+      switch initialization.recurrentScheme {
+      case .identity: for gate in blocks(slice, gates, values) { for i in 0..<gate.rows { gate[i, i] = 1 } }
+      case .orthogonal: for gate in blocks(slice, gates, values) { fillOrthogonal(gate, &random) }
+      case nil: drawWeights(slice, blocks: gates, initialization.scheme, initialization, &random, values)
+      }
     }
+  }
+
+  /// The matrices, one below the other, that a tensor is made of.
+  private func blocks(_ slice: TensorSlice, _ count: Int, _ values: VectorView<Double>) -> [MatrixView<Double>] {
+    let rows = slice.shape[0] / count, columns = slice.shape[1]
+    return (0..<count).map { values[$0 * rows * columns..<($0 + 1) * rows * columns].matrix(rows: rows, columns: columns) }
   }
 
   /// Draws `blocks` matrices that follow each other.
   private func drawWeights(
-    _ slice: TensorSlice, blocks: Int, _ scheme: InitializationScheme, _ initialization: Initialization, _ random: inout RandomStream,
-    _ values: VectorView<Double>
+    _ slice: TensorSlice, blocks count: Int, _ scheme: InitializationScheme, _ initialization: Initialization,
+    _ random: inout RandomStream, _ values: VectorView<Double>
   ) {
-    let rows = slice.shape[0] / blocks, columns = slice.shape[1]
     switch scheme {
-    case .orthogonal:
-      for block in 0..<blocks {
-        fillOrthogonal(values[block * rows * columns..<(block + 1) * rows * columns].matrix(rows: rows, columns: columns), &random)
-      }
+    case .orthogonal: for block in blocks(slice, count, values) { fillOrthogonal(block, &random) }
     case .uniform: fill(values, halfWidth: initialization.range, &random)
-    case .glorot: fill(values, halfWidth: (6 / Double(rows + columns)).squareRoot(), &random)
+    case .glorot: fill(values, halfWidth: (6 / Double(slice.shape[0] / count + slice.shape[1])).squareRoot(), &random)
     }
   }
 

@@ -117,6 +117,8 @@ public struct NetworkConfiguration: Equatable, Sendable {
   public var recurrentWeights = PackedFormat.exact
   /// Who multiplies large matrices.
   public var products = ProductLibrary.own
+  /// Whether the output layer's weights are the embedding's, for which `embeddingSize` is `outputSize` (Press & Wolf 2017).
+  public var tiesEmbedding = false
   /// T, most time steps of a minibatch, the leading dimension of frame-wise running statistics.
   public var steps: Int
 
@@ -160,6 +162,10 @@ public struct NetworkConfiguration: Equatable, Sendable {
   public var embeddingSize: Int {
     if case .tokens(let size) = input { size } else { 0 }
   }
+
+  /// Rows of the embedding if its gradient is kept as the rows that occur: V, but 0 without an embedding and where the output layer, whose gradient
+  /// has all rows, shares it.
+  public var sparseRows: Int { embeddingSize > 0 && !tiesEmbedding ? classes : 0 }
 
   /// G, the rows of a layer's weight matrices: `4H` for an LSTM, `H` for a plain cell.
   public var gateSize: Int { cell.shape.gates * hiddenSize }

@@ -5,10 +5,11 @@ public enum OptimizationMethod: String, Sendable, CaseIterable { case sgd, adam,
 
 /// Updates all parameters from the reduced gradient; holds what the rule remembers.
 ///
-/// The gradient of the embedding comes as the rows that occurred; all other rows have gradient 0.
+/// The gradient of an embedding of its own comes as the rows that occurred; all other rows have gradient 0.
 public final class Optimizer<S: Scalar> {
   public let method: OptimizationMethod
   private let momentum: S
+  private let decayRate: Double
   private let layout: ParameterLayout
   /// What the rule remembers, by name, each in the layout of the parameters.
   public let state: [(name: String, values: VectorView<S>)]
@@ -19,13 +20,17 @@ public final class Optimizer<S: Scalar> {
   private static var adamBeta1: Double { 0.9 }
   private static var adamBeta2: Double { 0.999 }
   private static var adamEpsilon: S { S(1e-8) }
-  private static var rmspropDecay: Double { 0.95 }
   private static var rmspropEpsilon: S { S(1e-4) }
 
   /// - momentum: m of SGD and RMSProp; 0 for Adam, which has its own.
-  public init(_ method: OptimizationMethod, momentum: Double, configuration: NetworkConfiguration, layout: ParameterLayout) {
+  /// - decayRate: ρ of RMSProp, the share of the mean square that stays, at least 0 and below 1.
+  public init(
+    _ method: OptimizationMethod, momentum: Double, decayRate: Double, configuration: NetworkConfiguration,
+    layout: ParameterLayout
+  ) {
     self.method = method
     self.momentum = S(momentum)
+    self.decayRate = decayRate
     self.layout = layout
     let names: [String] =
       switch method {
@@ -35,7 +40,7 @@ public final class Optimizer<S: Scalar> {
       }
     state = names.map { ($0, VectorView(zeros: layout.count)) }
     zeroRow = VectorView(zeros: configuration.embeddingSize)
-    tokens = configuration.embeddingSize > 0 ? configuration.classes : 0
+    tokens = configuration.sparseRows
   }
 
   /// `θ` moves by the gradient `gradientScale · g`.
@@ -89,7 +94,7 @@ public final class Optimizer<S: Scalar> {
         step: step, firstMoment: state[0].values[range], secondMoment: state[1].values[range])
     case .rmsprop:
       theta.updateByRMSProp(
-        gradient, gradientScale: s, learningRate: rate, momentum: momentum, decay: Self.rmspropDecay,
+        gradient, gradientScale: s, learningRate: rate, momentum: momentum, decay: decayRate,
         epsilon: Self.rmspropEpsilon, meanSquare: state[0].values[range], velocity: state[1].values[range])
     }
   }

@@ -32,7 +32,8 @@ public struct TensorSlice: Equatable, Sendable {
 /// Where each parameter lies in the flat buffer of all parameters.
 ///
 /// Groups follow the order in which backward finishes them, last to first: `layers[0]`, …, `output`, and the embedding at the end. Gradients have the same
-/// layout up to the embedding, of whose gradient only the rows that occur are kept.
+/// layout up to the embedding, of whose gradient only the rows that occur are kept. An embedding that is the output layer's weights lies in their place,
+/// and there is no group of its own.
 public struct ParameterLayout: Equatable, Sendable {
   /// Every tensor, in the order of the flat buffer. Tensors begin at multiples of 16 elements; the gaps hold zeros.
   public private(set) var tensors: [TensorSlice] = []
@@ -40,7 +41,7 @@ public struct ParameterLayout: Equatable, Sendable {
   public private(set) var layers: [Range<Int>] = []
   /// The range of the output layer's tensors.
   public private(set) var output: Range<Int> = 0..<0
-  /// The range of the embedding, the last in the buffer; empty without one.
+  /// The range of the embedding, the last in the buffer; empty without one of its own.
   public private(set) var embedding: Range<Int> = 0..<0
   /// Elements of the flat buffer.
   public private(set) var count = 0
@@ -58,11 +59,11 @@ public struct ParameterLayout: Equatable, Sendable {
       layers.append(start..<count)
     }
     let outputStart = count
-    add("output.weight", .outputWeight, [c.classes, c.outputSize])
+    add(c.tiesEmbedding ? "embedding.weight" : "output.weight", c.tiesEmbedding ? .embedding : .outputWeight, [c.classes, c.outputSize])
     add("output.bias", .outputBias, [c.classes])
     output = outputStart..<count
     let embeddingStart = count
-    if case .tokens(let size) = c.input { add("embedding.weight", .embedding, [c.classes, size]) }
+    if case .tokens(let size) = c.input, !c.tiesEmbedding { add("embedding.weight", .embedding, [c.classes, size]) }
     embedding = embeddingStart..<count
   }
 
@@ -74,6 +75,9 @@ public struct ParameterLayout: Equatable, Sendable {
     guard let slice = tensors.first(where: { $0.name == name }) else { preconditionFailure("no parameter \(name)") }
     return slice
   }
+
+  /// The output layer's weights, [V, D·H], whatever they are called.
+  public var outputWeight: TensorSlice { optionalTensor("output.weight") ?? tensor("embedding.weight") }
 
   /// The tensor called `name`, if the model has it.
   public func optionalTensor(_ name: String) -> TensorSlice? { tensors.first { $0.name == name } }

@@ -12,7 +12,7 @@ public final class SequenceModel<S: Scalar> {
   public let normalizations: [BatchNormalization<S>]
   /// [V, E]; nil where the model reads features.
   let embedding: MatrixView<S>?
-  /// [V, D·H].
+  /// [V, D·H]; the embedding where that is tied.
   let outputWeight: MatrixView<S>
   /// [V].
   let outputBias: VectorView<S>
@@ -21,6 +21,7 @@ public final class SequenceModel<S: Scalar> {
 
   /// A model with all parameters zero; `initialize` or a file gives them values.
   public init(_ configuration: NetworkConfiguration) {
+    precondition(!configuration.tiesEmbedding || configuration.embeddingSize == configuration.outputSize, "an embedding of another width")
     let layout = ParameterLayout(configuration)
     let parameters = VectorView<S>(zeros: layout.count)
     func matrix(_ name: String) -> MatrixView<S> {
@@ -35,12 +36,12 @@ public final class SequenceModel<S: Scalar> {
     }
     normalizations = layers.flatMap { $0.terms.compactMap(\.batch) }
     embedding = configuration.embeddingSize > 0 ? matrix("embedding.weight") : nil
-    outputWeight = matrix("output.weight")
+    outputWeight = matrix(layout.outputWeight.name)
     outputBias = parameters[layout.tensor("output.bias").range]
   }
 
   /// Rows that an embedding gradient of `tokens` tokens can touch, and so the size of its buffer.
-  public func embeddingGradientRows(tokens: Int) -> Int { min(tokens, configuration.embeddingSize > 0 ? configuration.classes : 0) }
+  public func embeddingGradientRows(tokens: Int) -> Int { min(tokens, configuration.sparseRows) }
 
   /// Folds the evaluation statistics into scales and shifts and packs the weights, once before passes in evaluation mode.
   public func prepareEvaluation() {

@@ -133,7 +133,7 @@ extension SequenceModel {
     for i in workspace.sequences.indices {
       pass.timer.enter(.softmax)
       let gradient = sink.begin(.output, shard: i)
-      let slice = layout.tensor("output.weight")
+      let slice = layout.outputWeight
       let dWeight = gradient[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
       let dBias = gradient[layout.tensor("output.bias").range]
       let dTop = workspace.gradient(i, 0, columns: configuration.outputSize)
@@ -142,11 +142,11 @@ extension SequenceModel {
         workspace.inputs[layerCount][i].rows(rows), weight: outputWeight, bias: outputBias, targets: workspace.targets[i][rows],
         gradientScale: gradientScale, dWeight: dWeight, dBias: dBias, dInput: dTop, accumulate: sink.accumulates
       ) { classes in
-        try sink.advance(.output, shard: i, to: slice.range.lowerBound + classes * slice.shape[1])
+        if !configuration.tiesEmbedding { try sink.advance(.output, shard: i, to: slice.range.lowerBound + classes * slice.shape[1]) }
         try sink.poll()
       }
       dropGradient(dTop, layer: layerCount, shard: i, workspace, pass)
-      try sink.end(.output, shard: i)
+      if !configuration.tiesEmbedding { try sink.end(.output, shard: i) }
     }
   }
 
@@ -175,6 +175,14 @@ extension SequenceModel {
     pass.timer.enter(.input)
     let E = configuration.embeddingSize
     for (i, sequences) in workspace.sequences.enumerated() {
+      if configuration.tiesEmbedding {
+        // Beside the gradient that the matrix has as the output layer's weights.
+        let weight = layout.outputWeight, gradient = sink.begin(.output, shard: i)[weight.range]
+        gradient.matrix(rows: weight.shape[0], columns: E).scatterAddRows(
+          of: workspace.gradient(i, buffer, columns: E), slots: workspace.tokens[i][0..<sequences.frames])
+        try sink.end(.output, shard: i)
+        continue
+      }
       let flat = sink.begin(.embedding, shard: i)
       let rows = (flat.count - layout.embedding.lowerBound) / E
       let compact = flat[layout.embedding.lowerBound..<layout.embedding.lowerBound + rows * E].matrix(rows: rows, columns: E)

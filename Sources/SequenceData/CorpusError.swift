@@ -24,6 +24,8 @@ public enum CorpusError: Error, Equatable, Sendable {
   case changed(file: String, expected: Int, found: Int)
   /// Too few tokens for one window: `batch` streams need `unroll` + 1 tokens each.
   case tooShortForTraining(file: String, tokens: Int, batch: Int, unroll: Int)
+  /// Too few tokens for one minibatch of `batch` pieces that begin at any of `unroll` offsets.
+  case tooShortForShuffledWindows(file: String, tokens: Int, batch: Int, unroll: Int)
   /// Fewer than the two tokens that it takes to predict one.
   case tooShortForEvaluation(file: String, tokens: Int)
   /// Bytes that are no vocabulary as `Vocabulary.serialized()` writes it.
@@ -55,6 +57,9 @@ extension CorpusError: CustomStringConvertible {
       "\(file): has \(found) tokens, but \(expected) when it was counted: it changed in between, or hosts have different files"
     case .tooShortForTraining(let file, let tokens, let batch, let unroll):
       Self.tooShort(file: file, tokens: tokens, batch: batch, unroll: unroll)
+    case .tooShortForShuffledWindows(let file, let tokens, let batch, let unroll):
+      "\(file): \(tokens) tokens are too few for shuffled windows of \(unroll) unrolled steps with batch size \(batch), "
+        + "which take at least \(unroll) × \(batch + 1) = \(unroll * (batch + 1))"
     case .tooShortForEvaluation(let file, let tokens):
       "\(file): \(tokens) tokens, expected at least 2 (the first one is never predicted)"
     case .invalidVocabulary(let reason):

@@ -14,6 +14,15 @@ public struct RandomStream: Sendable {
     self.stream = stream
   }
 
+  /// Stream `name` of `seed`, from its first value: the one whose number is the 32-bit FNV-1a hash of the name's bytes in UTF-8.
+  ///
+  /// Number `i` of the uniform ones is the upper 53 bits of a word of 64, times 2⁻⁵³. The word is v₂ⱼ · 2³² + v₂ⱼ₊₁ with `j = i mod 2`, of the
+  /// Philox 4×32-10 block v₀…v₃ whose key is the seed (lower half, upper half) and whose counter is (lower and upper half of ⌊i / 2⌋, number of the stream,
+  /// 2³² − 1).
+  public init(seed: UInt64, name: String) {
+    self.init(seed: seed, stream: name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 })
+  }
+
   /// Fills `values` with the next numbers, uniform in [0, 1) with 53 bits. A stream moves on by an even number of values.
   public mutating func fillUniform(_ values: VectorView<Double>) {
     unsafe lockstep_uniform(values.count, values.pointer, seed, stream, next)

@@ -34,6 +34,21 @@ extension CommandTests {
         name: "sparse embedding", ranks: [1, 3, 8],
         settings: ["data.train=wide.txt", "data.vocabulary_size=300", "training.accumulate_steps=2", "normalization.scope=global"]),
       Variant(
+        name: "shuffled windows, sparse embedding", ranks: [1, 3, 8],
+        settings: [
+          "training.windows=shuffled", "data.train=wide.txt", "data.vocabulary_size=300", "training.batch_size=16", "normalization.scope={group: 3}",
+        ]),
+      Variant(
+        name: "tied embedding", ranks: [1, 2, 3, 8],
+        settings: ["model.tied_embedding=true", "model.embedding_size=8", "normalization.scope={group: 2}", "optimizer.momentum=0.5"]),
+      Variant(
+        name: "tied embedding, many buckets, accumulation, adam", ranks: [1, 3, 4],
+        settings: [
+          "model.tied_embedding=true", "model.embedding_size=24", "model.hidden_size=24", "communication.bucket_megabytes=0.001",
+          "training.accumulate_steps=2", "optimizer.method=adam", "optimizer.learning_rate=0.01", "data.train=wide.txt",
+          "data.vocabulary_size=300",
+        ]),
+      Variant(
         name: "sequence, global", ranks: [1, 5],
         settings: ["normalization.statistics=sequence", "normalization.scope=global", "training.average_over=frames"]),
       Variant(
@@ -123,12 +138,28 @@ extension CommandTests {
         "normalization.placement=separate", "normalization.placement=hidden", "normalization.placement=whitened-input",
         "normalization.method=layer", "model.cell=gru", "model.initial_state=learned", "training.seed=2", "model.dropout=0.3",
         "communication.gradients=float16", "communication.gradients=bfloat16", "model.recurrent_weights=bfloat16",
+        "initialization.recurrent_scheme=identity", "initialization.recurrent_scheme=orthogonal",
+        "training.windows=shuffled",
       ]
       for (index, setting) in variants.enumerated() {
         try sandbox.train("run-\(index)", [setting])
         models.insert(try sandbox.data("run-\(index)/checkpoints/latest/model.safetensors"))
       }
       #expect(models.count == variants.count)
+
+      // Only where both sizes are equal.
+      for (index, setting) in ["model.tied_embedding=false", "model.tied_embedding=true"].enumerated() {
+        try sandbox.train("tied-\(index)", ["model.embedding_size=8", setting])
+        models.insert(try sandbox.data("tied-\(index)/checkpoints/latest/model.safetensors"))
+      }
+      #expect(models.count == variants.count + 2)
+
+      // Keys of one method.
+      for (index, setting) in ["optimizer.decay_rate=0.95", "optimizer.decay_rate=0.5"].enumerated() {
+        try sandbox.train("rmsprop-\(index)", ["optimizer.method=rmsprop", "optimizer.learning_rate=0.003", setting])
+        models.insert(try sandbox.data("rmsprop-\(index)/checkpoints/latest/model.safetensors"))
+      }
+      #expect(models.count == variants.count + 4)
     }
   }
 }

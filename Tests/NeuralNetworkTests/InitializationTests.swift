@@ -10,12 +10,13 @@ import Testing
   }
 
   private func initialized(
-    _ c: NetworkConfiguration, _ scheme: InitializationScheme, range: Double = 0.1, forgetBias: Double = 0, deviation: Double? = nil,
-    seed: UInt64 = 1
+    _ c: NetworkConfiguration, _ scheme: InitializationScheme, recurrent: RecurrentScheme? = nil, range: Double = 0.1,
+    forgetBias: Double = 0, deviation: Double? = nil, seed: UInt64 = 1
   ) -> SequenceModel<Float> {
     let model = SequenceModel<Float>(c)
     model.initialize(
-      Initialization(scheme: scheme, range: range, forgetBias: forgetBias, embeddingDeviation: deviation), seed: seed)
+      Initialization(
+        scheme: scheme, recurrentScheme: recurrent, range: range, forgetBias: forgetBias, embeddingDeviation: deviation), seed: seed)
     return model
   }
 
@@ -77,6 +78,22 @@ import Testing
       #expect(Array(v[..<columns]) != Array(v[16 * columns..<17 * columns]), "every gate is drawn by itself")
     }
     #expect(isUniform(values(model, "output.weight"), Double(Float(0.1))))
+  }
+
+  /// Recurrent weights by a scheme of their own; all other tensors keep their bits.
+  @Test(arguments: Cell.allCases, InitializationScheme.allCases)
+  func recurrentScheme(_ cell: Cell, _ scheme: InitializationScheme) {
+    let c = configuration(cell, .none), G = cell.gates, H = 16
+    let plain = initialized(c, scheme), identity = initialized(c, scheme, recurrent: .identity)
+    let orthogonal = initialized(c, scheme, recurrent: .orthogonal), reference = initialized(c, .orthogonal)
+    for tensor in plain.layout.tensors.map(\.name) {
+      if tensor.hasSuffix(".recurrent_weight") {
+        #expect(values(identity, tensor) == (0..<G * H * H).map { $0 / H % H == $0 % H ? 1 : 0 }, "\(tensor)")
+        #expect(values(orthogonal, tensor) == values(reference, tensor), "\(tensor)")
+      } else {
+        #expect(values(identity, tensor) == values(plain, tensor) && values(orthogonal, tensor) == values(plain, tensor), "\(tensor)")
+      }
+    }
   }
 
   @Test func forgetBias() {

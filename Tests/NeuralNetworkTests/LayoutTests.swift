@@ -23,6 +23,20 @@ import Testing
     #expect(input["lstm.0.forward.peephole"] == [4] && input["lstm.0.forward.bias"] == nil)
   }
 
+  /// A tied embedding lies in the place of the output layer's weights.
+  @Test func tiedEmbedding() {
+    var c = NetworkConfiguration(
+      vocabularySize: 9, embeddingSize: 4, cell: .lstm, layers: 1, hiddenSize: 4, normalization: NormalizationConfiguration(placement: .none),
+      steps: 3)
+    let apart = ParameterLayout(c)
+    c.tiesEmbedding = true
+    let tied = ParameterLayout(c)
+    #expect(apart.outputWeight.name == "output.weight" && tied.outputWeight.name == "embedding.weight")
+    #expect(tied.tensors.map(\.name) == apart.tensors.map(\.name).dropLast().map { $0 == "output.weight" ? "embedding.weight" : $0 })
+    #expect(tied.outputWeight.shape == [9, 4] && tied.output == apart.output)
+    #expect(tied.embedding == tied.count..<tied.count && tied.parameterCount == apart.parameterCount - 36)
+  }
+
   @Test func rnn() {
     let c = shapes(.rnn, .preactivation, .none)
     #expect(c["rnn.0.forward.input_weight"] == [4, 5] && c["rnn.1.forward.recurrent_weight"] == [4, 4])

@@ -69,7 +69,7 @@ struct ReferenceNetwork {
       x = zip(forward, backward).map { zip($0, $1).map { zip($0, $1).map { $0 + $1 } } }
     }
     x = masked(x, configuration.layers, mask)
-    let weight = tensor("output.weight"), bias = tensor("output.bias")
+    let weight = tensor(configuration.tiesEmbedding ? "embedding.weight" : "output.weight"), bias = tensor("output.bias")
     result.logits = x.map { $0.map { $0.map { zip(product(weight, $0), bias).map { $0 + $1 } } } }
     return result
   }

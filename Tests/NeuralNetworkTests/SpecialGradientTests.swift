@@ -68,6 +68,67 @@ import Testing
     #expect(alone.0 != alone.1)
   }
 
+  /// The gradient of a tied embedding is the sum of those of its two uses; it is complete only at the end of backward.
+  @Test(arguments: [Placement.none, .input, .preactivation], [Cell.lstm, .rnn])
+  func tiedEmbedding(_ placement: Placement, _ cell: Cell) throws {
+    var configuration = variant(cell, placement, .frame, .pairs, dropout: 0.4, layers: 2).configuration(steps: 3)
+    configuration.input = .tokens(embeddingSize: configuration.hiddenSize)
+    configuration.tiesEmbedding = true
+    let sequences = [2, 3, 3], trial = Trial(configuration, scope: .pairs, sequences: sequences)
+    let batch = Minibatch(vocabulary: 9, sequences: sequences, steps: 3, seed: 8)
+    let (loss, gradient, sink) = try trial.gradient(of: batch, gradientScale: 0.125)
+    try trial.expectGradient(gradient, scale: 0.125, elements: .max, directions: 8, name: "tied \(cell) \(placement)")
+    func events(_ group: String, _ kinds: [String]) -> [String] {
+      sequences.indices.flatMap { shard in kinds.map { "\($0) \(group) \(shard)" } }
+    }
+    let both = ["begin", "end"]
+    #expect(
+      sink.events == events("output", ["begin"]) + events("layer(1)", both) + events("layer(0)", both) + events("output", both))
+    #expect(sink.advances.isEmpty)
+
+    // The same model with two copies of the matrix: losses are the same, and the gradients of the copies add up to this one.
+    configuration.tiesEmbedding = false
+    let apart = Trial(configuration, scope: .pairs, sequences: sequences)
+    for tensor in apart.model.layout.tensors {
+      let source = trial.model.layout.tensor(tensor.name == "output.weight" ? "embedding.weight" : tensor.name)
+      apart.model.parameters[tensor.range].copy(from: trial.model.parameters[source.range])
+    }
+    for layer in apart.model.layers.indices {
+      for shard in sequences.indices {
+        let state = apart.workspace.state(layer: layer, shard: shard), same = trial.workspace.state(layer: layer, shard: shard)
+        state.h.copy(from: same.h)
+        if let c = state.c, let sameC = same.c { c.copy(from: sameC) }
+      }
+    }
+    let other = try apart.gradient(of: batch, gradientScale: 0.125)
+    #expect(other.loss == loss)
+    func part(_ gradient: [Double], _ trial: Trial, _ name: String) -> [Double] { Array(gradient[trial.model.layout.tensor(name).range]) }
+    let uses = zip(part(other.gradient, apart, "embedding.weight"), part(other.gradient, apart, "output.weight"))
+    for (sum, use) in zip(part(gradient, trial, "embedding.weight"), uses) {
+      // The same terms in another order of addition.
+      #expect(abs(sum - (use.0 + use.1)) <= 1e-13 * (1 + abs(sum)))
+    }
+  }
+
+  @Test func microBatchesAddUpInATiedEmbedding() throws {
+    var configuration = variant(.lstm, .input, .frame, .global, layers: 1).configuration()
+    configuration.input = .tokens(embeddingSize: configuration.hiddenSize)
+    configuration.tiesEmbedding = true
+    let sequences = [3, 2], trial = Trial(configuration, scope: .global, sequences: sequences)
+    let batches = (1...2).map { Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: UInt64($0)) }
+    let alone = try batches.map { try trial.gradient(of: $0, gradientScale: 0.3).gradient }
+    let sink = SummingSink(trial.model.layout, embeddingSize: configuration.embeddingSize, embeddingRows: 0)
+    for (number, batch) in batches.enumerated() {
+      trial.load(batch, tokens: [])
+      sink.accumulates = number > 0
+      try trial.forward()
+      _ = try trial.model.backward(trial.workspace, trial.pass, gradientScale: 0.3, sink: sink)
+    }
+    for (sum, terms) in zip(sink.gradient(tokens: []), zip(alone[0], alone[1])) {
+      #expect(abs(sum - (terms.0 + terms.1)) <= 1e-13 * (1 + abs(sum)))
+    }
+  }
+
   /// Products by BLAS are those of the program's own kernels but for rounding: with 96 frames a shard, 68 and 17 gate rows, 70 classes.
   @Test(arguments: [
     (Cell.lstm, Placement.input), (.lstm, .none), (.rnn, .preactivation), (.lstm, .preactivation), (.lstm, .separate), (.gru, .hidden),

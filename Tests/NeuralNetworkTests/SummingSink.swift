@@ -13,6 +13,8 @@ final class SummingSink: GradientSink {
   private let E: Int
   private let embeddingRows: Int
   private var buffers: [String: VectorView<Double>] = [:]
+  // Groups and shards that have begun and not ended.
+  private var open: Set<String> = []
   // What was announced of the group and shard under way.
   private var announced: (end: Int, values: [Double]) = (0, [])
   private static let sentinel = -12345.0
@@ -38,7 +40,8 @@ final class SummingSink: GradientSink {
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Double> {
     events.append("begin \(group) \(shard)")
     let key = "\(group) \(shard)"
-    if let buffer = buffers[key], accumulates { return buffer }
+    let isOpen = !open.insert(key).inserted
+    if let buffer = buffers[key], accumulates || isOpen { return buffer }
     let buffer = VectorView<Double>(zeros: length)
     buffer.fill(Self.sentinel)
     for range in elements(group) { buffer[range].fill(accumulates ? 0 : .nan) }
@@ -57,6 +60,7 @@ final class SummingSink: GradientSink {
 
   func end(_ group: ParameterGroup, shard: Int) throws {
     events.append("end \(group) \(shard)")
+    precondition(open.remove("\(group) \(shard)") != nil, "end of what has not begun")
     guard let buffer = buffers["\(group) \(shard)"] else { preconditionFailure("end without begin") }
     for range in elements(group) {
       precondition(range.clamped(to: 0..<announced.end).allSatisfy { buffer[$0] == announced.values[$0] }, "what was announced of \(group) was changed")

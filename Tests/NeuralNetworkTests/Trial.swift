@@ -207,7 +207,7 @@ final class Trial {
   func gradient(
     of batch: Minibatch, gradientScale: Double, operationsBetweenPolls: Int? = nil
   ) throws -> (loss: Double, gradient: [Double], sink: SummingSink) {
-    let tokens = configuration.embeddingSize > 0 ? batch.occurring() : []
+    let tokens = configuration.sparseRows > 0 ? batch.occurring() : []
     load(batch, tokens: tokens)
     if !batch.features.isEmpty { reload = batch }
     restoreRunning()

@@ -67,8 +67,8 @@ private func failure(
   }
 
   @Test(arguments: [
-    "model.embedding_size=3", "training.unroll_steps=3", "evaluation.streams=3", "data.unit=word", "data.vocabulary_size=9",
-    "initialization.embedding_deviation=1",
+    "model.embedding_size=3", "training.unroll_steps=3", "training.windows=shuffled", "evaluation.streams=3", "data.unit=word", "data.vocabulary_size=9",
+    "initialization.embedding_deviation=1", "model.tied_embedding=true",
   ])
   func keyOfLanguageModelsInSpeech(override: String) throws {
     let error = try failure(speech, overrides: [override])
@@ -175,12 +175,13 @@ private func failure(
     ("normalization.momentum", "0", "0"), ("normalization.momentum", "1.01", "1.01"), ("normalization.gamma", ".inf", ".inf"),
     ("normalization.scope", "everyone", "\"everyone\""), ("normalization.placement", "Input", "\"Input\""),
     ("optimizer.momentum", "1", "1"), ("optimizer.momentum", "-0.5", "-0.5"), ("optimizer.clip_norm", "0", "0"),
+    ("optimizer.decay_rate", "1", "1"), ("optimizer.decay_rate", "-0.1", "-0.1"),
     ("optimizer.method", "adamw", "\"adamw\""), ("initialization.range", "0", "0"),
-    ("initialization.embedding_deviation", "0", "0"),
+    ("initialization.embedding_deviation", "0", "0"), ("initialization.recurrent_scheme", "uniform", "\"uniform\""),
     ("training.seed", "-1", "-1"), ("training.seed", "18446744073709551616", "18446744073709551616"),
     ("training.batch_size", "0", "0"),
     ("training.shards", "0", "0"), ("training.unroll_steps", "0", "0"), ("training.epochs", "0", "0"),
-    ("training.maximum_steps", "0", "0"),
+    ("training.maximum_steps", "0", "0"), ("training.windows", "random", "\"random\""),
     ("training.accumulate_steps", "0", "0"), ("data.vocabulary_size", "1", "1"),
     ("data.vocabulary_size", "2147483648", "2147483648"),
     ("data.unit", "byte", "\"byte\""), ("data.test", "\"\"", "\"\""), ("data.test", "\"a\\0b\"", "\"a\\u{0}b\""),
@@ -271,9 +272,15 @@ private func failure(
     (["model.cell=rnn", "model.peepholes=output"], "model.peepholes", "rnn cells have no state that gates could see"),
     (["model.cell=rnn", "initialization.forget_bias=1"], "initialization.forget_bias", "is 1, and rnn cells have no forget gate"),
     (["optimizer.method=adam", "optimizer.momentum=0.9"], "optimizer.momentum", "is 0.9, and adam"),
+    (["optimizer.method=adam", "optimizer.decay_rate=0.9"], "optimizer.decay_rate", "is 0.9, and adam keeps no mean square"),
+    (["optimizer.decay_rate=0.9"], "optimizer.decay_rate", "is 0.9, and sgd keeps no mean square"),
     (
       ["communication.reproducible=false", "communication.gradients=float16"], "communication.reproducible",
       "MPI does not add float16"
+    ),
+    (
+      ["model.tied_embedding=true", "model.embedding_size=100"], "model.tied_embedding",
+      "is true, but model.embedding_size is 100 and model.hidden_size, the width of the output layer's weights, is 200"
     ),
     (["model.bidirectional=true"], "model.bidirectional", "the very token that is to be predicted"),
   ])
@@ -302,6 +309,8 @@ private func failure(
     ["normalization.placement=separate", "model.cell=rnn"], ["normalization.placement=hidden"],
     ["normalization.placement=separate", "model.cell=gru"], ["normalization.method=layer", "normalization.placement=state"],
     ["training.shards=8", "normalization.scope={group: 3}"], ["optimizer.method=rmsprop", "optimizer.momentum=0.9"],
+    ["optimizer.method=rmsprop", "optimizer.decay_rate=0"], ["optimizer.method=adam", "optimizer.decay_rate=0.95"],
+    ["model.tied_embedding=true", "model.hidden_size=7", "model.embedding_size=7"],
     ["optimizer.method=adam"], ["training.batch_size=30", "training.shards=5"],
   ])
   func allowedTogether(overrides: [String]) throws {

@@ -35,6 +35,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           peepholes: none
           dropout: 0
           recurrent_weights: float32
+          tied_embedding: false
         normalization:
           placement: input
           statistics: frame
@@ -44,6 +45,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           gamma: 1
         initialization:
           scheme: uniform
+          recurrent_scheme: null
           embedding_deviation: null
           range: 0.1
           forget_bias: 0
@@ -52,6 +54,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           batch_size: 32
           shards: auto
           unroll_steps: 20
+          windows: continued
           epochs: 15
           maximum_steps: null
           average_over: sequences
@@ -62,6 +65,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           momentum: 0
           clip_norm: 10
           decay: {factor: 2, after: 6}
+          decay_rate: 0.95
         evaluation:
           statistics: population
           population_batches: null
@@ -199,7 +203,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 59)
+    #expect(Configuration.keys.count == 63)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

@@ -65,6 +65,13 @@ import Training
     #expect(work(Self.languageModel, Self.window, momentum: 0.9).optimizerBytes == 4 * gradient + 16 * all)
     #expect(work(Self.languageModel, Self.window, .adam).optimizerBytes == 4 * gradient + 24 * all)
     #expect(work(Self.languageModel, Self.window, ranks: 1).reductionBytes == 0)
+
+    // Tied, an embedding of 2 columns is the output layer's weights: weights 8 · 2 + 8 · 2 and γ, β of two layers, and 20 + 10, all dense.
+    var tied = Self.languageModel
+    tied.input = .tokens(embeddingSize: 2)
+    tied.tiesEmbedding = true
+    let window = StepSize(minibatches: 1, frames: 8, sequences: 2, steps: 4)
+    #expect(work(tied, window).gradientBytes == 4 * (48 + 48 + 30) && work(tied, window).optimizerBytes == 12 * (48 + 48 + 30))
   }
 
   @Test func limit() {

@@ -30,7 +30,7 @@ public struct MinibatchPlan: Sendable {
   /// The utterances of each minibatch of `epoch`, in the order in which they are dealt out to shards: shuffled ones by falling length.
   public func minibatches(epoch: Int) -> [[Int]] {
     if !shuffle { return Self.cut(Array(frames.indices), sizes: (0..<count).map { min(batchSize, frames.count - $0 * batchSize) }) }
-    var random = RandomStream(seed: seed, stream: Self.stream(epoch: epoch))
+    var random = RandomStream(seed: seed, name: "minibatches.\(epoch)")
     let draws = VectorView<Double>(zeros: frames.count + count + 1)
     random.fillUniform(draws)
     let keys = frames.indices.map { Double(frames[$0]) * (1 + Self.jitter * (2 * draws[$0] - 1)) }
@@ -69,10 +69,5 @@ public struct MinibatchPlan: Sendable {
       defer { start += size }
       return Array(order[start..<start + size])
     }
-  }
-
-  /// The number of an epoch's random stream: the 32-bit FNV-1a hash of `minibatches.` and the epoch, as tensors have those of their names.
-  private static func stream(epoch: Int) -> UInt32 {
-    "minibatches.\(epoch)".utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 }
   }
 }

@@ -68,7 +68,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)
   if needsPopulation {
-    let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches)
+    let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0))
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(minibatches: count)
   }
   let key = request.data == nil ? "data.validation" : "--data"

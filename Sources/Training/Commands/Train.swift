@@ -25,10 +25,10 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let validation = try data.evaluationData(configuration.data.validation, key: "data.validation")
   // Read now, so that a mistake in it does not wait for the end of the run.
   let test = try configuration.data.test.map { try data.evaluationData($0, key: "data.test") }
-  if let position = found.state?.position, position > data.minibatches {
+  if let state = found.state, state.position > data.minibatches(epoch: state.epoch) {
     throw UsageError(
-      description: "data.train: the run stands after minibatch \(position) of an epoch, and the data has \(data.minibatches): not what the "
-        + "run began with")
+      description: "data.train: the run stands after minibatch \(state.position) of an epoch, and the data has "
+        + "\(data.minibatches(epoch: state.epoch)): not what the run began with")
   }
   let model = SequenceModel<Float>(data.network)
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)

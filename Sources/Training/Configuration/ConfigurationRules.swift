@@ -50,6 +50,13 @@ extension TrainingConfiguration {
         "is \(ConfigurationValue.number(optimizer.momentum).yaml), and adam keeps its own moments",
         allowed: "0 with optimizer.method: adam")
     }
+    if optimizer.method != .rmsprop && optimizer.decayRate != Optimizer.defaultDecayRate {
+      throw origins.error(
+        ["optimizer.decay_rate", "optimizer.method"],
+        "is \(ConfigurationValue.number(optimizer.decayRate).yaml), and \(optimizer.method.rawValue) keeps no mean square that it could be for",
+        allowed: "\(ConfigurationValue.number(Optimizer.defaultDecayRate).yaml), its default, with optimizer.method: "
+          + optimizer.method.rawValue)
+    }
     if communication.gradients != .float32 && !communication.reproducible {
       throw origins.error(
         ["communication.reproducible", "communication.gradients"],
@@ -80,6 +87,13 @@ extension TrainingConfiguration {
       throw origins.error(
         ["model.bidirectional", "task"], "is true: read backwards, a text shows the very token that is to be predicted",
         allowed: "false for task language-model")
+    }
+    if model.tiedEmbedding && model.embeddingSize != model.hiddenSize {
+      throw origins.error(
+        ["model.tied_embedding", "model.embedding_size", "model.hidden_size"],
+        "is true, but model.embedding_size is \(model.embeddingSize) and model.hidden_size, the width of the output layer's weights, is "
+          + "\(model.hiddenSize)",
+        allowed: "true with equal sizes, or false")
     }
     let shape = model.cell.shape, cell = model.cell.rawValue
     if model.peepholes != .none && !shape.allowsPeepholes {

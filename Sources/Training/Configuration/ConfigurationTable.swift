@@ -76,6 +76,9 @@ package enum ConfigurationTable {
     Key(
       "model.initial_state", \.model.initialState, .choice,
       "state before the first step of a sequence; with `learned` a trained vector of each layer and direction"),
+    Key(
+      "model.tied_embedding", \.model.tiedEmbedding, .boolean,
+      "whether the output layer's weights are the embedding's; `embedding_size` is then `hidden_size`", task: .languageModel),
   ]
 
   private static let normalization: [ConfigurationKey] = [
@@ -102,6 +105,9 @@ package enum ConfigurationTable {
   private static let initialization: [ConfigurationKey] = [
     Key("initialization.scheme", \.initialization.scheme, .choice, "how weights are drawn"),
     Key(
+      "initialization.recurrent_scheme", \.initialization.recurrentScheme, .orNull(.choice),
+      "what each gate's recurrent matrix is at first; null: as `scheme` has it"),
+    Key(
       "initialization.embedding_deviation", \.initialization.embeddingDeviation, .orNull(.number(over: 0)),
       "standard deviation of a normal embedding; null: as the other weights", task: .languageModel),
     Key("initialization.range", \.initialization.range, .number(over: 0), "`uniform` draws from this far on both sides of 0"),
@@ -115,6 +121,10 @@ package enum ConfigurationTable {
       "training.shards", \.training.shards, .orAuto(.integer(1...1_048_576)),
       "parts of the minibatch; the same number gives the same result on any number of ranks; auto: one a rank"),
     Key("training.unroll_steps", \.training.unrollSteps, .integer(1...65_536), "time steps of one window", task: .languageModel),
+    Key(
+      "training.windows", \.training.windows, .choice,
+      "windows follow each other and carry the state on; or an epoch shuffles them, cut at an offset of its own, and each begins anew",
+      task: .languageModel),
     Key("training.epochs", \.training.epochs, .integer(1...unboundedCount), "passes over the training data"),
     Key("training.maximum_steps", \.training.maximumSteps, .orNull(.integer(1...unboundedCount)), "stop after so many updates"),
     Key(
@@ -122,7 +132,7 @@ package enum ConfigurationTable {
     Key(
       "training.shuffle", \.training.shuffle, .boolean, "group utterances by length and shuffle; false: the archive's order",
       task: .frameClassification),
-    Key("training.accumulate_steps", \.training.accumulateSteps, .integer(1...1_048_576), "minibatches summed before one update"),
+    Key("training.accumulate_steps", \.training.accumulateSteps, .integer(1...1_048_576), "minibatches that make one update, as one minibatch of all their sequences would"),
   ]
 
   private static let optimizer: [ConfigurationKey] = [
@@ -135,6 +145,9 @@ package enum ConfigurationTable {
     Key(
       "optimizer.decay", \.optimizer.decay, .orNull(.decay),
       "divides the learning rate by `factor` in every epoch past `after`; null: never", fields: ["factor", "after"]),
+    Key(
+      "optimizer.decay_rate", \.optimizer.decayRate, .number(from: 0, below: 1),
+      "share of rmsprop's mean square that stays from one update to the next; for rmsprop alone"),
   ]
 
   private static let evaluation: [ConfigurationKey] = [

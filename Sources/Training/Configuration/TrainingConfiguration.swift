@@ -81,6 +81,7 @@ extension TrainingConfiguration {
     public var dropout = 0.0
     public var recurrentWeights = WeightFormat.float32
     public var initialState = InitialState.zero
+    public var tiedEmbedding = false
   }
 
   /// How weights are stored where products read them.
@@ -117,12 +118,16 @@ extension TrainingConfiguration {
   /// Section `initialization`.
   public struct Initialization: Equatable, Sendable {
     public var scheme = Scheme.uniform
+    /// nil: as `scheme`.
+    public var recurrentScheme: RecurrentScheme?
     public var embeddingDeviation: Double?
     public var range = 0.1
     public var forgetBias = 0.0
   }
 
   public typealias Scheme = InitializationScheme
+
+  public typealias RecurrentScheme = NeuralNetwork.RecurrentScheme
 
   /// Section `training`.
   public struct Training: Equatable, Sendable {
@@ -131,11 +136,20 @@ extension TrainingConfiguration {
     /// nil: one a rank (`auto`).
     public var shards: Int?
     public var unrollSteps = 20
+    public var windows = Windows.continued
     public var epochs = 15
     public var maximumSteps: Int?
     public var averageOver = AverageOver.sequences
     public var shuffle = true
     public var accumulateSteps = 1
+  }
+
+  /// How a training text becomes minibatches.
+  public enum Windows: String, CaseIterable, Sendable {
+    /// Windows of parallel streams that follow each other and carry the state on.
+    case continued
+    /// Pieces in an order of each epoch's own, which begin from the initial state.
+    case shuffled
   }
 
   /// By what the summed cross entropy is divided before it is differentiated.
@@ -152,6 +166,11 @@ extension TrainingConfiguration {
     public var clipNorm: Double? = 10
     /// nil: the learning rate stays.
     public var decay: Decay? = Decay(factor: 2, after: 6)
+    /// ρ of rmsprop.
+    public var decayRate = Self.defaultDecayRate
+
+    /// What Graves 2013 gives.
+    static let defaultDecayRate = 0.95
   }
 
   public typealias Method = OptimizationMethod

@@ -30,7 +30,8 @@ final class FrameData: TrainingData {
   private var rectangles: [(area: Int, padding: Double)] = []
   private var secondsWaited = 0.0
 
-  var minibatches: Int { plan?.count ?? 0 }
+  func minibatches(epoch: Int) -> Int { plan?.count ?? 0 }
+  var minibatchBounds: ClosedRange<Int> { minibatches(epoch: 1)...minibatches(epoch: 1) }
   var stored: [UInt8] { record.encoded }
   var network: NetworkConfiguration {
     NetworkConfiguration(
@@ -99,14 +100,14 @@ final class FrameData: TrainingData {
     [
       JSONField("classes", .integer(configuration.data.classes)), JSONField("features", .integer(network.input.width)),
       JSONField("utterances", .integer(record.utterances)), JSONField("frames", .integer(record.frames)),
-      JSONField("left_out", .integer(utterances?.leftOut ?? 0)), JSONField("minibatches", .integer(minibatches)),
+      JSONField("left_out", .integer(utterances?.leftOut ?? 0)), JSONField("minibatches", .integer(minibatches(epoch: 1))),
     ]
   }
 
   var summary: String {
     let leftOut = utterances?.leftOut ?? 0
     return "\(record.utterances) training utterances, \(record.frames) frames of \(network.input.width) features, "
-      + "\(configuration.data.classes) classes, \(minibatches) minibatches of \(configuration.training.batchSize) an epoch"
+      + "\(configuration.data.classes) classes, \(minibatches(epoch: 1)) minibatches of \(configuration.training.batchSize) an epoch"
       + (leftOut > 0 ? "; \(leftOut) utterances of more than \(configuration.data.maximumFrames) frames are left out." : ".")
   }
 
@@ -120,19 +121,26 @@ final class FrameData: TrainingData {
     return secondsWaited
   }
 
-  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32] {
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> UpdateContents {
     rectangles.removeAll(keepingCapacity: true)
-    return []
+    let sizes = stream(from: minibatches.lowerBound, epoch: epoch).sizes[minibatches]
+    return UpdateContents(
+      sequences: sizes.reduce(0) { $0 + $1.sequences }, frames: sizes.reduce(0) { $0 + $1.frames }, tokens: [])
+  }
+
+  /// The minibatches of `epoch`, of which `minibatch` comes next.
+  private func stream(from minibatch: Int, epoch: Int) -> MinibatchStream {
+    guard let plan, let utterances else { preconditionFailure("the training data was not read") }
+    if let stream, stream.epoch == epoch && stream.next == minibatch { return stream }
+    let new = MinibatchStream(
+      utterances, plan.minibatches(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
+      context)
+    stream = new
+    return new
   }
 
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
-    guard let plan, let utterances else { preconditionFailure("the training data was not read") }
-    if stream == nil || stream!.epoch != epoch || stream!.next != minibatch {
-      stream = MinibatchStream(
-        utterances, plan.minibatches(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
-        context)
-    }
-    let (loaded, waited) = try stream!.load(into: workspace)
+    let (loaded, waited) = try stream(from: minibatch, epoch: epoch).load(into: workspace)
     rectangles.append((loaded.lengths.count * loaded.counts.steps, loaded.padding))
     secondsWaited += waited
     return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count)

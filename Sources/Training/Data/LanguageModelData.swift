@@ -22,12 +22,14 @@ extension TrainingConfiguration.Source {
   }
 }
 
-/// The training text as one rank sees it: the vocabulary, and the tokens of its own streams.
+/// The training text as one rank sees it: the vocabulary, and the tokens of its own streams, or all of them where windows are shuffled.
 final class LanguageModelData: TrainingData {
   let vocabulary: Vocabulary
   /// N of the training text; 0 if it was not read.
   let tokenCount: Int
+  // One of them, or none without the training text.
   private let streams: TokenStreams?
+  private var pieces: ShuffledWindows?
   private let firstStream: Int
   private let perShard: Int
   private let localShards: Int
@@ -35,13 +37,17 @@ final class LanguageModelData: TrainingData {
   private let unusedTargets: VectorView<Int32>
   private let configuration: TrainingConfiguration
   private let context: RankContext
-  private let rows: EmbeddingRows
+  // Nil where the gradient of the embedding has all rows.
+  private let rows: EmbeddingRows?
   private let loaded: LoadedMinibatch
 
-  /// Windows of an epoch.
-  var minibatches: Int { streams?.layout.windowsPerEpoch ?? 0 }
+  func minibatches(epoch: Int) -> Int { pieces?.minibatches(epoch: epoch) ?? streams?.layout.windowsPerEpoch ?? 0 }
+  var minibatchBounds: ClosedRange<Int> {
+    guard let layout = pieces?.layout else { return minibatches(epoch: 1)...minibatches(epoch: 1) }
+    return layout.fewestMinibatches...layout.mostMinibatches
+  }
   let capacity: WorkspaceCapacity
-  let carriesState = true
+  let carriesState: Bool
   let stepFields: [JSONField] = []
   func takeSecondsWaited() -> Double? { nil }
   var stored: [UInt8] { vocabulary.serialized() }
@@ -49,15 +55,15 @@ final class LanguageModelData: TrainingData {
   var description: [JSONField] {
     [
       JSONField("vocabulary", .integer(vocabulary.count)), JSONField("tokens", .integer(tokenCount)),
-      JSONField("windows", .integer(minibatches)),
+      JSONField("windows", .integer(minibatches(epoch: 1))),
     ]
   }
   var summary: String {
-    "\(tokenCount) training tokens, vocabulary \(vocabulary.count), \(minibatches) windows of "
-      + "\(configuration.training.unrollSteps) × \(configuration.training.batchSize) an epoch."
+    "\(tokenCount) training tokens, vocabulary \(vocabulary.count), \(minibatches(epoch: 1)) \(carriesState ? "" : "shuffled ")windows of "
+      + "\(configuration.training.unrollSteps) × \(configuration.training.batchSize) \(minibatchBounds.count == 1 ? "an" : "in the first") epoch."
   }
 
-  /// Reads the training text: rank 0 makes the vocabulary, then every rank reads its own streams.
+  /// Reads the training text: rank 0 makes the vocabulary, then every rank reads its own streams, or all of the text.
   /// - vocabulary: the one of a checkpoint, which the text must then agree with.
   /// - readsTraining: whether the training text is needed at all.
   /// - Throws: on every rank the same error.
@@ -68,6 +74,7 @@ final class LanguageModelData: TrainingData {
     self.unit = unit
     self.configuration = configuration
     self.context = context
+    carriesState = configuration.training.windows == .continued
     localShards = context.localShards.count
     perShard = configuration.training.batchSize / context.layout.shards
     firstStream = context.localShards.lowerBound * perShard
@@ -96,11 +103,20 @@ final class LanguageModelData: TrainingData {
     tokenCount = counts[0]
     self.vocabulary = vocabulary
     let accumulated = configuration.training.accumulateSteps, perWindow = perShard * T
-    rows = try EmbeddingRows(
+    rows = configuration.model.tiedEmbedding ? nil : try EmbeddingRows(
       world: world, vocabularySize: vocabulary.count,
       tokensOfRank: (0..<world.size).map { context.layout.run(of: $0).count * perWindow * accumulated }, maximumWindows: accumulated)
     guard readsTraining else {
       streams = nil
+      return
+    }
+    if !carriesState {
+      streams = nil
+      pieces = try world.agree {
+        let layout = try ShuffledLayout(
+          tokens: counts[0], batch: configuration.training.batchSize, unroll: T, seed: configuration.training.seed, file: path)
+        return try ShuffledWindows(reading: TextFile(path: path, unit: unit), vocabulary: vocabulary, layout: layout)
+      }
       return
     }
     let tokens = counts[0], local = firstStream..<firstStream + context.localShards.count * perShard
@@ -112,32 +128,40 @@ final class LanguageModelData: TrainingData {
     }
   }
 
-  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32] {
-    try rows.collect(windows: minibatches, shards: localShards) { window, shard, tokens in
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> UpdateContents {
+    pieces?.begin(epoch: epoch)
+    try rows?.collect(windows: minibatches, shards: localShards) { window, shard, tokens in
       fill(window: window, shard: shard, inputs: tokens, targets: unusedTargets)
     }
-    return rows.tokens
+    return UpdateContents(
+      sequences: minibatches.count * loaded.sequences, frames: minibatches.count * loaded.counts.total, tokens: rows?.tokens ?? [])
   }
 
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
+    pieces?.begin(epoch: epoch)
     if workspace.sequences[0].steps == 0 {
       workspace.begin(
         steps: configuration.training.unrollSteps, firstExamples: (0..<localShards).map { firstStream + $0 * perShard })
     }
     for i in 0..<localShards {
       fill(window: minibatch, shard: i, inputs: workspace.tokens[i], targets: workspace.targets[i])
-      rows.lookUp(workspace.tokens[i], into: workspace.embeddingSlots[i])
+      rows?.lookUp(workspace.tokens[i], into: workspace.embeddingSlots[i])
     }
     return loaded
   }
 
   /// Writes what local shard `shard` reads and predicts in a window, [T·B] each, time-major.
   private func fill(window: Int, shard: Int, inputs: VectorView<Int32>, targets: VectorView<Int32>) {
-    guard let streams else { preconditionFailure("the training text was not read") }
-    let first = firstStream + shard * perShard
+    let first = firstStream + shard * perShard, sequences = first..<first + perShard
     inputs.withMutableSpan { inputs in
       targets.withMutableSpan { targets in
-        streams.fill(window: window, streams: first..<first + perShard, inputs: &inputs, targets: &targets)
+        if let pieces {
+          pieces.fill(minibatch: window, sequences: sequences, inputs: &inputs, targets: &targets)
+        } else if let streams {
+          streams.fill(window: window, streams: sequences, inputs: &inputs, targets: &targets)
+        } else {
+          preconditionFailure("the training text was not read")
+        }
       }
     }
   }

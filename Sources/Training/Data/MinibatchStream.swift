@@ -29,6 +29,8 @@ final class MinibatchStream {
   let epoch: Int
   /// The minibatch that comes next.
   private(set) var next: Int
+  /// Utterances of each minibatch of the epoch, and their frames.
+  let sizes: [(sequences: Int, frames: Int)]
   private let count: Int
   private let loader: BatchLoader<Minibatch>
   private let world: Communicator
@@ -44,6 +46,7 @@ final class MinibatchStream {
     count = minibatches.count
     next = first
     world = context.world
+    sizes = minibatches.map { members in (members.count, members.reduce(0) { $0 + source.frames[$1] }) }
     let shards = context.layout.shards, local = Array(context.localShards), groups = context.groups, frames = source.frames
     let items = minibatches[first...].map { members in
       local.map { shard in

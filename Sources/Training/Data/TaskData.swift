@@ -9,10 +9,22 @@ struct LoadedMinibatch {
   var sequences: Int
 }
 
+/// What an update works on, over all ranks and micro-batches; known before the first of them.
+struct UpdateContents {
+  /// Sequences, those of each micro-batch anew.
+  var sequences: Int
+  /// Unpadded frames.
+  var frames: Int
+  /// The tokens whose rows of the embedding the update touches, ascending and the same on every rank; none without an embedding.
+  var tokens: [Int32]
+}
+
 /// The training data of a task as one rank sees it.
 protocol TrainingData: AnyObject {
-  /// Minibatches of an epoch.
-  var minibatches: Int { get }
+  /// Minibatches of an epoch (from 1; 0 for that of population statistics).
+  func minibatches(epoch: Int) -> Int
+  /// The most and the fewest minibatches of any epoch.
+  var minibatchBounds: ClosedRange<Int> { get }
   /// The largest minibatch of this rank.
   var capacity: WorkspaceCapacity { get }
   /// Whether the state after a minibatch is the state before the next one of the epoch.
@@ -31,9 +43,8 @@ protocol TrainingData: AnyObject {
   /// Seconds spent waiting for data since the last call; nil where all of it is in memory.
   func takeSecondsWaited() -> Double?
 
-  /// Prepares an update from `minibatches` of `epoch` (from 1).
-  /// - Returns: the tokens whose rows of the embedding it touches, ascending and the same on every rank; none without an embedding.
-  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> [Int32]
+  /// Prepares an update from `minibatches` of `epoch` (from 1), one micro-batch each.
+  func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> UpdateContents
 
   /// Puts a minibatch into `workspace`. Epoch 0 is the order in which population statistics are gathered.
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch
@@ -42,6 +53,22 @@ protocol TrainingData: AnyObject {
   /// - key: the configuration's key that names it.
   /// - Throws: on every rank the same error.
   func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData
+}
+
+extension TrainingData {
+  /// Updates of a run of all epochs, or of `maximumSteps` if those are fewer.
+  func updates(_ training: TrainingConfiguration.Training) -> Int {
+    let A = training.accumulateSteps, limit = training.maximumSteps ?? .max
+    func updates(_ minibatches: Int) -> Int { (minibatches + A - 1) / A }
+    let bounds = minibatchBounds, fewest = updates(bounds.lowerBound)
+    if fewest == updates(bounds.upperBound) { return min(limit, fewest * training.epochs) }
+    var sum = 0, epoch = 1
+    while epoch <= training.epochs && sum < limit {
+      sum += updates(minibatches(epoch: epoch))
+      epoch += 1
+    }
+    return min(limit, sum)
+  }
 }
 
 /// Opens the training data of a configuration.

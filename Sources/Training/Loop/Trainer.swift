@@ -20,6 +20,8 @@ final class Trainer {
   private let testData: (any EvaluationData)?
   private let clock = ContinuousClock()
   private var progress: Progress
+  /// Updates of the whole run.
+  private let updates: Int
   private var speed = SpeedMeter()
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?
@@ -52,6 +54,7 @@ final class Trainer {
     step.survival = survival
     self.validation = Evaluator(model: model, context: context, data: validation)
     testData = test
+    updates = data.updates(configuration.training)
     progress = Progress()
   }
 
@@ -87,7 +90,7 @@ final class Trainer {
 
   private func train() throws -> ExitCode {
     // A signal stopped the run after the last update of an epoch.
-    if progress.minibatch == data.minibatches { try finishEpoch() }
+    if isEndOfEpoch { try finishEpoch() }
     while !isDone {
       if progress.minibatch == 0 { step.workspace.resetState() }
       let requests = try update()
@@ -95,7 +98,7 @@ final class Trainer {
       try compareReplicas(always: false)
       if requests.contains(.stop) { return try stop() }
       if requests.contains(.written) { try settle() }
-      if progress.minibatch == data.minibatches { try finishEpoch() }
+      if isEndOfEpoch { try finishEpoch() }
       if !isDone && checkpoints.isDue(step: progress.step, requests) { try writeCheckpoint(isBest: false) }
     }
     return try finish()
@@ -105,11 +108,14 @@ final class Trainer {
     progress.epoch > configuration.training.epochs || progress.step >= configuration.training.maximumSteps ?? .max
   }
 
+  /// Whether all minibatches of the epoch are done.
+  private var isEndOfEpoch: Bool { progress.minibatch == data.minibatches(epoch: progress.epoch) }
+
   // MARK: One update
 
   private func update() throws -> Request {
     let start = clock.now
-    let last = min(data.minibatches, progress.minibatch + configuration.training.accumulateSteps)
+    let last = min(data.minibatches(epoch: progress.epoch), progress.minibatch + configuration.training.accumulateSteps)
     let rate = configuration.optimizer.rate(epoch: progress.epoch)
     let result = try step.update(
       minibatches: progress.minibatch..<last, epoch: progress.epoch, step: progress.step + 1, learningRate: rate, request: request())
@@ -149,10 +155,8 @@ final class Trainer {
   private func checkSignals() throws { try Signals.check(context.world) }
 
   private func progressLine(_ result: StepResult) -> String {
-    let perEpoch = (data.minibatches + configuration.training.accumulateSteps - 1) / configuration.training.accumulateSteps
-    let all = min(perEpoch * configuration.training.epochs, configuration.training.maximumSteps ?? .max)
-    let left = Double(all - progress.step) * speed.secondsPerStep
-    return "epoch \(progress.epoch)/\(configuration.training.epochs)  step \(progress.step)/\(all)  loss \(fixed(result.loss, 4))  "
+    let left = Double(updates - progress.step) * speed.secondsPerStep
+    return "epoch \(progress.epoch)/\(configuration.training.epochs)  step \(progress.step)/\(updates)  loss \(fixed(result.loss, 4))  "
       + "\(configuration.task.words(EvaluationResult(loss: result.loss, frames: result.frames, errors: result.errors)))  "
       + "\(Int(speed.framesPerSecond)) \(configuration.task.frames)/s  "
       + "\(duration(seconds: left)) left"
@@ -185,7 +189,7 @@ final class Trainer {
     } else if populationStep != progress.step {
       survival.begin(.population, step: progress.step)
       try survival.reach(.population, step: progress.step)
-      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches), check: checkSignals)
+      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0)), check: checkSignals)
       populationStep = progress.step
     }
   }

@@ -81,8 +81,8 @@ final class TrainingStep {
     seed = configuration.training.seed
     sums = MatrixView(zeros: context.localShards.count, 5)
     optimizer = Optimizer(
-      configuration.optimizer.method, momentum: configuration.optimizer.momentum, configuration: model.configuration,
-      layout: model.layout)
+      configuration.optimizer.method, momentum: configuration.optimizer.momentum, decayRate: configuration.optimizer.decayRate,
+      configuration: model.configuration, layout: model.layout)
     workspace = ModelWorkspace(model, data.capacity, training: true)
     let tokens = configuration.training.batchSize * configuration.training.unrollSteps * A
     gradients = try ShardGradients(
@@ -102,11 +102,12 @@ final class TrainingStep {
       mode: mode, steps: counts.steps, counts: counts, groups: context.groups, reducer: context.statistics, timer: timer)
   }
 
-  /// What the summed cross entropy of a minibatch is divided by before it is differentiated.
-  private func gradientScale(_ minibatch: LoadedMinibatch) -> Double {
+  /// What the summed cross entropy of an update is multiplied by before it is differentiated: all micro-batches count, so that they make the
+  /// gradient of one minibatch of all their sequences.
+  private func gradientScale(_ update: UpdateContents) -> Double {
     switch configuration.training.averageOver {
-    case .sequences: 1 / Double(minibatch.sequences)
-    case .frames: 1 / Double(minibatch.counts.total)
+    case .sequences: 1 / Double(update.sequences)
+    case .frames: 1 / Double(update.frames)
     }
   }
 
@@ -117,12 +118,13 @@ final class TrainingStep {
   func update(minibatches: Range<Int>, epoch: Int, step: Int, learningRate: Double, request: Request) throws -> StepResult {
     try survival?.beginUpdate(step: step)
     timer.enter(.input)
-    var tokens = try data.beginUpdate(minibatches, epoch: epoch)
+    var contents = try data.beginUpdate(minibatches, epoch: epoch)
     if isWhiteningDue(step: step) {
       try whiten(minibatches, epoch: epoch)
       timer.enter(.input)
-      tokens = try data.beginUpdate(minibatches, epoch: epoch)
+      contents = try data.beginUpdate(minibatches, epoch: epoch)
     }
+    let tokens = contents.tokens, gradientScale = gradientScale(contents)
     sums.fill(0)
     var size = StepSize(minibatches: minibatches.count, embeddingRows: tokens.count)
     for (index, minibatch) in minibatches.enumerated() {
@@ -135,7 +137,7 @@ final class TrainingStep {
       size.steps += loaded.counts.steps
       let pass = trainingPass(minibatch, epoch: epoch, loaded)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
-      let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale(loaded), sink: gradients)
+      let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale, sink: gradients)
       for (i, shard) in shardLosses.enumerated() {
         sums[i, 0] += shard.loss
         sums[i, 1] += Double(shard.errors)
@@ -176,7 +178,8 @@ final class TrainingStep {
   }
 
   private func trainingPass(_ minibatch: Int, epoch: Int, _ loaded: LoadedMinibatch) -> PassContext<Float> {
-    let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatches + minibatch)
+    // As many numbers an epoch as the longest one needs.
+    let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatchBounds.upperBound + minibatch)
     return pass(.training(step: number, seed: seed), loaded.counts)
   }
 

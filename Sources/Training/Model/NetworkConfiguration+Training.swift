@@ -14,6 +14,7 @@ extension NetworkConfiguration {
         epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
       steps: steps)
     initialState = c.model.initialState
+    tiesEmbedding = c.model.tiedEmbedding
     recurrentWeights = c.model.recurrentWeights == .bfloat16 ? .bfloat16 : .exact
     products = switch c.compute.products {
     case .automatic: .fastest
@@ -32,6 +33,8 @@ extension NetworkConfiguration {
 extension Initialization {
   /// The initial values that a configuration asks for.
   init(_ c: TrainingConfiguration.Initialization) {
-    self.init(scheme: c.scheme, range: c.range, forgetBias: c.forgetBias, embeddingDeviation: c.embeddingDeviation)
+    self.init(
+      scheme: c.scheme, recurrentScheme: c.recurrentScheme, range: c.range, forgetBias: c.forgetBias,
+      embeddingDeviation: c.embeddingDeviation)
   }
 }

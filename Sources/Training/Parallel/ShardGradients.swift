@@ -8,7 +8,8 @@ final class ShardGradients: GradientSink {
   typealias Scalar = Float
 
   private let plan: AccumulationPlan
-  // A slot holds a subtree of the shards; with accumulation each shard has a slot of its own until the last micro-batch.
+  // A slot holds a subtree of the shards. With accumulation each shard has a slot of its own until the last micro-batch, and with a tied
+  // embedding until the end of backward.
   private let slots: [VectorView<Float>]
   private let shardSlots: [Int]
   // The additions after each local shard, as (into, from) in `slots`.
@@ -55,7 +56,7 @@ final class ShardGradients: GradientSink {
     let layout = model.layout
     embeddingSize = model.configuration.embeddingSize
     plan = context.layout.accumulationPlan(of: context.world.rank)
-    let keepsShards = accumulateSteps > 1
+    let isTied = model.configuration.tiesEmbedding, keepsShards = accumulateSteps > 1 || isTied
     let placement = Self.placement(plan, keepsShards: keepsShards)
     (shardSlots, merges) = (placement.shards, placement.merges)
     let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
@@ -68,7 +69,8 @@ final class ShardGradients: GradientSink {
     var groupRanges: [ParameterGroup: Range<Int>] = [.output: layout.output]
     for (index, range) in layout.layers.enumerated() { groupRanges[.layer(index)] = range }
     groupRanges[.embedding] = layout.embedding.lowerBound..<width
-    let order: [ParameterGroup] = [.output] + layout.layers.indices.reversed().map { .layer($0) } + [.embedding]
+    let recurrent: [ParameterGroup] = layout.layers.indices.reversed().map { .layer($0) }
+    let order = isTied ? recurrent + [.output] : [.output] + recurrent + [.embedding]
     // Whole blocks of squares, so that the norm does not depend on the size of messages.
     messageSize = max(1, bucketBytes / MemoryLayout<Float>.size / squaresBlock) * squaresBlock
     let ranks = context.world.size

@@ -92,19 +92,19 @@ private func timeSteps(
   _ count: Int, _ step: TrainingStep, _ context: RankContext, _ data: any TrainingData
 ) throws -> TimedSteps {
   let configuration = step.configuration
-  let warmUp = 2, clock = ContinuousClock(), span = configuration.training.accumulateSteps
+  let warmUp = 2, clock = ContinuousClock(), span = configuration.training.accumulateSteps, minibatches = data.minibatches(epoch: 1)
   var steps = TimedSteps(), allocations = Allocations(), resident = 0
   steps.seconds.reserveCapacity(count)
   steps.sizes.reserveCapacity(count)
   let counter = AllocationCounter()
   for number in 0..<warmUp + count {
-    let first = number * span % max(1, data.minibatches - span + 1)
+    let first = number * span % max(1, minibatches - span + 1)
     step.timer.reset()
     if number == warmUp { resident = residentBytes() }
     let before = counter?.now ?? Allocations()
     let start = clock.now
     let result = try step.update(
-      minibatches: first..<min(first + span, data.minibatches), epoch: 1, step: number + 1,
+      minibatches: first..<min(first + span, minibatches), epoch: 1, step: number + 1,
       learningRate: configuration.optimizer.rate(epoch: 1), request: [])
     let elapsed = (clock.now - start) / .seconds(1)
     step.timer.enter(.other)

@@ -9,8 +9,8 @@ extension ScalingModel.Step {
     let minibatches = Double(steps.sizes.reduce(0) { $0 + $1.minibatches }) / n
     let timeSteps = Double(steps.sizes.reduce(0) { $0 + $1.steps }) / n / minibatches
     let frames = Double(steps.sizes.reduce(0) { $0 + $1.frames }) / n
-    let ranks = Double(context.world.size), E = Double(network.embeddingSize), V = E > 0 ? Double(network.classes) : 0
-    let tokenBytes = E > 0 ? frames / ranks * Double(MemoryLayout<Int32>.size) : 0
+    let ranks = Double(context.world.size), E = Double(network.embeddingSize), V = Double(network.sparseRows)
+    let tokenBytes = V > 0 ? frames / ranks * Double(MemoryLayout<Int32>.size) : 0
     // What lies in other phases than those of the exchanges.
     let hidden = tokenBytes == 0 || frames >= V ? 0 : costs.values.cost.seconds(tokenBytes)
     self.init(

@@ -35,7 +35,7 @@ package struct StepWork: Sendable {
   ) {
     products = Self.products(network, size, carriesState: carriesState)
     let E = network.embeddingSize, all = ParameterLayout(network).parameterCount, bytes = Double(MemoryLayout<Float>.size)
-    let gradient = all - (E > 0 ? network.classes : 0) * E + size.embeddingRows * E
+    let gradient = all - network.sparseRows * E + size.embeddingRows * E
     // What the rule remembers of each parameter.
     let remembered =
       switch method {
