@@ -9,7 +9,7 @@ import Training
     vocabularySize: 10, embeddingSize: 3, cell: .lstm, layers: 2, hiddenSize: 2,
     normalization: NormalizationConfiguration(placement: .input), steps: 4)
   /// 4 steps of 2 sequences.
-  static let window = StepSize(minibatches: 1, frames: 8, sequences: 2, steps: 4, embeddingRows: 5)
+  static let window = StepSize(minibatches: 1, frames: 8, sequences: 2, targets: 8, steps: 4, embeddingRows: 5)
 
   func work(
     _ network: NetworkConfiguration, _ size: StepSize, carriesState: Bool = true, _ method: OptimizationMethod = .sgd, momentum: Double = 0,
@@ -38,7 +38,7 @@ import Training
     let network = NetworkConfiguration(
       input: .features(3), classes: 5, cell: .lstm, layers: 2, hiddenSize: 2, isBidirectional: true,
       normalization: NormalizationConfiguration(placement: .none), steps: 4)
-    let work = work(network, StepSize(minibatches: 1, frames: 6, sequences: 2, steps: 4), carriesState: false)
+    let work = work(network, StepSize(minibatches: 1, frames: 6, sequences: 2, targets: 6, steps: 4), carriesState: false)
     // Both directions: the lower layer forward only, 2 · 2 · 6 · 8 · 3; the upper one, of 4 inputs, both ways, 2 · 2 · 2 · 6 · 8 · 4.
     #expect(count(work, .inputProduct) == 576 + 1536)
     // 4 of the 6 frames have one before them: 2 · 2 · 8 · 2 a row, layer and way.

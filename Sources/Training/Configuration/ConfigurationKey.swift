@@ -2,8 +2,8 @@
 package struct ConfigurationKey: Sendable {
   /// Dotted: `model.hidden_size`.
   let path: String
-  /// The only task that has the key; nil: both have it.
-  let task: TrainingConfiguration.Task?
+  /// The tasks that have the key; nil: all have it.
+  let tasks: [TrainingConfiguration.Task]?
   let isRequired: Bool
   /// The fields of a value that is, or may be, a mapping.
   let fields: [String]
@@ -15,10 +15,10 @@ package struct ConfigurationKey: Sendable {
 
   init<T>(
     _ path: String, _ property: any WritableKeyPath<TrainingConfiguration, T> & Sendable, _ codec: ConfigurationCodec<T>,
-    _ meaning: String, task: TrainingConfiguration.Task? = nil, isRequired: Bool = false, fields: [String] = []
+    _ meaning: String, tasks: [TrainingConfiguration.Task]? = nil, isRequired: Bool = false, fields: [String] = []
   ) {
     self.path = path
-    self.task = task
+    self.tasks = tasks
     self.isRequired = isRequired
     self.fields = fields
     self.allowed = codec.allowed
@@ -37,7 +37,7 @@ package struct ConfigurationKey: Sendable {
   /// The part after the dot.
   var name: String { path.split(separator: ".").last.map(String.init) ?? path }
 
-  func belongs(to task: TrainingConfiguration.Task) -> Bool { self.task == nil || self.task == task }
+  func belongs(to task: TrainingConfiguration.Task) -> Bool { tasks?.contains(task) ?? true }
 }
 
 /// The least number of insertions, deletions and substitutions that turn one text into the other (Levenshtein 1966).

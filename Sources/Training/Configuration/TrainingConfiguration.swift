@@ -1,7 +1,7 @@
 /// One experiment: everything that decides what a run computes, as its YAML file states it.
 ///
 /// The Swift names are the YAML keys in camel case, the initial values are the keys' defaults. Keys that belong to the
-/// other task keep their default. What each key means and allows stands once, in `ConfigurationTable`.
+/// other tasks keep their default. What each key means and allows stands once, in `ConfigurationTable`.
 public struct TrainingConfiguration: Equatable, Sendable {
   public var task: Task
   public var data: Data

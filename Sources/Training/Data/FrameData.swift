@@ -4,14 +4,6 @@ import NeuralNetwork
 import SequenceData
 import Tensors
 
-extension TrainingConfiguration.Source {
-  /// The paths of features and labels.
-  var framePaths: (features: String, labels: String) {
-    guard case .frames(let features, let labels) = self else { preconditionFailure("frame classification reads features and labels") }
-    return (features, labels)
-  }
-}
-
 /// Utterances to be trained on as one rank sees them.
 ///
 /// Rank 0 reads the indices of the archives and sends them to all; each rank reads the values of its own utterances only, ahead of the step that needs them.
@@ -25,6 +17,7 @@ final class FrameData: TrainingData {
   private let plan: MinibatchPlan?
   private var stream: MinibatchStream?
   let capacity: WorkspaceCapacity
+  var mostSequences: Int { min(configuration.training.batchSize, record.utterances) }
   let carriesState = false
   // Of the minibatches of the last update: steps times sequences, and the share of them that no frame is.
   private var rectangles: [(area: Int, padding: Double)] = []
@@ -50,9 +43,8 @@ final class FrameData: TrainingData {
       capacity = WorkspaceCapacity(
         sequences: context.localShards.map { _ in 0 }, frames: context.localShards.map { _ in 0 }, steps: record.longest)
     } else {
-      let paths = configuration.data.train.framePaths
       let kept = try openUtterances(
-        features: paths.features, labels: paths.labels, maximumFrames: configuration.data.maximumFrames, context)
+        DataFiles(configuration.data.train), maximumFrames: configuration.data.maximumFrames, context)
       utterances = kept
       record = try before.map { try Self.check($0, against: kept) } ?? Self.record(kept, configuration, context)
       let frames = kept.frames
@@ -135,19 +127,11 @@ final class FrameData: TrainingData {
     let (loaded, waited) = try stream!.load(into: workspace)
     rectangles.append((loaded.lengths.count * loaded.counts.steps, loaded.padding))
     secondsWaited += waited
-    return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count)
+    return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count, targets: loaded.counts.total)
   }
 
-  func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData {
-    let paths = source.framePaths
-    return try evaluationData(features: paths.features, labels: paths.labels, key: key, keepsOrder: false)
-  }
-
-  /// Other utterances for evaluation, which may be without labels.
-  /// - keepsOrder: whether minibatches follow the order of the archive; otherwise utterances of like length go together.
-  func evaluationData(features: String, labels: String?, key: String, keepsOrder: Bool) throws -> FrameEvaluationData {
+  func evaluationData(_ files: DataFiles, key: String, keepsOrder: Bool) throws -> any EvaluationData {
     try FrameEvaluationData(
-      features: features, labels: labels, key: key, record: record, transform: transform, configuration, context,
-      keepsOrder: keepsOrder)
+      files, key: key, record: record, transform: transform, configuration, context, keepsOrder: keepsOrder)
   }
 }

@@ -10,25 +10,28 @@ final class FrameEvaluationData: EvaluationData {
   let carriesState = false
   /// Frames of all utterances.
   let frames: Int
+  var targets: Int { frames }
   /// The utterances of each minibatch.
   let members: [[Int]]
   private let utterances: Utterances
+  private let record: FeatureRecord
   private let transform: FeatureTransform
   private let classes: Int
   private let context: RankContext
   private var stream: MinibatchStream?
 
   /// Pairs features and labels and looks at every frame, so that a mistake in them does not wait.
+  /// - files: where there are no labels, they count as of class 0.
   /// - record: of the features that the model was trained on, which these must be like.
-  /// - labels: nil where frames have none; they count as of class 0 then.
   /// - keepsOrder: whether minibatches follow the order of the archive; otherwise utterances of like length go together.
   /// - Throws: on every rank the same error.
   init(
-    features: String, labels: String?, key: String, record: FeatureRecord, transform: FeatureTransform,
-    _ configuration: TrainingConfiguration, _ context: RankContext, keepsOrder: Bool = false
+    _ files: DataFiles, key: String, record: FeatureRecord, transform: FeatureTransform,
+    _ configuration: TrainingConfiguration, _ context: RankContext, keepsOrder: Bool
   ) throws {
-    let utterances = try openUtterances(features: features, labels: labels, context)
-    path = features
+    let utterances = try openUtterances(files, context)
+    path = files.path
+    self.record = record
     self.transform = transform
     self.context = context
     classes = configuration.data.classes
@@ -69,6 +72,10 @@ final class FrameEvaluationData: EvaluationData {
     let loaded = try stream!.load(into: workspace)
     if stream!.isAtEnd { stream = nil }
     return loaded.minibatch.counts.steps
+  }
+
+  func posteriorWriter(path: String, model: SequenceModel<Float>, subtractsPriors: Bool) throws -> PosteriorWriter {
+    try PosteriorWriter(path: path, self, model: model, context: context, priors: subtractsPriors ? record.labelCounts : nil)
   }
 }
 

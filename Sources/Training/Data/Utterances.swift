@@ -3,18 +3,18 @@ import NeuralNetwork
 import SequenceData
 
 /// Reads the indices of features and labels on rank 0, sends them to all, and pairs them.
-/// - labels: nil for features alone, whose labels then count as 0.
+/// - files: features alone have labels that count as 0.
 /// - maximumFrames: longer utterances are left out; nil keeps all.
 /// - Throws: on every rank the same error.
 func openUtterances(
-  features path: String, labels labelPath: String?, maximumFrames: Int? = nil, _ context: RankContext
+  _ files: DataFiles, maximumFrames: Int? = nil, _ context: RankContext
 ) throws -> Utterances {
   let world = context.world
   func table(_ path: String, _ content: KaldiTable.Content) throws -> KaldiTable {
     let bytes = try world.agree { world.rank == 0 ? try KaldiTable(path: path, content: content).serialized() : nil }
     return try KaldiTable(serialized: try world.broadcast(bytes: bytes, root: 0))
   }
-  let features = try table(path, .matrices), labels = try labelPath.map { try table($0, .integers) }
+  let features = try table(files.path, .matrices), labels = try files.labels.map { try table($0, .integers) }
   return try world.agree { try Utterances(features, labels, maximumFrames: maximumFrames) }
 }
 

@@ -32,11 +32,11 @@ final class Journal {
 
   /// Appends the event of an evaluation.
   func evaluation(
-    _ kind: String, _ result: EvaluationResult, _ task: TrainingConfiguration.Task, step: Int, epoch: Int, seconds: Double
+    _ kind: String, _ result: EvaluationResult, _ task: any LearningTask, step: Int, epoch: Int, seconds: Double
   ) throws {
     try write(kind, [
       JSONField("step", .integer(step)), JSONField("epoch", .integer(epoch)), JSONField("loss", .double(result.loss)),
-      task.measure(result), JSONField("frames", .integer(result.frames)),
+      task.measure.field(result), JSONField("frames", .integer(result.frames)),
       JSONField("seconds", .double(seconds)),
     ])
   }
