@@ -47,6 +47,15 @@ import Training
     #expect(count(work, .weightGradients) == 4 * (144 + 64) + 4 * (192 + 64))
   }
 
+  @Test func oneTargetASequence() {
+    let network = NetworkConfiguration(
+      input: .features(3), classes: 5, cell: .lstm, layers: 1, hiddenSize: 2, isBidirectional: true,
+      normalization: NormalizationConfiguration(placement: .none), steps: 4)
+    let work = work(network, StepSize(minibatches: 1, frames: 6, sequences: 2, targets: 2, steps: 4), carriesState: false)
+    // Three products of 2 sequences, 5 classes and 4 columns.
+    #expect(count(work, .softmax) == 3 * 2 * 2 * 5 * 4)
+  }
+
   @Test func aPlainCellHasAQuarterOfTheGates() {
     var network = Self.languageModel
     network.cell = .rnn

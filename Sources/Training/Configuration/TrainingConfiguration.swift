@@ -29,13 +29,14 @@ extension TrainingConfiguration {
   public enum Task: String, CaseIterable, Sendable {
     case languageModel = "language-model"
     case frameClassification = "frame-classification"
+    case sequenceClassification = "sequence-classification"
   }
 
   /// Where one part of the data lies.
   public enum Source: Equatable, Sendable {
     /// A text file, for language models.
     case text(path: String)
-    /// Kaldi archives (`.ark`) or indices (`.scp`) of features and of frame labels, for frame classification.
+    /// Kaldi archives (`.ark`) or indices (`.scp`) of features and of labels, for classification of frames or sequences.
     case frames(features: String, labels: String)
   }
 

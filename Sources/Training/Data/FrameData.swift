@@ -9,6 +9,7 @@ import Tensors
 /// Rank 0 reads the indices of the archives and sends them to all; each rank reads the values of its own utterances only, ahead of the step that needs them.
 final class FrameData: TrainingData {
   private let configuration: TrainingConfiguration
+  private let labelled: Labelled
   private let context: RankContext
   let record: FeatureRecord
   private let transform: FeatureTransform
@@ -26,14 +27,22 @@ final class FrameData: TrainingData {
   var minibatches: Int { plan?.count ?? 0 }
   var stored: [UInt8] { record.encoded }
   var network: NetworkConfiguration {
-    NetworkConfiguration(
+    var network = NetworkConfiguration(
       configuration, input: .features(record.dimension * (1 + configuration.data.deltas)), classes: configuration.data.classes,
       steps: record.longest)
+    network.outputRows =
+      switch labelled {
+      case .frames: .frames
+      case .utterances: .sequenceEnds
+      }
+    return network
   }
 
+  /// - labelled: what has a label, and so a target.
   /// - stored: the record of a checkpoint, which the training data must then agree with.
-  init(_ configuration: TrainingConfiguration, context: RankContext, stored: [UInt8]?, readsTraining: Bool) throws {
+  init(_ configuration: TrainingConfiguration, labelled: Labelled, context: RankContext, stored: [UInt8]?, readsTraining: Bool) throws {
     self.configuration = configuration
+    self.labelled = labelled
     self.context = context
     let before = try context.world.agree { try stored.map { try FeatureRecord(decoding: $0) } }
     if !readsTraining, let before {
@@ -44,7 +53,7 @@ final class FrameData: TrainingData {
         sequences: context.localShards.map { _ in 0 }, frames: context.localShards.map { _ in 0 }, steps: record.longest)
     } else {
       let kept = try openUtterances(
-        DataFiles(configuration.data.train), maximumFrames: configuration.data.maximumFrames, context)
+        DataFiles(configuration.data.train), labelled, maximumFrames: configuration.data.maximumFrames, context)
       utterances = kept
       record = try before.map { try Self.check($0, against: kept) } ?? Self.record(kept, configuration, context)
       let frames = kept.frames
@@ -127,11 +136,11 @@ final class FrameData: TrainingData {
     let (loaded, waited) = try stream!.load(into: workspace)
     rectangles.append((loaded.lengths.count * loaded.counts.steps, loaded.padding))
     secondsWaited += waited
-    return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count, targets: loaded.counts.total)
+    return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count, targets: loaded.targets)
   }
 
   func evaluationData(_ files: DataFiles, key: String, keepsOrder: Bool) throws -> any EvaluationData {
     try FrameEvaluationData(
-      files, key: key, record: record, transform: transform, configuration, context, keepsOrder: keepsOrder)
+      files, labelled, key: key, record: record, transform: transform, configuration, context, keepsOrder: keepsOrder)
   }
 }

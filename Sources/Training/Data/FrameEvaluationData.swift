@@ -10,7 +10,7 @@ final class FrameEvaluationData: EvaluationData {
   let carriesState = false
   /// Frames of all utterances.
   let frames: Int
-  var targets: Int { frames }
+  let targets: Int
   /// The utterances of each minibatch.
   let members: [[Int]]
   private let utterances: Utterances
@@ -22,14 +22,15 @@ final class FrameEvaluationData: EvaluationData {
 
   /// Pairs features and labels and looks at every frame, so that a mistake in them does not wait.
   /// - files: where there are no labels, they count as of class 0.
+  /// - labelled: what has a label, and so a target.
   /// - record: of the features that the model was trained on, which these must be like.
   /// - keepsOrder: whether minibatches follow the order of the archive; otherwise utterances of like length go together.
   /// - Throws: on every rank the same error.
   init(
-    _ files: DataFiles, key: String, record: FeatureRecord, transform: FeatureTransform,
+    _ files: DataFiles, _ labelled: Labelled, key: String, record: FeatureRecord, transform: FeatureTransform,
     _ configuration: TrainingConfiguration, _ context: RankContext, keepsOrder: Bool
   ) throws {
-    let utterances = try openUtterances(files, context)
+    let utterances = try openUtterances(files, labelled, context)
     path = files.path
     self.record = record
     self.transform = transform
@@ -45,6 +46,7 @@ final class FrameEvaluationData: EvaluationData {
     let plan = MinibatchPlan(frames: utterances.frames, batchSize: B, seed: 0, shuffle: false)
     members = keepsOrder ? plan.minibatches(epoch: 1) : plan.minibatchesByLength()
     frames = utterances.frames.reduce(0, +)
+    targets = utterances.frames.reduce(0) { $0 + labelled.count(frames: $1) }
     let longest = utterances.frames.sorted(by: >), most = min(longest.count, (B + S - 1) / S)
     capacity = WorkspaceCapacity(
       sequences: context.localShards.map { _ in most }, frames: context.localShards.map { _ in longest[..<most].reduce(0, +) },

@@ -1,4 +1,4 @@
-import NeuralNetwork
+import SequenceData
 
 /// What a task is beside the network: its data, what of it has a target, what it is judged by, and what all that is called.
 ///
@@ -36,7 +36,8 @@ extension TrainingConfiguration.Task {
   var definition: any LearningTask {
     switch self {
     case .languageModel: LanguageModelTask()
-    case .frameClassification: FrameClassificationTask()
+    case .frameClassification: ClassificationTask(labelled: .frames)
+    case .sequenceClassification: ClassificationTask(labelled: .utterances)
     }
   }
 }
@@ -63,15 +64,27 @@ struct LanguageModelTask: LearningTask {
   }
 }
 
-/// The class of every frame of an utterance.
-struct FrameClassificationTask: LearningTask {
+/// The class of every frame of an utterance, or of the utterance.
+struct ClassificationTask: LearningTask {
+  let labelled: Labelled
+
   var sources: SourceForm { .archives }
   var predictsInputs: Bool { false }
   // Utterances are dealt out, and shards may hold unequal numbers.
   var hasEqualShards: Bool { false }
   var frames: String { "frames" }
-  var targets: String { "frames" }
-  var measure: Measure { .errorRate(of: "frame") }
+  var targets: String {
+    switch labelled {
+    case .frames: frames
+    case .utterances: "sequences"
+    }
+  }
+  var measure: Measure {
+    switch labelled {
+    case .frames: .frameErrorRate
+    case .utterances: .sequenceErrorRate
+    }
+  }
   var dataFile: String { "features.json" }
 
   func resolve(_ configuration: inout TrainingConfiguration) {}
@@ -79,6 +92,6 @@ struct FrameClassificationTask: LearningTask {
   func openTrainingData(
     _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, readsTraining: Bool
   ) throws -> any TrainingData {
-    try FrameData(configuration, context: context, stored: stored, readsTraining: readsTraining)
+    try FrameData(configuration, labelled: labelled, context: context, stored: stored, readsTraining: readsTraining)
   }
 }

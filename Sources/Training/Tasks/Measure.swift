@@ -1,48 +1,51 @@
 /// What a model is judged by, beside its loss.
-enum Measure: Equatable, Sendable {
+enum Measure: Sendable {
   /// e to the mean loss.
   case perplexity
-  /// The share of what has a target whose arg max is wrong; the name is of one of these.
-  case errorRate(of: String)
+  /// The share of frames whose arg max is wrong.
+  case frameErrorRate
+  /// The share of sequences whose arg max is wrong.
+  case sequenceErrorRate
 
-  /// The name in words.
+  /// Its name in words.
   var name: String {
     switch self {
     case .perplexity: "perplexity"
-    case .errorRate(let noun): "\(noun) error rate"
+    case .frameErrorRate: "frame error rate"
+    case .sequenceErrorRate: "sequence error rate"
     }
   }
 
-  /// Its value for a mean loss in nats and a share of errors.
-  func value(loss: Double, errorRate: Double) -> Double {
+  /// Its name in events.
+  private var key: String {
+    switch self {
+    case .perplexity: "perplexity"
+    case .frameErrorRate: "frame_error_rate"
+    case .sequenceErrorRate: "sequence_error_rate"
+    }
+  }
+
+  /// Its value where the mean loss in nats decides it; nil where it does not.
+  func value(ofLoss loss: Double) -> Double? {
     switch self {
     case .perplexity: exponential(loss)
-    case .errorRate: errorRate
+    case .frameErrorRate, .sequenceErrorRate: nil
     }
   }
 
-  /// The field of an event: `perplexity`, `frame_error_rate`.
-  func field(_ result: EvaluationResult) -> JSONField {
-    JSONField(name.replacing(" ", with: "_"), .double(value(loss: result.loss, errorRate: result.errorRate)))
-  }
+  private func value(_ result: EvaluationResult) -> Double { value(ofLoss: result.loss) ?? result.errorRate }
+
+  /// The field of an event.
+  func field(_ result: EvaluationResult) -> JSONField { JSONField(key, .double(value(result))) }
 
   /// The same in words, rounded.
   func words(_ result: EvaluationResult) -> String {
-    let value = value(loss: result.loss, errorRate: result.errorRate)
-    return switch self {
-    case .perplexity: "\(name) \(fixed(value, 2))"
-    case .errorRate: "\(name) \(fixed(100 * value, 2)) %"
+    switch self {
+    case .perplexity: "\(name) \(fixed(value(result), 2))"
+    case .frameErrorRate, .sequenceErrorRate: "\(name) \(fixed(100 * value(result), 2)) %"
     }
   }
 
   /// The same with all digits.
-  func exactWords(_ result: EvaluationResult) -> String { "\(name) \(value(loss: result.loss, errorRate: result.errorRate))" }
-
-  /// What it says where only the loss is known; nil where the loss does not decide it.
-  func value(ofLoss loss: Double) -> Double? {
-    switch self {
-    case .perplexity: exponential(loss)
-    case .errorRate: nil
-    }
-  }
+  func exactWords(_ result: EvaluationResult) -> String { "\(name) \(value(result))" }
 }
