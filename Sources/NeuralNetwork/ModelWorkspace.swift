@@ -37,7 +37,8 @@ public final class ModelWorkspace<S: Scalar> {
   public private(set) var sequences: [PackedSequences]
   /// Tokens read, [N] for each local shard; empty where the model reads features.
   public let tokens: [VectorView<Int32>]
-  /// Classes to predict, [N] for each local shard; negative where there is none.
+  /// Classes to predict, for each local shard one a row that the output layer reads ([N], or [B] where it reads ends of sequences); negative
+  /// where there is none.
   public let targets: [VectorView<Int32>]
   /// For each token read the row of the embedding's gradient, [N] for each local shard.
   public let embeddingSlots: [VectorView<Int32>]
@@ -69,6 +70,8 @@ public final class ModelWorkspace<S: Scalar> {
   private let gradients: [[VectorView<S>]]
   // The gradient of a layer's input from its backward direction, before rows are put in order.
   private let reversedGradient: VectorView<S>
+  // What the output layer reads of the largest shard's sequences, and its gradient, where those are not all rows: [B, D·H].
+  let ends, endGradients: MatrixView<S>
   // The output layer's memory for the largest shard.
   let output: OutputLayer<S>
   // What a weight gradient's products read of one layer's input, and in turn W_x for the gradient of that.
@@ -83,12 +86,13 @@ public final class ModelWorkspace<S: Scalar> {
 
   /// The same with a choice of how many rows of logits are computed together, which must not matter to any result.
   package init(_ model: SequenceModel<S>, _ capacity: WorkspaceCapacity, training: Bool, logitRows: Int?) {
-    let c = model.configuration, frames = capacity.frames, hasDropout = training && c.dropout > 0
+    let c = model.configuration, frames = capacity.frames, readsEnds = c.outputRows == .sequenceEnds
+    let outputRows = readsEnds ? capacity.sequences : frames, hasDropout = training && c.dropout > 0
     self.capacity = capacity
     hasDropoutBuffers = hasDropout
     sequences = capacity.sequences.map { _ in PackedSequences(lengths: []) }
     tokens = frames.map { VectorView(zeros: c.embeddingSize > 0 ? $0 : 0) }
-    targets = frames.map { VectorView(zeros: $0) }
+    targets = outputRows.map { VectorView(zeros: $0) }
     embeddingSlots = frames.map { VectorView(zeros: training && c.embeddingSize > 0 ? $0 : 0) }
     examples = capacity.sequences.map { VectorView(zeros: $0) }
     losses = frames.map { _ in (0, 0) }
@@ -114,7 +118,10 @@ public final class ModelWorkspace<S: Scalar> {
     let width = max(c.embeddingSize, c.outputSize)
     gradients = frames.map { N in (0..<2).map { _ in VectorView(zeros: training ? N * width : 0) } }
     reversedGradient = VectorView(zeros: training && c.isBidirectional ? (frames.max() ?? 0) * max(width, c.input.width) : 0)
-    output = OutputLayer(classes: c.classes, width: c.outputSize, frames: frames.max() ?? 0, rows: logitRows, training: training,
+    let ends = readsEnds ? outputRows.max() ?? 0 : 0
+    self.ends = MatrixView(zeros: ends, c.outputSize)
+    endGradients = MatrixView(zeros: training ? ends : 0, c.outputSize)
+    output = OutputLayer(classes: c.classes, width: c.outputSize, frames: outputRows.max() ?? 0, rows: logitRows, training: training,
       products: c.products)
     packedInput = PackedMatrix(
       outputs: training ? max(width, c.input.width, c.hiddenSize) : 0, inputs: training ? frames.max() ?? 0 : 0, library: c.products)

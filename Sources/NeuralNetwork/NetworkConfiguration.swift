@@ -92,6 +92,18 @@ public enum NetworkInput: Equatable, Sendable {
   }
 }
 
+/// What of a sequence's top outputs the output layer reads; each row of it has a target.
+public enum OutputRows: String, Sendable, CaseIterable {
+  /// Those of every frame.
+  case frames
+  /// One row a sequence, of what every direction says at its own end: the forward output at the last frame and, beside it, the backward
+  /// output at the first.
+  case sequenceEnds
+
+  /// Rows of a sequence of `length` frames.
+  public func count(length: Int) -> Int { self == .frames ? length : 1 }
+}
+
 /// The direction in which a recurrent layer runs through time.
 public enum Direction: String, Sendable, CaseIterable { case forward, backward }
 
@@ -115,6 +127,8 @@ public struct NetworkConfiguration: Equatable, Sendable {
   /// How the copies of W_h that products read are stored. Rounded copies are part of what the network computes, in evaluation too; its
   /// gradients are those at the rounded weights, and updates go to the weights themselves.
   public var recurrentWeights = PackedFormat.exact
+  /// What the output layer reads.
+  public var outputRows = OutputRows.frames
   /// Who multiplies large matrices.
   public var products = ProductLibrary.own
   /// Whether the output layer's weights are the embedding's, for which `embeddingSize` is `outputSize` (Press & Wolf 2017).

@@ -1,6 +1,6 @@
 import Tensors
 
-/// The output layer: logits, softmax, loss and gradients of some frames, W [V, D], b [V], N frames.
+/// The output layer: logits, softmax, loss and gradients of some rows, called frames here, W [V, D], b [V], N frames.
 ///
 /// Frames go in chunks whose logits stay near a cache that several ranks share, and classes in blocks whose weights stay in each core's own.
 /// Logits are held with frames in columns, [V, chunk]: so no product needs a factor to be packed for each block, and softmax runs along

@@ -40,6 +40,9 @@ public struct PackedSequences: Equatable, Sendable {
   /// The rows of some steps.
   public func rows(_ steps: Range<Int>) -> Range<Int> { starts[min(steps.lowerBound, self.steps)]..<starts[min(steps.upperBound, self.steps)] }
 
+  /// The row of the last frame of sequence `b`; that of its first frame is `b`.
+  public func lastRow(_ b: Int) -> Int { starts[lengths[b] - 1] + b }
+
   /// For each row the row of the same sequence that lies as far from its end as this one from its start. Twice applied, it changes nothing.
   /// - rows: [N], written.
   public func writeReversal(to rows: inout MutableSpan<Int32>) {

@@ -56,19 +56,21 @@ extension SequenceModel {
     pass.timer.enter(.softmax)
     defer { pass.timer.enter(.other) }
     return workspace.sequences.indices.map { i in
-      let rows = 0..<workspace.sequences[i].frames
-      return workspace.output.loss(
-        workspace.inputs[layerCount][i].rows(rows), weight: outputWeight, bias: outputBias, targets: workspace.targets[i][rows])
+      let read = outputInput(workspace, shard: i)
+      return workspace.output.loss(read.input, weight: outputWeight, bias: outputBias, targets: read.targets)
     }
   }
 
-  /// Log posteriors of the classes for every frame of sequence `b` of a local shard, in order of time.
-  /// - posteriors: [length, V], written.
+  /// Log posteriors of the classes for every row of sequence `b` of a local shard that the output layer reads, in order of time.
+  /// - posteriors: [length, V], or [1, V] where it reads ends of sequences; written.
   public func logPosteriors(_ workspace: ModelWorkspace<S>, shard i: Int, sequence b: Int, into posteriors: MatrixView<S>) {
-    let sequences = workspace.sequences[i], length = sequences.lengths[b]
-    precondition(posteriors.rows == length && posteriors.columns == configuration.classes, "posteriors of another shape")
-    let top = MatrixView<S>(zeros: length, configuration.outputSize)
-    for t in 0..<length { top[t].copy(from: workspace.inputs[layerCount][i][sequences.rows(t).lowerBound + b]) }
+    let sequences = workspace.sequences[i], rows = configuration.outputRows.count(length: sequences.lengths[b])
+    precondition(posteriors.rows == rows && posteriors.columns == configuration.classes, "posteriors of another shape")
+    let top = MatrixView<S>(zeros: rows, configuration.outputSize), source = workspace.inputs[layerCount][i]
+    switch configuration.outputRows {
+    case .frames: for t in 0..<rows { top[t].copy(from: source[sequences.rows(t).lowerBound + b]) }
+    case .sequenceEnds: forEachEnd(of: b, sequences) { row, columns in top[0][columns].copy(from: source[row][columns]) }
+    }
     posteriors.setProduct(top.asIs, packed: packedOutputWeight())
     logSoftmax(logits: posteriors, bias: outputBias)
   }
@@ -126,6 +128,52 @@ extension SequenceModel {
     return index * D..<(index + 1) * D
   }
 
+  // MARK: The output layer
+
+  /// What the output layer reads of a shard, and the targets of these rows. Ends of sequences are gathered into memory that shards share.
+  private func outputInput(_ workspace: ModelWorkspace<S>, shard i: Int) -> (input: MatrixView<S>, targets: VectorView<Int32>) {
+    let sequences = workspace.sequences[i], top = workspace.inputs[layerCount][i]
+    switch configuration.outputRows {
+    case .frames:
+      let rows = 0..<sequences.frames
+      return (top.rows(rows), workspace.targets[i][rows])
+    case .sequenceEnds:
+      let ends = workspace.ends.rows(0..<sequences.count)
+      for b in 0..<sequences.count {
+        forEachEnd(of: b, sequences) { row, columns in ends[b][columns].copy(from: top[row][columns]) }
+      }
+      return (ends, workspace.targets[i][0..<sequences.count])
+    }
+  }
+
+  /// The row at which each direction ends sequence `b`, and its columns of the top outputs.
+  private func forEachEnd(of b: Int, _ sequences: PackedSequences, _ body: (_ row: Int, _ columns: Range<Int>) -> Void) {
+    let H = configuration.hiddenSize
+    body(sequences.lastRow(b), 0..<H)
+    if configuration.isBidirectional { body(b, H..<2 * H) }
+  }
+
+  /// Where the gradient of what the output layer reads goes: into that of the top outputs, [N, D·H], itself where it reads all of them.
+  private func outputGradient(_ dTop: MatrixView<S>, _ workspace: ModelWorkspace<S>, shard i: Int) -> MatrixView<S> {
+    switch configuration.outputRows {
+    case .frames: dTop
+    case .sequenceEnds: workspace.endGradients.rows(0..<workspace.sequences[i].count)
+    }
+  }
+
+  /// Makes `dTop` the gradient of all top outputs: zero but for the ends of sequences, where the output layer reads these.
+  private func spreadOutputGradient(to dTop: MatrixView<S>, _ workspace: ModelWorkspace<S>, shard i: Int) {
+    switch configuration.outputRows {
+    case .frames: break
+    case .sequenceEnds:
+      let sequences = workspace.sequences[i]
+      dTop.vector.fill(0)
+      for b in 0..<sequences.count {
+        forEachEnd(of: b, sequences) { row, columns in dTop[row][columns].copy(from: workspace.endGradients[b][columns]) }
+      }
+    }
+  }
+
   /// The output layer on every shard: loss, and the gradients of its weights and of what it reads.
   private func differentiateOutput(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, gradientScale: S, _ sink: any GradientSink<S>
@@ -137,14 +185,15 @@ extension SequenceModel {
       let dWeight = gradient[slice.range].matrix(rows: slice.shape[0], columns: slice.shape[1])
       let dBias = gradient[layout.tensor("output.bias").range]
       let dTop = workspace.gradient(i, 0, columns: configuration.outputSize)
-      let rows = 0..<workspace.sequences[i].frames
+      let read = outputInput(workspace, shard: i), dRead = outputGradient(dTop, workspace, shard: i)
       workspace.losses[i] = try workspace.output.differentiate(
-        workspace.inputs[layerCount][i].rows(rows), weight: outputWeight, bias: outputBias, targets: workspace.targets[i][rows],
-        gradientScale: gradientScale, dWeight: dWeight, dBias: dBias, dInput: dTop, accumulate: sink.accumulates
+        read.input, weight: outputWeight, bias: outputBias, targets: read.targets,
+        gradientScale: gradientScale, dWeight: dWeight, dBias: dBias, dInput: dRead, accumulate: sink.accumulates
       ) { classes in
         if !configuration.tiesEmbedding { try sink.advance(.output, shard: i, to: slice.range.lowerBound + classes * slice.shape[1]) }
         try sink.poll()
       }
+      spreadOutputGradient(to: dTop, workspace, shard: i)
       dropGradient(dTop, layer: layerCount, shard: i, workspace, pass)
       if !configuration.tiesEmbedding { try sink.end(.output, shard: i) }
     }

@@ -148,12 +148,12 @@ struct ThreadCount: ParsableArguments {
 
 struct Evaluate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Print the loss and perplexity or frame error rate of a checkpoint on the validation data, or on other data.")
+    abstract: "Print the loss and perplexity or error rate of a checkpoint on the validation data, or on other data.")
 
   @Argument(help: "A checkpoint, a link to one, or a run directory.") var checkpoint: String
   @Option(help: "Data in place of the validation data: a text, or an archive or index of features.") var data: String?
   @Option(help: "The labels of features in --data: an archive or index.") var labels: String?
-  @Option(help: "Write log posteriors of every frame to this Kaldi archive, and an index of it beside it.") var posteriors: String?
+  @Option(help: "Write log posteriors of every frame, or sequence, to this Kaldi archive, and an index of it beside it.") var posteriors: String?
   @Flag(help: "Subtract the logarithms of the classes' shares of the training labels from log posteriors.") var subtractPriors = false
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides

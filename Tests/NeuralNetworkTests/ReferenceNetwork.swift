@@ -41,7 +41,7 @@ struct ReferenceNetwork {
   }
 
   struct Result {
-    /// [shard][t][b][V].
+    /// [shard][t][b][V]; of one step where the output layer reads ends of sequences.
     var logits: [[[[Double]]]] = []
     /// What was normalised, [term][shard][t][b][F].
     var raw: [[[[[Double]]]]] = []
@@ -70,6 +70,7 @@ struct ReferenceNetwork {
     }
     x = masked(x, configuration.layers, mask)
     let weight = tensor(configuration.tiesEmbedding ? "embedding.weight" : "output.weight"), bias = tensor("output.bias")
+    if configuration.outputRows == .sequenceEnds { x = packed.indices.map { s in [ends(x[s], packed[s].lengths)] } }
     result.logits = x.map { $0.map { $0.map { zip(product(weight, $0), bias).map { $0 + $1 } } } }
     return result
   }
@@ -80,6 +81,12 @@ struct ReferenceNetwork {
     if !batch.features.isEmpty { return Array(batch.features[s][row * I..<(row + 1) * I]) }
     let token = Int(batch.inputs[s][row])
     return Array(tensor("embedding.weight")[token * I..<(token + 1) * I])
+  }
+
+  /// The forward output at each sequence's last frame, and the backward one, where there is one, at its first.
+  private func ends(_ x: [[[Double]]], _ lengths: [Int]) -> [[Double]] {
+    let H = configuration.hiddenSize
+    return lengths.enumerated().map { b, length in Array(x[length - 1][b][..<H] + x[0][b][H...]) }
   }
 
   private func reversed(_ x: [[[[Double]]]]) -> [[[[Double]]]] {

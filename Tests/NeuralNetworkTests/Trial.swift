@@ -54,6 +54,13 @@ struct Minibatch {
     if width > 0 { features = frames.map { N in (0..<N * width).map { _ in random.value() } } }
   }
 
+  /// Features of width `width`, and a target for each sequence.
+  init(vocabulary V: Int, _ packed: [PackedSequences], width: Int, seed: UInt64) {
+    self.init(vocabulary: V, frames: packed.map(\.frames), width: width, seed: seed)
+    var random = TestRandom(seed + 1000)
+    targets = packed.map { p in (0..<p.count).map { _ in Int32(random.index(V)) } }
+  }
+
   /// The tokens that occur, ascending.
   func occurring(_ others: Minibatch...) -> [Int32] {
     Set(([self] + others).flatMap { $0.inputs.flatMap { $0 } }).sorted()
@@ -150,6 +157,7 @@ final class Trial {
   /// Takes a minibatch, with the rows of the embedding's gradient numbered by `tokens`.
   func load(_ batch: Minibatch, tokens: [Int32]) {
     for i in sequences.indices {
+      for (j, target) in batch.targets[i].enumerated() { workspace.targets[i][j] = target }
       for j in batch.inputs[i].indices {
         if batch.features.isEmpty {
           workspace.tokens[i][j] = batch.inputs[i][j]
@@ -157,7 +165,6 @@ final class Trial {
           let I = configuration.input.width
           for f in 0..<I { workspace.bottom[i][j, f] = batch.features[i][j * I + f] }
         }
-        workspace.targets[i][j] = batch.targets[i][j]
         if batch.features.isEmpty, let slot = tokens.firstIndex(of: batch.inputs[i][j]), workspace.embeddingSlots[i].count > 0 {
           workspace.embeddingSlots[i][j] = Int32(slot)
         }

@@ -109,6 +109,27 @@ import Testing
     #expect(batch.labels == [6] && batch.examples == [3])
   }
 
+  /// One label an utterance, in the order of the batch.
+  @Test func labelsOfUtterances() throws {
+    var source = MemorySource([[1, 2], [3], [4, 5, 6]], labels: [[6], [2], [5]])
+    source.labelled = .utterances
+    var assembler = UtteranceAssembler(source, transform: .identity, classes: 7), batch = UtteranceBatch()
+    try assembler.fill(&batch, [(0, 0), (1, 1), (2, 2)])
+    #expect(batch.lengths == [3, 2, 1] && batch.features == [4, 1, 3, 5, 2, 6] && batch.labels == [5, 6, 2])
+    // Fewer in the same buffers.
+    try assembler.fill(&batch, [(0, 1)])
+    #expect(batch.labels == [2])
+    var counts = Array(repeating: 0, count: 7)
+    let survey = FeatureSurvey(source, deltas: 0, classes: 7)
+    for chunk in survey.chunks.indices { _ = try survey.moments(ofChunk: chunk, source.makeReader(), labelCounts: &counts) }
+    #expect(counts == [0, 0, 1, 0, 0, 1, 1])
+    source.labels[2] = [7]
+    let error = UtteranceError.labelOutOfRange(file: "labels.ark", key: "u2", frame: nil, label: 7, classes: 7)
+    var damaged = UtteranceAssembler(source, transform: .identity, classes: 7)
+    #expect(throws: error) { try damaged.fill(&batch, [(0, 2)]) }
+    #expect(error.description == "labels.ark: \"u2\": the label is 7, expected 0 to 6 (data.classes is 7)")
+  }
+
   /// The source's own errors come through as they are.
   @Test func readingFails() {
     var source = Self.source([2, 3])

@@ -5,7 +5,7 @@ import Testing
 @Suite struct UtteranceSetTests {
   /// Archives of `[key: rows]`, two columns wide unless it is said.
   private func set(
-    _ features: [(key: String, rows: Int)], _ labels: [(key: String, rows: Int)], columns: [Int] = []
+    _ features: [(key: String, rows: Int)], _ labels: [(key: String, rows: Int)], columns: [Int] = [], labelled: Labelled = .frames
   ) throws -> Result<UtteranceSet, KaldiError> {
     let directory = try TemporaryDirectory()
     var matrices: [UInt8] = []
@@ -18,7 +18,7 @@ import Testing
     let featureTable = try KaldiTable(path: directory.write(matrices, to: "f.ark"), content: .matrices)
     let labelTable = try KaldiTable(path: directory.write(vectors, to: "l.ark"), content: .integers)
     do {
-      return .success(try UtteranceSet(features: featureTable, labels: labelTable))
+      return .success(try UtteranceSet(features: featureTable, labels: labelTable, labelled: labelled))
     } catch {
       return .failure(error)
     }
@@ -26,9 +26,9 @@ import Testing
 
   /// The error's description, with the names of the files alone.
   private func error(
-    _ features: [(key: String, rows: Int)], _ labels: [(key: String, rows: Int)], columns: [Int] = []
+    _ features: [(key: String, rows: Int)], _ labels: [(key: String, rows: Int)], columns: [Int] = [], labelled: Labelled = .frames
   ) throws -> String? {
-    guard case .failure(let error) = try set(features, labels, columns: columns) else { return nil }
+    guard case .failure(let error) = try set(features, labels, columns: columns, labelled: labelled) else { return nil }
     return error.description.replacing(/\S*\/([fl]\.ark)/) { $0.1 }
   }
 
@@ -57,6 +57,19 @@ import Testing
         #expect(set.utterances.map(\.frames) == [1, 4, 9, 12] && set.dimension == 3)
       }
     }
+  }
+
+  /// One label an utterance, whatever its length.
+  @Test func labelsOfUtterances() throws {
+    let set = try set([("b", 3), ("a", 1), ("c", 2)], [("a", 1), ("b", 1), ("c", 1)], labelled: .utterances).get()
+    #expect(set.utterances.map(\.frames) == [3, 1, 2] && set.utterances.map(\.labels) == [1, 0, 2])
+    #expect(
+      try error([("a", 2), ("b", 2)], [("a", 1), ("b", 2)], labelled: .utterances)
+        == "l.ark: \"b\" has 2 labels, expected one for the whole utterance")
+    #expect(
+      try error([("a", 2), ("b", 3), ("c", 1)], [("a", 0), ("b", 1), ("c", 3)], labelled: .utterances)
+        == "l.ark: \"a\" has 0 labels, expected one for the whole utterance; 1 more utterances are like it")
+    #expect(try error([("a", 1), ("b", 1)], [("a", 1)], labelled: .utterances) == "f.ark: \"b\" is without labels in l.ark")
   }
 
   @Test func faults() throws {

@@ -4,6 +4,7 @@ import SequenceData
 struct MemorySource: UtteranceSource {
   let frames: [Int]
   let dimension: Int
+  var labelled = Labelled.frames
   /// By utterance, row by row.
   var features: [[Float]]
   var labels: [[Int32]]
@@ -40,7 +41,7 @@ struct MemorySource: UtteranceSource {
 
     func read(_ utterance: Int, features: inout MutableSpan<Float>, labels: inout MutableSpan<Int32>) throws {
       try source.beforeRead(utterance)
-      precondition(features.count == source.features[utterance].count && labels.count == source.frames[utterance], "room for an utterance")
+      precondition(features.count == source.features[utterance].count && labels.count == source.labelled.count(frames: source.frames[utterance]), "room for an utterance")
       for (i, value) in source.features[utterance].enumerated() { features[i] = value }
       for (t, label) in source.labels[utterance].enumerated() { labels[t] = label }
     }

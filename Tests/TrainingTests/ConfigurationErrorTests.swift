@@ -63,7 +63,7 @@ private func failure(
     #expect(error.reason == .conflict)
     #expect(error.key == key)
     #expect(error.line != nil)
-    #expect(error.found == "belongs to task frame-classification, and the task is language-model")
+    #expect(error.found == "belongs to task frame-classification or sequence-classification, and the task is language-model")
   }
 
   @Test(arguments: [
@@ -75,6 +75,14 @@ private func failure(
     #expect(error.reason == .conflict)
     #expect(error.found == "belongs to task language-model, and the task is frame-classification")
     #expect(error.description.hasPrefix("--set \(override): "))
+    let ofSequences = try failure(speech, overrides: ["task=sequence-classification", override])
+    #expect(ofSequences.found == "belongs to task language-model, and the task is sequence-classification")
+  }
+
+  @Test func textsForSequenceClassification() throws {
+    let error = try failure(base, overrides: ["task=sequence-classification"])
+    #expect(error.reason == .wrongType && error.key == "data.train")
+    #expect(error.description.contains("{features: PATH, labels: PATH}, for task sequence-classification"))
   }
 
   // MARK: Missing keys and sections

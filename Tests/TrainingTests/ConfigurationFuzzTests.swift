@@ -10,6 +10,9 @@ import Training
     TrainingConfiguration(
       task: .frameClassification, train: .frames(features: "a", labels: "b"), validation: .frames(features: "c", labels: "d")
     ).yaml(),
+    TrainingConfiguration(
+      task: .sequenceClassification, train: .frames(features: "a", labels: "b"), validation: .frames(features: "c", labels: "d")
+    ).yaml(),
     "%YAML 1.1\n--- !!map\ntask: &a language-model\ndata: {train: *a, validation: |\n  text\n, test: >-\n x}\n? [a]\n: b\n...\n",
   ]
 

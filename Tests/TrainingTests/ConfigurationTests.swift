@@ -105,6 +105,11 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
       #expect(!yaml.contains("  \(key):"), "\(key)")
     }
     #expect(try parse(yaml) == configuration)
+    // Sequence classification has the same keys.
+    let ofSequences = try parse(speech, "task=sequence-classification")
+    #expect(ofSequences.task == .sequenceClassification)
+    #expect(ofSequences.yaml() == yaml.replacing("frame-classification", with: "sequence-classification"))
+    #expect(ofSequences.differences(from: configuration).map(\.key) == ["task"])
   }
 
   @Test func valuesOfEveryKind() throws {

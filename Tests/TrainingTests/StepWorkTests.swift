@@ -9,7 +9,7 @@ import Training
     vocabularySize: 10, embeddingSize: 3, cell: .lstm, layers: 2, hiddenSize: 2,
     normalization: NormalizationConfiguration(placement: .input), steps: 4)
   /// 4 steps of 2 sequences.
-  static let window = StepSize(minibatches: 1, frames: 8, sequences: 2, steps: 4, embeddingRows: 5)
+  static let window = StepSize(minibatches: 1, frames: 8, sequences: 2, targets: 8, steps: 4, embeddingRows: 5)
 
   func work(
     _ network: NetworkConfiguration, _ size: StepSize, carriesState: Bool = true, _ method: OptimizationMethod = .sgd, momentum: Double = 0,
@@ -38,13 +38,22 @@ import Training
     let network = NetworkConfiguration(
       input: .features(3), classes: 5, cell: .lstm, layers: 2, hiddenSize: 2, isBidirectional: true,
       normalization: NormalizationConfiguration(placement: .none), steps: 4)
-    let work = work(network, StepSize(minibatches: 1, frames: 6, sequences: 2, steps: 4), carriesState: false)
+    let work = work(network, StepSize(minibatches: 1, frames: 6, sequences: 2, targets: 6, steps: 4), carriesState: false)
     // Both directions: the lower layer forward only, 2 · 2 · 6 · 8 · 3; the upper one, of 4 inputs, both ways, 2 · 2 · 2 · 6 · 8 · 4.
     #expect(count(work, .inputProduct) == 576 + 1536)
     // 4 of the 6 frames have one before them: 2 · 2 · 8 · 2 a row, layer and way.
     #expect(count(work, .recurrence) == 2 * 64 * (4 + 4))
     #expect(count(work, .softmax) == 720)
     #expect(count(work, .weightGradients) == 4 * (144 + 64) + 4 * (192 + 64))
+  }
+
+  @Test func oneTargetASequence() {
+    let network = NetworkConfiguration(
+      input: .features(3), classes: 5, cell: .lstm, layers: 1, hiddenSize: 2, isBidirectional: true,
+      normalization: NormalizationConfiguration(placement: .none), steps: 4)
+    let work = work(network, StepSize(minibatches: 1, frames: 6, sequences: 2, targets: 2, steps: 4), carriesState: false)
+    // Three products of 2 sequences, 5 classes and 4 columns.
+    #expect(count(work, .softmax) == 3 * 2 * 2 * 5 * 4)
   }
 
   @Test func aPlainCellHasAQuarterOfTheGates() {

@@ -37,6 +37,8 @@ public enum KaldiError: Error, Equatable, Sendable {
   case missingFeatures(features: String, labels: String, key: String, others: Int)
   /// Another number of labels than of frames; `others` more utterances are alike.
   case lengthsDiffer(features: String, labels: String, key: String, frames: Int, labelCount: Int, others: Int)
+  /// Another number of labels than one for the utterance; `others` more utterances are alike.
+  case notOneLabel(labels: String, key: String, labelCount: Int, others: Int)
   /// A matrix with another number of columns than the first one.
   case widthsDiffer(file: String, key: String, columns: Int, firstKey: String, firstColumns: Int)
   /// An utterance without frames.
@@ -85,6 +87,9 @@ extension KaldiError: CustomStringConvertible {
     case .lengthsDiffer(let features, let labels, let key, let frames, let labelCount, let others):
       "\(features): \(key.debugDescription) has \(frames) frames, but \(labelCount) labels in \(labels)"
         + (others > 0 ? "; \(others) more utterances differ too" : "")
+    case .notOneLabel(let labels, let key, let labelCount, let others):
+      "\(labels): \(key.debugDescription) has \(labelCount) labels, expected one for the whole utterance"
+        + (others > 0 ? "; \(others) more utterances are like it" : "")
     case .widthsDiffer(let file, let key, let columns, let firstKey, let firstColumns):
       "\(file): \(key.debugDescription) has \(columns) columns, but \(firstKey.debugDescription) has \(firstColumns), "
         + "expected the same for all"

@@ -19,10 +19,11 @@ public struct UtteranceSet: Sendable {
 
   /// - Parameters:
   ///   - features: matrices of frames × dimension.
-  ///   - labels: a label for every frame; nil where only features are wanted.
+  ///   - labels: nil where only features are wanted.
+  ///   - labelled: what has a label.
   /// - Throws: `KaldiError.duplicateKey`, `.noUtterances`, `.missingLabels`, `.missingFeatures`, `.noFrames`, `.widthsDiffer`,
-  ///   `.lengthsDiffer`: the first of them in this order.
-  public init(features: KaldiTable, labels: KaldiTable?) throws(KaldiError) {
+  ///   `.lengthsDiffer` or `.notOneLabel`: the first of them in this order.
+  public init(features: KaldiTable, labels: KaldiTable?, labelled: Labelled = .frames) throws(KaldiError) {
     precondition(features.content == .matrices && labels?.content != .matrices, "matrices of features and vectors of labels")
     let featurePlaces = try Self.places(of: features)
     let labelPlaces = try labels.map { table throws(KaldiError) in try Self.places(of: table) }
@@ -46,15 +47,25 @@ public struct UtteranceSet: Sendable {
     utterances = features.entries.enumerated().map { place, entry in
       Utterance(key: entry.key, frames: entry.rows, features: place, labels: labelPlaces?[ByteString(entry.key)] ?? 0)
     }
-    let different = utterances.filter { $0.frames != labels?.entries[$0.labels].rows ?? $0.frames }
-    if let labels, let utterance = different.first {
-      throw .lengthsDiffer(
-        features: features.path, labels: labels.path, key: utterance.key, frames: utterance.frames,
-        labelCount: labels.entries[utterance.labels].rows, others: different.count - 1)
-    }
+    if let labels { try Self.checkLengths(utterances, features, labels, labelled) }
     dimension = first.columns
     self.features = features
     self.labels = labels
+  }
+
+  /// Every utterance has as many labels as it should.
+  private static func checkLengths(
+    _ utterances: [Utterance], _ features: KaldiTable, _ labels: KaldiTable, _ labelled: Labelled
+  ) throws(KaldiError) {
+    let different = utterances.filter { labels.entries[$0.labels].rows != labelled.count(frames: $0.frames) }
+    guard let utterance = different.first else { return }
+    let count = labels.entries[utterance.labels].rows, others = different.count - 1
+    switch labelled {
+    case .frames:
+      throw .lengthsDiffer(
+        features: features.path, labels: labels.path, key: utterance.key, frames: utterance.frames, labelCount: count, others: others)
+    case .utterances: throw .notOneLabel(labels: labels.path, key: utterance.key, labelCount: count, others: others)
+    }
   }
 
   /// Entries by key, each of which is there once.

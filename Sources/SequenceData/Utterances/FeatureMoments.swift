@@ -111,7 +111,7 @@ public struct FeatureSurvey {
       try buffer.read(utterance, source, reader, transform, classes: classes)
       let frames = source.frames[utterance]
       moments.add(buffer.values.span, frames: frames)
-      for t in 0..<frames { labelCounts[Int(buffer.labels[t])] += 1 }
+      for label in buffer.labels { labelCounts[Int(label)] += 1 }
       if let f = moments.squares.firstIndex(where: { !$0.isFinite }) {
         throw UtteranceError.notFinite(file: source.featureFile, key: source.key(utterance), feature: f)
       }

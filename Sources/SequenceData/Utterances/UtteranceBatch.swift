@@ -11,7 +11,7 @@ public struct UtteranceBatch: Equatable, Sendable {
   public var frames: Int { lengths.reduce(0, +) }
   /// [N, F].
   public fileprivate(set) var features: [Float] = []
-  /// [N].
+  /// [N]; one an utterance, in the same order, where utterances have labels.
   public fileprivate(set) var labels: [Int32] = []
 
   /// A batch without utterances.
@@ -30,11 +30,11 @@ struct UtteranceBuffer {
   ) throws {
     let frames = source.frames[utterance]
     stored.resize(to: frames * source.dimension)
-    labels.resize(to: frames)
+    labels.resize(to: source.labelled.count(frames: frames))
     try Self.read(utterance, reader, &stored, &labels)
-    for t in 0..<frames where labels[t] < 0 || Int(labels[t]) >= classes {
+    for t in labels.indices where labels[t] < 0 || Int(labels[t]) >= classes {
       throw UtteranceError.labelOutOfRange(
-        file: source.labelFile, key: source.key(utterance), frame: t, label: Int(labels[t]), classes: classes)
+        file: source.labelFile, key: source.key(utterance), frame: source.labelled == .frames ? t : nil, label: Int(labels[t]), classes: classes)
     }
     transform.apply(stored, frames: frames, to: &values)
   }
@@ -82,13 +82,16 @@ public struct UtteranceAssembler {
     batch.examples = ordered.map(\.example)
     batch.utterances = ordered.map(\.utterance)
     let total = batch.frames
-    batch.labels.resize(to: total)
+    batch.labels.resize(to: source.labelled == .frames ? total : ordered.count)
     batch.features.resize(to: total * width)
     let starts = Self.starts(batch.lengths)
     for (b, member) in ordered.enumerated() {
       try buffer.read(member.utterance, source, reader, transform, classes: classes)
       Self.scatter(buffer.values, starts, column: b, width: width, into: &batch.features)
-      Self.scatter(buffer.labels, starts, column: b, width: 1, into: &batch.labels)
+      switch source.labelled {
+      case .frames: Self.scatter(buffer.labels, starts, column: b, width: 1, into: &batch.labels)
+      case .utterances: batch.labels[b] = buffer.labels[0]
+      }
     }
   }
 

@@ -33,14 +33,18 @@ public struct EvaluationRequest: Sendable {
   }
 
   /// Refuses what does not belong together.
-  fileprivate func check(_ task: TrainingConfiguration.Task) throws {
+  fileprivate func check(_ sources: SourceForm) throws {
     let path = checkpoint
-    if task == .languageModel && (labels != nil || posteriors != nil) {
-      throw UsageError(description: "\(path): a language model; --labels and --posteriors are for frame classification")
-    }
-    if labels != nil && data == nil { throw UsageError(description: "--labels without --data, whose labels they would be") }
-    if task == .frameClassification && data != nil && labels == nil && posteriors == nil {
-      throw UsageError(description: "--data without --labels: there is no error rate without labels (with --posteriors none are needed)")
+    switch sources {
+    case .text:
+      if labels != nil || posteriors != nil {
+        throw UsageError(description: "\(path): a language model; --labels and --posteriors are for classification")
+      }
+    case .archives:
+      if labels != nil && data == nil { throw UsageError(description: "--labels without --data, whose labels they would be") }
+      if data != nil && labels == nil && posteriors == nil {
+        throw UsageError(description: "--data without --labels: there is no error rate without labels (with --posteriors none are needed)")
+      }
     }
     if subtractsPriors && posteriors == nil { throw UsageError(description: "--subtract-priors without --posteriors") }
   }
@@ -57,14 +61,14 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
     try world.agree { try TrainingConfiguration(yaml: state.configuration, file: "\(path): configuration", overrides: overrides) }
   }
   var configuration = try read(request.overrides)
-  try request.check(configuration.task)
+  let task = configuration.task.definition
+  try request.check(task.sources)
   try checkModel(of: configuration, trainedAs: try read([]))
-  if configuration.task == .languageModel, let text = request.data { configuration.data.validation = .text(path: text) }
   configuration = try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
   let context = try RankContext(world: world, configuration)
   let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population
     && configuration.normalization.method == .batch && configuration.normalization.placement != .none
-  let data = try openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
+  let data = try task.openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
   let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)
   if needsPopulation {
@@ -72,32 +76,18 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(minibatches: count)
   }
   let key = request.data == nil ? "data.validation" : "--data"
-  let result: EvaluationResult?, source: String
-  if let data = data as? FrameData {
-    let paths = request.data.map { (features: $0, labels: request.labels) }
-      ?? { (features: $0.features, labels: Optional($0.labels)) }(configuration.data.validation.framePaths)
-    let evaluated = try data.evaluationData(
-      features: paths.features, labels: paths.labels, key: key, keepsOrder: request.posteriors != nil)
-    let evaluator = Evaluator(model: model, context: context, data: evaluated)
-    let found =
-      if let output = request.posteriors {
-        try evaluator.run(
-          writing: PosteriorWriter(
-            path: output, evaluated, model: model, context: context, priors: request.subtractsPriors ? data.record.labelCounts : nil))
-      } else { try evaluator.run() }
-    result = evaluated.isLabelled ? found : nil
-    source = paths.features
-    if let output = request.posteriors { console.print("Log posteriors of \(evaluated.frames) frames lie in \(output).") }
-  } else {
-    let evaluated = try data.evaluationData(configuration.data.validation, key: key)
-    result = try Evaluator(model: model, context: context, data: evaluated).run()
-    source = evaluated.path
+  let files = request.data.map { DataFiles(path: $0, labels: request.labels) } ?? DataFiles(configuration.data.validation)
+  let evaluated = try data.evaluationData(files, key: key, keepsOrder: request.posteriors != nil)
+  let evaluator = Evaluator(model: model, context: context, data: evaluated)
+  let writer = try request.posteriors.map {
+    try evaluated.posteriorWriter(path: $0, model: model, subtractsPriors: request.subtractsPriors)
   }
-  if let result {
-    let measure =
-      configuration.task == .languageModel ? "perplexity \(result.perplexity)" : "frame error rate \(result.frameErrorRate)"
+  let result = try evaluator.run(writing: writer)
+  if let output = request.posteriors { console.print("Log posteriors of \(result.targets) \(task.targets) lie in \(output).") }
+  if evaluated.isLabelled {
     console.print(
-      "\(source): loss \(result.loss) nats, \(measure), \(result.frames) \(configuration.task.frames) (step \(state.step))")
+      "\(evaluated.path): loss \(result.loss) nats, \(task.measure.exactWords(result)), \(result.targets) \(task.targets) "
+        + "(step \(state.step))")
   }
   return .success
 }

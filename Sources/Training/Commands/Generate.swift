@@ -30,10 +30,10 @@ public func generate(checkpoint path: String, _ request: GenerationRequest, cons
   }
   let checkpoint = try CheckpointStore.open(path: path)
   let configuration = try TrainingConfiguration(yaml: checkpoint.state.configuration, file: path, overrides: [])
-  guard configuration.task == .languageModel else {
+  guard configuration.task.definition.predictsInputs else {
     throw UsageError(description: "\(path): a model for \(configuration.task.rawValue), which generates no text")
   }
-  let vocabulary = try Vocabulary(serialized: checkpoint.bytes(of: "vocabulary.json"))
+  let vocabulary = try Vocabulary(serialized: checkpoint.bytes(of: configuration.task.definition.dataFile))
   let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: vocabulary.count))
   _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
   model.restoreRunningSteps(checkpoint.state.runningSteps)

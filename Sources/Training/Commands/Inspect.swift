@@ -121,9 +121,10 @@ private func inspectCheckpoint(_ path: String, _ console: Console) throws {
   console.print("checkpoint of step \(state.step), epoch \(state.epoch), minibatch \(state.position); every checksum is right")
   console.print("written by Lockstep \(state.programVersion); \(state.shards) shards, seed \(state.seed), \(state.frames) frames trained on")
   if let validation = state.validation {
-    let isText = state.files[TrainingConfiguration.Task.languageModel.dataFile] != nil
-    let perplexity = isText ? ", perplexity \(exponential(validation.loss))" : ""
-    console.print("validation loss \(validation.loss)\(perplexity); best \(validation.bestLoss) at step \(validation.bestStep)")
+    // A checkpoint of a program that knows other keys is shown, too.
+    let measure = (try? state.trainingConfiguration)?.task.definition.measure
+    let words = measure.flatMap { measure in measure.value(ofLoss: validation.loss).map { ", \(measure.name) \($0)" } } ?? ""
+    console.print("validation loss \(validation.loss)\(words); best \(validation.bestLoss) at step \(validation.bestStep)")
   }
   console.print("statistics for evaluation: \(state.statistics.rawValue)")
   for (name, record) in state.files.sorted(by: { $0.key < $1.key }) {

@@ -21,7 +21,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let watchdog = try watch(world, configuration.watchdog, directory)
   defer { watchdog?.stop() }
   let context = try RankContext(world: world, configuration)
-  let data = try openTrainingData(configuration, context, stored: found.data)
+  let data = try configuration.task.definition.openTrainingData(configuration, context, stored: found.data, readsTraining: true)
   let validation = try data.evaluationData(configuration.data.validation, key: "data.validation")
   // Read now, so that a mistake in it does not wait for the end of the run.
   let test = try configuration.data.test.map { try data.evaluationData($0, key: "data.test") }
@@ -109,9 +109,9 @@ func sendParts(
 ) throws -> (state: CheckpointState, data: [UInt8]) {
   let parts = try world.agree { () -> (state: [UInt8], data: [UInt8])? in
     guard let checkpoint else { return nil }
-    // The task decides what is kept; a checkpoint of the other task is refused when the configurations are compared.
-    let file = TrainingConfiguration.Task.allCases.map(\.dataFile).first { checkpoint.state.files[$0] != nil }
-    return (checkpoint.state.encoded(), try checkpoint.bytes(of: file ?? TrainingConfiguration.Task.languageModel.dataFile))
+    // The task decides what is kept; a checkpoint of another task is refused when the configurations are compared.
+    let file = try checkpoint.state.trainingConfiguration.task.definition.dataFile
+    return (checkpoint.state.encoded(), try checkpoint.bytes(of: file))
   }
   let state = try world.broadcast(bytes: parts?.state, root: 0), data = try world.broadcast(bytes: parts?.data, root: 0)
   return (try CheckpointState(decoding: state, path: path), data)
@@ -233,7 +233,7 @@ private func announce(
   warnOfSlowKernels(model.configuration.products, console)
   let usesStatistics = model.configuration.usesBatchStatistics
   if usesStatistics && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }
-  if usesStatistics && n.statistics == .sequence && configuration.task == .languageModel {
+  if usesStatistics && n.statistics == .sequence && configuration.task.definition.predictsInputs {
     console.warn(
       "with statistics: sequence, later words of a window enter the statistics of earlier ones in training (never in evaluation)")
   }
@@ -243,7 +243,7 @@ private func announce(
 private func warnOfSmallGroups(
   _ configuration: TrainingConfiguration, _ context: RankContext, _ data: any TrainingData, _ console: Console
 ) {
-  let S = context.layout.shards, B = min(configuration.training.batchSize, (data as? FrameData)?.record.utterances ?? .max)
+  let S = context.layout.shards, B = data.mostSequences
   // Sequence k of a minibatch goes to shard k mod S; where shards are equal it does not matter which.
   let sequences = context.groups.groups.map { group in group.reduce(0) { $0 + (max(0, B - $1) + S - 1) / S } }
   let small = sequences.count { $0 == 1 }, isAll = !sequences.contains { $0 > 1 }

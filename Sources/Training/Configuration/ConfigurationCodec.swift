@@ -144,6 +144,6 @@ extension ConfigurationCodec {
 }
 
 /// `a, b or c`.
-private func list(_ words: [String]) -> String {
-  words.count < 2 ? words.joined() : words.dropLast().joined(separator: ", ") + " or " + words.last!
+func list(_ words: [String], _ conjunction: String = "or") -> String {
+  words.count < 2 ? words.joined() : words.dropLast().joined(separator: ", ") + " \(conjunction) " + words.last!
 }

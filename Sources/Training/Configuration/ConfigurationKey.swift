@@ -21,8 +21,8 @@ struct KeyRequirement: Sendable {
 package struct ConfigurationKey: Sendable {
   /// Dotted: `model.hidden_size`.
   let path: String
-  /// The only task that has the key; nil: both have it.
-  let task: TrainingConfiguration.Task?
+  /// The tasks that have the key; nil: all have it.
+  let tasks: [TrainingConfiguration.Task]?
   let isRequired: Bool
   /// nil: the key has a meaning whatever the others are.
   let needs: KeyRequirement?
@@ -36,11 +36,11 @@ package struct ConfigurationKey: Sendable {
 
   init<T>(
     _ path: String, _ property: any WritableKeyPath<TrainingConfiguration, T> & Sendable, _ codec: ConfigurationCodec<T>,
-    _ meaning: String, task: TrainingConfiguration.Task? = nil, isRequired: Bool = false, fields: [String] = [],
+    _ meaning: String, tasks: [TrainingConfiguration.Task]? = nil, isRequired: Bool = false, fields: [String] = [],
     needs: KeyRequirement? = nil
   ) {
     self.path = path
-    self.task = task
+    self.tasks = tasks
     self.isRequired = isRequired
     self.fields = fields
     self.needs = needs
@@ -65,7 +65,7 @@ package struct ConfigurationKey: Sendable {
     belongs(to: configuration.task) && needs?.isMet(configuration) ?? true
   }
 
-  func belongs(to task: TrainingConfiguration.Task) -> Bool { self.task == nil || self.task == task }
+  func belongs(to task: TrainingConfiguration.Task) -> Bool { tasks?.contains(task) ?? true }
 }
 
 /// The least number of insertions, deletions and substitutions that turn one text into the other (Levenshtein 1966).

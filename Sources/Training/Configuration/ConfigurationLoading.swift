@@ -42,10 +42,10 @@ extension TrainingConfiguration {
   ) throws(ConfigurationError) {
     for assignment in document.assignments where isWanted(assignment.key) {
       let key = assignment.key
-      if !key.belongs(to: task), let owner = key.task {
+      if !key.belongs(to: task), let owners = key.tasks {
         throw document.error(
           .conflict, at: assignment.place, key: key.path,
-          found: "belongs to task \(owner.rawValue), and the task is \(task.rawValue)")
+          found: "belongs to task \(list(owners.map(\.rawValue))), and the task is \(task.rawValue)")
       }
       do {
         try key.write(&self, try wholeValue(assignment))

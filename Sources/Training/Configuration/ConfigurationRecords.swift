@@ -46,7 +46,7 @@ extension ConfigurationCodec where T == TrainingConfiguration.Source {
   static var source: Self {
     let path = ConfigurationCodec<String>.path
     return Self(
-      allowed: "a path (language-model) or {features: PATH, labels: PATH} (frame-classification)",
+      allowed: "a path (language-model) or {features: PATH, labels: PATH} (the others)",
       encode: {
         switch $0 {
         case .text(let text): path.encode(text)

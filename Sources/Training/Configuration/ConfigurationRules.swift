@@ -69,24 +69,19 @@ extension TrainingConfiguration {
     let sources = [("data.train", data.train), ("data.validation", data.validation), ("data.test", data.test)]
     for case (let key, let source?) in sources {
       let found = ConfigurationTable.key(key)!.read(self).spelledOut  // The three keys above are in the table.
-      switch (task, source) {
-      case (.languageModel, .frames):
+      let form = task.definition.sources
+      if source.form != form {
         throw origins.error(
-          [key, "task"], "found \(found)", allowed: "a path, for task language-model", reason: .wrongType)
-      case (.frameClassification, .text):
-        throw origins.error(
-          [key, "task"], "found \(found)", allowed: "{features: PATH, labels: PATH}, for task frame-classification",
-          reason: .wrongType)
-      default: break
+          [key, "task"], "found \(found)", allowed: "\(form.allowed), for task \(task.rawValue)", reason: .wrongType)
       }
     }
   }
 
   private func checkModel(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
-    if task == .languageModel && model.bidirectional {
+    if task.definition.predictsInputs && model.bidirectional {
       throw origins.error(
         ["model.bidirectional", "task"], "is true: read backwards, a text shows the very token that is to be predicted",
-        allowed: "false for task language-model")
+        allowed: "false for task \(task.rawValue)")
     }
     if model.tiedEmbedding && model.embeddingSize != model.hiddenSize {
       throw origins.error(
@@ -139,8 +134,7 @@ extension TrainingConfiguration {
 
   private func checkShards(_ origins: ConfigurationOrigins) throws(ConfigurationError) {
     guard let shards = training.shards else { return }
-    // Utterances are dealt out, and shards may hold unequal numbers; streams of a text belong to one shard each.
-    if task == .languageModel && training.batchSize % shards != 0 {
+    if task.definition.hasEqualShards && training.batchSize % shards != 0 {
       throw origins.error(
         ["training.batch_size", "training.shards"],
         "is \(training.batchSize), which \(shards) shards cannot share equally", allowed: "a multiple of training.shards")
@@ -160,7 +154,7 @@ extension TrainingConfiguration {
     var result = self
     result.training.shards = training.shards ?? rankCount
     if compute.products == .automatic { result.compute.products = fastest == .own ? .own : .blas }
-    if task == .languageModel { result.evaluation.streams = evaluation.streams ?? training.batchSize }
+    task.definition.resolve(&result)
     if let shards = training.shards, shards < rankCount {
       throw ConfigurationError(
         .conflict, key: "training.shards", found: "is \(shards), and \(rankCount) ranks run: every rank needs a shard",

@@ -32,10 +32,17 @@ package enum ConfigurationTable {
 
   static let task = ConfigurationKey("task", \.task, .choice, "what is learned", isRequired: true)
 
+  // The tasks that read texts, and those that read archives.
+  private static let texts = tasks(of: .text), archives = tasks(of: .archives)
+
+  private static func tasks(of form: SourceForm) -> [TrainingConfiguration.Task] {
+    TrainingConfiguration.Task.allCases.filter { $0.definition.sources == form }
+  }
+
   private static let data: [ConfigurationKey] = [
     Key("data.train", \.data.train, .source, "what is learned from", isRequired: true, fields: ["features", "labels"]),
     Key(
-      "data.unit", \.data.unit, .choice, "what one token is; with `character`, space and newline count too", task: .languageModel),
+      "data.unit", \.data.unit, .choice, "what one token is; with `character`, space and newline count too", tasks: texts),
     Key(
       "data.validation", \.data.validation, .source, "what decides which checkpoint is best", isRequired: true,
       fields: ["features", "labels"]),
@@ -44,24 +51,24 @@ package enum ConfigurationTable {
       fields: ["features", "labels"]),
     Key(
       "data.vocabulary_size", \.data.vocabularySize, .integer(2...unboundedCount), "most token types; rarer ones become `<unk>`",
-      task: .languageModel),
-    Key("data.classes", \.data.classes, .integer(2...unboundedCount), "number of labels", task: .frameClassification),
+      tasks: texts),
+    Key("data.classes", \.data.classes, .integer(2...unboundedCount), "number of labels", tasks: archives),
     Key(
       "data.deltas", \.data.deltas, .integer(0...2),
-      "order of the differences appended to the features, as Kaldi's `add-deltas` does", task: .frameClassification),
+      "order of the differences appended to the features, as Kaldi's `add-deltas` does", tasks: archives),
     Key(
       "data.maximum_frames", \.data.maximumFrames, .integer(1...unboundedCount), "longer utterances are left out of training",
-      task: .frameClassification),
+      tasks: archives),
     Key(
       "data.normalize", \.data.normalize, .choice, "over what each feature is brought to mean 0 and variance 1",
-      task: .frameClassification),
+      tasks: archives),
   ]
 
   // The upper bounds keep every product of shapes inside 64 bits.
   private static let model: [ConfigurationKey] = [
     Key(
       "model.embedding_size", \.model.embeddingSize, .integer(1...65_536), "numbers that stand for one token",
-      task: .languageModel),
+      tasks: texts),
     Key("model.cell", \.model.cell, .choice, "recurrent cell"),
     Key("model.layers", \.model.layers, .integer(1...64), "recurrent layers"),
     Key("model.hidden_size", \.model.hiddenSize, .integer(1...65_536), "cells of each layer and direction"),
@@ -78,7 +85,7 @@ package enum ConfigurationTable {
       "state before the first step of a sequence; with `learned` a trained vector of each layer and direction"),
     Key(
       "model.tied_embedding", \.model.tiedEmbedding, .boolean,
-      "whether the output layer's weights are the embedding's; `embedding_size` is then `hidden_size`", task: .languageModel),
+      "whether the output layer's weights are the embedding's; `embedding_size` is then `hidden_size`", tasks: texts),
   ]
 
   private static let normalization: [ConfigurationKey] = [
@@ -109,7 +116,7 @@ package enum ConfigurationTable {
       "what each gate's recurrent matrix is at first; null: as `scheme` has it"),
     Key(
       "initialization.embedding_deviation", \.initialization.embeddingDeviation, .orNull(.number(over: 0)),
-      "standard deviation of a normal embedding; null: as the other weights", task: .languageModel),
+      "standard deviation of a normal embedding; null: as the other weights", tasks: texts),
     Key("initialization.range", \.initialization.range, .number(over: 0), "`uniform` draws from this far on both sides of 0"),
     Key("initialization.forget_bias", \.initialization.forgetBias, .number(), "initial bias of the forget gate"),
   ]
@@ -120,18 +127,18 @@ package enum ConfigurationTable {
     Key(
       "training.shards", \.training.shards, .orAuto(.integer(1...1_048_576)),
       "parts of the minibatch; the same number gives the same result on any number of ranks; auto: one a rank"),
-    Key("training.unroll_steps", \.training.unrollSteps, .integer(1...65_536), "time steps of one window", task: .languageModel),
+    Key("training.unroll_steps", \.training.unrollSteps, .integer(1...65_536), "time steps of one window", tasks: texts),
     Key(
       "training.windows", \.training.windows, .choice,
       "windows follow each other and carry the state on; or an epoch shuffles them, cut at an offset of its own, and each begins anew",
-      task: .languageModel),
+      tasks: texts),
     Key("training.epochs", \.training.epochs, .integer(1...unboundedCount), "passes over the training data"),
     Key("training.maximum_steps", \.training.maximumSteps, .orNull(.integer(1...unboundedCount)), "stop after so many updates"),
     Key(
       "training.average_over", \.training.averageOver, .choice, "what the summed loss is divided by before it is differentiated"),
     Key(
       "training.shuffle", \.training.shuffle, .boolean, "group utterances by length and shuffle; false: the archive's order",
-      task: .frameClassification),
+      tasks: archives),
     Key("training.accumulate_steps", \.training.accumulateSteps, .integer(1...1_048_576), "minibatches that make one update, as one minibatch of all their sequences would"),
   ]
 
@@ -161,7 +168,7 @@ package enum ConfigurationTable {
       "evaluation.every_epochs", \.evaluation.everyEpochs, .integer(1...unboundedCount), "epochs from one validation to the next"),
     Key(
       "evaluation.streams", \.evaluation.streams, .orAuto(.integer(1...1_048_576)),
-      "parts into which a text is cut for evaluation; auto: the batch size", task: .languageModel),
+      "parts into which a text is cut for evaluation; auto: the batch size", tasks: texts),
   ]
 
   private static let checkpoint: [ConfigurationKey] = [

@@ -15,7 +15,7 @@ public struct ConfigurationDifference: Equatable, Sendable {
 }
 
 extension TrainingConfiguration {
-  /// All dotted keys, of both tasks, in file order.
+  /// All dotted keys, of all tasks, in file order.
   public static var keys: [String] { ConfigurationTable.keys.map(\.path) }
 
   /// The configuration as a file: every key that has a meaning in it, defaults included. Parses back to an equal value.
@@ -45,7 +45,7 @@ extension TrainingConfiguration {
     var lines = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key in ConfigurationTable.keys {
       let value = key.isRequired ? "required" : "`\(key.read(defaults).yaml)`"
-      let task = key.task.map { " (\($0.rawValue) only)" } ?? ""
+      let task = key.tasks.map { " (\(list($0.map(\.rawValue), "and")) only)" } ?? ""
       let needs = key.needs.map { " (\($0.reference))" } ?? ""
       let allowed = key.allowed.replacing(" to \(unboundedCount)", with: " up")
       lines.append("| `\(key.path)` | \(allowed) | \(value) | \(key.meaning)\(task)\(needs) |")

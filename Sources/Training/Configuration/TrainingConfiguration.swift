@@ -3,7 +3,7 @@ import NeuralNetwork
 /// One experiment: everything that decides what a run computes, as its YAML file states it.
 ///
 /// The Swift names are the YAML keys in camel case, the initial values are the keys' defaults. Keys that belong to the
-/// other task keep their default. What each key means and allows stands once, in `ConfigurationTable`.
+/// other tasks keep their default. What each key means and allows stands once, in `ConfigurationTable`.
 public struct TrainingConfiguration: Equatable, Sendable {
   public var task: Task
   public var data: Data
@@ -31,13 +31,14 @@ extension TrainingConfiguration {
   public enum Task: String, CaseIterable, Sendable {
     case languageModel = "language-model"
     case frameClassification = "frame-classification"
+    case sequenceClassification = "sequence-classification"
   }
 
   /// Where one part of the data lies.
   public enum Source: Equatable, Sendable {
     /// A text file, for language models.
     case text(path: String)
-    /// Kaldi archives (`.ark`) or indices (`.scp`) of features and of frame labels, for frame classification.
+    /// Kaldi archives (`.ark`) or indices (`.scp`) of features and of labels, for classification of frames or sequences.
     case frames(features: String, labels: String)
   }
 

@@ -14,7 +14,7 @@ struct FeatureRecord: Equatable {
   /// Mean and deviation of each feature with its deltas, for `normalize: global`; empty otherwise.
   var mean: [Double]
   var deviation: [Double]
-  /// How often each class labels a frame.
+  /// How often each class labels a frame, or an utterance.
   var labelCounts: [Int]
 
   /// The record as bytes of a JSON object.

@@ -4,19 +4,12 @@ import NeuralNetwork
 import SequenceData
 import Tensors
 
-extension TrainingConfiguration.Source {
-  /// The paths of features and labels.
-  var framePaths: (features: String, labels: String) {
-    guard case .frames(let features, let labels) = self else { preconditionFailure("frame classification reads features and labels") }
-    return (features, labels)
-  }
-}
-
 /// Utterances to be trained on as one rank sees them.
 ///
 /// Rank 0 reads the indices of the archives and sends them to all; each rank reads the values of its own utterances only, ahead of the step that needs them.
 final class FrameData: TrainingData {
   private let configuration: TrainingConfiguration
+  private let labelled: Labelled
   private let context: RankContext
   let record: FeatureRecord
   private let transform: FeatureTransform
@@ -25,6 +18,7 @@ final class FrameData: TrainingData {
   private let plan: MinibatchPlan?
   private var stream: MinibatchStream?
   let capacity: WorkspaceCapacity
+  var mostSequences: Int { min(configuration.training.batchSize, record.utterances) }
   let carriesState = false
   // Of the minibatches of the last update: steps times sequences, and the share of them that no frame is.
   private var rectangles: [(area: Int, padding: Double)] = []
@@ -34,14 +28,22 @@ final class FrameData: TrainingData {
   var minibatchBounds: ClosedRange<Int> { minibatches(epoch: 1)...minibatches(epoch: 1) }
   var stored: [UInt8] { record.encoded }
   var network: NetworkConfiguration {
-    NetworkConfiguration(
+    var network = NetworkConfiguration(
       configuration, input: .features(record.dimension * (1 + configuration.data.deltas)), classes: configuration.data.classes,
       steps: record.longest)
+    network.outputRows =
+      switch labelled {
+      case .frames: .frames
+      case .utterances: .sequenceEnds
+      }
+    return network
   }
 
+  /// - labelled: what has a label, and so a target.
   /// - stored: the record of a checkpoint, which the training data must then agree with.
-  init(_ configuration: TrainingConfiguration, context: RankContext, stored: [UInt8]?, readsTraining: Bool) throws {
+  init(_ configuration: TrainingConfiguration, labelled: Labelled, context: RankContext, stored: [UInt8]?, readsTraining: Bool) throws {
     self.configuration = configuration
+    self.labelled = labelled
     self.context = context
     let before = try context.world.agree { try stored.map { try FeatureRecord(decoding: $0) } }
     if !readsTraining, let before {
@@ -51,9 +53,8 @@ final class FrameData: TrainingData {
       capacity = WorkspaceCapacity(
         sequences: context.localShards.map { _ in 0 }, frames: context.localShards.map { _ in 0 }, steps: record.longest)
     } else {
-      let paths = configuration.data.train.framePaths
       let kept = try openUtterances(
-        features: paths.features, labels: paths.labels, maximumFrames: configuration.data.maximumFrames, context)
+        DataFiles(configuration.data.train), labelled, maximumFrames: configuration.data.maximumFrames, context)
       utterances = kept
       record = try before.map { try Self.check($0, against: kept) } ?? Self.record(kept, configuration, context)
       let frames = kept.frames
@@ -124,8 +125,13 @@ final class FrameData: TrainingData {
   func beginUpdate(_ minibatches: Range<Int>, epoch: Int) throws -> UpdateContents {
     rectangles.removeAll(keepingCapacity: true)
     let sizes = stream(from: minibatches.lowerBound, epoch: epoch).sizes[minibatches]
-    return UpdateContents(
-      sequences: sizes.reduce(0) { $0 + $1.sequences }, frames: sizes.reduce(0) { $0 + $1.frames }, tokens: [])
+    let sequences = sizes.reduce(0) { $0 + $1.sequences }
+    let targets =
+      switch labelled {
+      case .frames: sizes.reduce(0) { $0 + $1.frames }
+      case .utterances: sequences
+      }
+    return UpdateContents(sequences: sequences, targets: targets, tokens: [])
   }
 
   /// The minibatches of `epoch`, of which `minibatch` comes next.
@@ -143,19 +149,11 @@ final class FrameData: TrainingData {
     let (loaded, waited) = try stream(from: minibatch, epoch: epoch).load(into: workspace)
     rectangles.append((loaded.lengths.count * loaded.counts.steps, loaded.padding))
     secondsWaited += waited
-    return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count)
+    return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count, targets: loaded.targets)
   }
 
-  func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData {
-    let paths = source.framePaths
-    return try evaluationData(features: paths.features, labels: paths.labels, key: key, keepsOrder: false)
-  }
-
-  /// Other utterances for evaluation, which may be without labels.
-  /// - keepsOrder: whether minibatches follow the order of the archive; otherwise utterances of like length go together.
-  func evaluationData(features: String, labels: String?, key: String, keepsOrder: Bool) throws -> FrameEvaluationData {
+  func evaluationData(_ files: DataFiles, key: String, keepsOrder: Bool) throws -> any EvaluationData {
     try FrameEvaluationData(
-      features: features, labels: labels, key: key, record: record, transform: transform, configuration, context,
-      keepsOrder: keepsOrder)
+      files, labelled, key: key, record: record, transform: transform, configuration, context, keepsOrder: keepsOrder)
   }
 }

@@ -10,25 +10,29 @@ final class FrameEvaluationData: EvaluationData {
   let carriesState = false
   /// Frames of all utterances.
   let frames: Int
+  let targets: Int
   /// The utterances of each minibatch.
   let members: [[Int]]
   private let utterances: Utterances
+  private let record: FeatureRecord
   private let transform: FeatureTransform
   private let classes: Int
   private let context: RankContext
   private var stream: MinibatchStream?
 
   /// Pairs features and labels and looks at every frame, so that a mistake in them does not wait.
+  /// - files: where there are no labels, they count as of class 0.
+  /// - labelled: what has a label, and so a target.
   /// - record: of the features that the model was trained on, which these must be like.
-  /// - labels: nil where frames have none; they count as of class 0 then.
   /// - keepsOrder: whether minibatches follow the order of the archive; otherwise utterances of like length go together.
   /// - Throws: on every rank the same error.
   init(
-    features: String, labels: String?, key: String, record: FeatureRecord, transform: FeatureTransform,
-    _ configuration: TrainingConfiguration, _ context: RankContext, keepsOrder: Bool = false
+    _ files: DataFiles, _ labelled: Labelled, key: String, record: FeatureRecord, transform: FeatureTransform,
+    _ configuration: TrainingConfiguration, _ context: RankContext, keepsOrder: Bool
   ) throws {
-    let utterances = try openUtterances(features: features, labels: labels, context)
-    path = features
+    let utterances = try openUtterances(files, labelled, context)
+    path = files.path
+    self.record = record
     self.transform = transform
     self.context = context
     classes = configuration.data.classes
@@ -42,6 +46,7 @@ final class FrameEvaluationData: EvaluationData {
     let plan = MinibatchPlan(frames: utterances.frames, batchSize: B, seed: 0, shuffle: false)
     members = keepsOrder ? plan.minibatches(epoch: 1) : plan.minibatchesByLength()
     frames = utterances.frames.reduce(0, +)
+    targets = utterances.frames.reduce(0) { $0 + labelled.count(frames: $1) }
     let longest = utterances.frames.sorted(by: >), most = min(longest.count, (B + S - 1) / S)
     capacity = WorkspaceCapacity(
       sequences: context.localShards.map { _ in most }, frames: context.localShards.map { _ in longest[..<most].reduce(0, +) },
@@ -69,6 +74,10 @@ final class FrameEvaluationData: EvaluationData {
     let loaded = try stream!.load(into: workspace)
     if stream!.isAtEnd { stream = nil }
     return loaded.minibatch.counts.steps
+  }
+
+  func posteriorWriter(path: String, model: SequenceModel<Float>, subtractsPriors: Bool) throws -> PosteriorWriter {
+    try PosteriorWriter(path: path, self, model: model, context: context, priors: subtractsPriors ? record.labelCounts : nil)
   }
 }
 

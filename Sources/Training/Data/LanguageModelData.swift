@@ -14,14 +14,6 @@ extension TextUnit {
   }
 }
 
-extension TrainingConfiguration.Source {
-  /// The path of a text.
-  var textPath: String {
-    guard case .text(let path) = self else { preconditionFailure("a language model reads texts") }
-    return path
-  }
-}
-
 /// The training text as one rank sees it: the vocabulary, and the tokens of its own streams, or all of them where windows are shuffled.
 final class LanguageModelData: TrainingData {
   let vocabulary: Vocabulary
@@ -47,6 +39,7 @@ final class LanguageModelData: TrainingData {
     return layout.fewestMinibatches...layout.mostMinibatches
   }
   let capacity: WorkspaceCapacity
+  var mostSequences: Int { configuration.training.batchSize }
   let carriesState: Bool
   let stepFields: [JSONField] = []
   func takeSecondsWaited() -> Double? { nil }
@@ -83,8 +76,8 @@ final class LanguageModelData: TrainingData {
     capacity = WorkspaceCapacity(sequences: Array(repeating: perShard, count: context.localShards.count), steps: T)
     loaded = LoadedMinibatch(
       counts: FrameCounts(perStep: Array(repeating: perShard, count: shards * T), steps: T, groups: context.groups),
-      sequences: configuration.training.batchSize)
-    let path = readsTraining ? configuration.data.train.textPath : ""
+      sequences: configuration.training.batchSize, targets: configuration.training.batchSize * T)
+    let path = readsTraining ? DataFiles(configuration.data.train).path : ""
 
     var bytes: [UInt8]?, count = 0
     try world.agree {
@@ -134,7 +127,7 @@ final class LanguageModelData: TrainingData {
       fill(window: window, shard: shard, inputs: tokens, targets: unusedTargets)
     }
     return UpdateContents(
-      sequences: minibatches.count * loaded.sequences, frames: minibatches.count * loaded.counts.total, tokens: rows?.tokens ?? [])
+      sequences: minibatches.count * loaded.sequences, targets: minibatches.count * loaded.targets, tokens: rows?.tokens ?? [])
   }
 
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
@@ -166,10 +159,9 @@ final class LanguageModelData: TrainingData {
     }
   }
 
-  func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData {
-    let path = source.textPath
-    return try context.world.agree {
-      let file = TextFile(path: path, unit: unit), count = try file.countTokens()
+  func evaluationData(_ files: DataFiles, key: String, keepsOrder: Bool) throws -> any EvaluationData {
+    try context.world.agree {
+      let path = files.path, file = TextFile(path: path, unit: unit), count = try file.countTokens()
       let layout = try EvaluationLayout(
         tokens: count, runs: min(configuration.evaluation.streams ?? configuration.training.batchSize, max(1, count - 1)),
         unroll: configuration.training.unrollSteps, file: path)
@@ -200,6 +192,8 @@ final class EvaluationText: EvaluationData {
   var minibatches: Int { runs.layout.windows }
   /// Tokens predicted by all ranks.
   var frames: Int { runs.layout.predictions }
+  var targets: Int { frames }
+  let isLabelled = true
 
   func load(_ window: Int, into workspace: ModelWorkspace<Float>) throws -> Int {
     let steps = runs.layout.steps(inWindow: window)
@@ -213,5 +207,9 @@ final class EvaluationText: EvaluationData {
       }
     }
     return steps
+  }
+
+  func posteriorWriter(path: String, model: SequenceModel<Float>, subtractsPriors: Bool) throws -> PosteriorWriter {
+    throw UsageError(description: "\(self.path): a text, and posteriors are written of archives alone")
   }
 }

@@ -11,12 +11,15 @@ struct Minibatch {
   let padding: Double
   /// Frames of every shard and step.
   let counts: FrameCounts
+  /// What has a label, of all shards.
+  let targets: Int
   /// The utterances of each local shard, and their numbers in the minibatch.
   fileprivate let sequences: [PackedSequences], examples: [[Int]]
 
-  fileprivate init(lengths: [Int], _ batches: [UtteranceBatch], shards: Int, _ groups: ShardGroups) {
+  fileprivate init(lengths: [Int], _ labelled: Labelled, _ batches: [UtteranceBatch], shards: Int, _ groups: ShardGroups) {
     self.lengths = lengths
     padding = MinibatchPlan.padding(lengths)
+    targets = lengths.reduce(0) { $0 + labelled.count(frames: $1) }
     counts = frameCounts(lengths, shards: shards, groups)
     sequences = batches.map { PackedSequences(lengths: $0.lengths) }
     examples = batches.map(\.examples)
@@ -48,13 +51,14 @@ final class MinibatchStream {
     world = context.world
     sizes = minibatches.map { members in (members.count, members.reduce(0) { $0 + source.frames[$1] }) }
     let shards = context.layout.shards, local = Array(context.localShards), groups = context.groups, frames = source.frames
+    let labelled = source.labelled
     let items = minibatches[first...].map { members in
       local.map { shard in
         stride(from: shard, to: members.count, by: shards).map { (example: $0, utterance: members[$0]) }
       }
     }
     loader = BatchLoader(items, from: source, transform: transform, classes: classes) { number, batches in
-      Minibatch(lengths: minibatches[first + number].map { frames[$0] }, batches, shards: shards, groups)
+      Minibatch(lengths: minibatches[first + number].map { frames[$0] }, labelled, batches, shards: shards, groups)
     }
   }
 
@@ -75,7 +79,7 @@ final class MinibatchStream {
     for (i, batch) in batches.enumerated() {
       let bottom = workspace.bottom[i], frames = batch.frames
       bottom.rows(0..<frames).vector.copy(from: batch.features.span)
-      workspace.targets[i][0..<frames].copy(from: batch.labels.span)
+      workspace.targets[i][0..<batch.labels.count].copy(from: batch.labels.span)
     }
     loader.recycle(batches)
     next += 1

@@ -7,14 +7,16 @@ struct LoadedMinibatch {
   var counts: FrameCounts
   /// Sequences of all ranks.
   var sequences: Int
+  /// What has a target, of all ranks.
+  var targets: Int
 }
 
 /// What an update works on, over all ranks and micro-batches; known before the first of them.
 struct UpdateContents {
   /// Sequences, those of each micro-batch anew.
   var sequences: Int
-  /// Unpadded frames.
-  var frames: Int
+  /// What has a target.
+  var targets: Int
   /// The tokens whose rows of the embedding the update touches, ascending and the same on every rank; none without an embedding.
   var tokens: [Int32]
 }
@@ -27,6 +29,8 @@ protocol TrainingData: AnyObject {
   var minibatchBounds: ClosedRange<Int> { get }
   /// The largest minibatch of this rank.
   var capacity: WorkspaceCapacity { get }
+  /// Sequences of the largest minibatch, of all ranks.
+  var mostSequences: Int { get }
   /// Whether the state after a minibatch is the state before the next one of the epoch.
   var carriesState: Bool { get }
   /// What a checkpoint has to keep of the data, in a file beside the tensors.
@@ -50,9 +54,10 @@ protocol TrainingData: AnyObject {
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch
 
   /// Other data of the same kind, for evaluation.
-  /// - key: the configuration's key that names it.
+  /// - key: the configuration's key, or the option, that names it.
+  /// - keepsOrder: whether minibatches follow the order of an archive; otherwise utterances of like length go together.
   /// - Throws: on every rank the same error.
-  func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData
+  func evaluationData(_ files: DataFiles, key: String, keepsOrder: Bool) throws -> any EvaluationData
 }
 
 extension TrainingData {
@@ -69,25 +74,11 @@ extension TrainingData {
     }
     return min(limit, sum)
   }
-}
 
-/// Opens the training data of a configuration.
-/// - stored: what a checkpoint kept of the data.
-/// - readsTraining: whether minibatches will be asked for; without it a checkpoint's `stored` is enough.
-/// - Throws: on every rank the same error.
-func openTrainingData(
-  _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, readsTraining: Bool = true
-) throws -> any TrainingData {
-  switch configuration.task {
-  case .languageModel:
-    try LanguageModelData(configuration, context: context, vocabulary: stored, readsTraining: readsTraining)
-  case .frameClassification: try FrameData(configuration, context: context, stored: stored, readsTraining: readsTraining)
+  /// The data for evaluation that a configuration names.
+  func evaluationData(_ source: TrainingConfiguration.Source, key: String) throws -> any EvaluationData {
+    try evaluationData(DataFiles(source), key: key, keepsOrder: false)
   }
-}
-
-extension TrainingConfiguration.Task {
-  /// The file of a checkpoint that holds what is kept of the data.
-  var dataFile: String { self == .languageModel ? "vocabulary.json" : "features.json" }
 }
 
 /// Data for evaluation as one rank sees it.
@@ -100,10 +91,19 @@ protocol EvaluationData: AnyObject {
   var capacity: WorkspaceCapacity { get }
   /// Whether the state after a minibatch is the state before the next one.
   var carriesState: Bool { get }
-  /// Frames of all ranks that have a target.
+  /// Frames of all ranks that a loss depends on; a frame of a text is a token that is predicted.
   var frames: Int { get }
+  /// What has a target, of all ranks.
+  var targets: Int { get }
+  /// Whether targets are known: without them there is no loss.
+  var isLabelled: Bool { get }
 
   /// Puts a minibatch into `workspace`.
   /// - Returns: the steps of its longest sequence on any rank.
   func load(_ minibatch: Int, into workspace: ModelWorkspace<Float>) throws -> Int
+
+  /// What writes log posteriors of this data to a Kaldi archive; minibatches must follow the order of the data.
+  /// - subtractsPriors: whether the logarithms of the classes' shares of the training labels are subtracted.
+  /// - Throws: on every rank the same error where the archive cannot be begun.
+  func posteriorWriter(path: String, model: SequenceModel<Float>, subtractsPriors: Bool) throws -> PosteriorWriter
 }

@@ -3,19 +3,20 @@ import NeuralNetwork
 import SequenceData
 
 /// Reads the indices of features and labels on rank 0, sends them to all, and pairs them.
-/// - labels: nil for features alone, whose labels then count as 0.
+/// - files: features alone have labels that count as 0.
+/// - labelled: what has a label.
 /// - maximumFrames: longer utterances are left out; nil keeps all.
 /// - Throws: on every rank the same error.
 func openUtterances(
-  features path: String, labels labelPath: String?, maximumFrames: Int? = nil, _ context: RankContext
+  _ files: DataFiles, _ labelled: Labelled, maximumFrames: Int? = nil, _ context: RankContext
 ) throws -> Utterances {
   let world = context.world
   func table(_ path: String, _ content: KaldiTable.Content) throws -> KaldiTable {
     let bytes = try world.agree { world.rank == 0 ? try KaldiTable(path: path, content: content).serialized() : nil }
     return try KaldiTable(serialized: try world.broadcast(bytes: bytes, root: 0))
   }
-  let features = try table(path, .matrices), labels = try labelPath.map { try table($0, .integers) }
-  return try world.agree { try Utterances(features, labels, maximumFrames: maximumFrames) }
+  let features = try table(files.path, .matrices), labels = try files.labels.map { try table($0, .integers) }
+  return try world.agree { try Utterances(features, labels, labelled, maximumFrames: maximumFrames) }
 }
 
 /// The utterances of an archive that are used, in its order.
@@ -26,11 +27,13 @@ struct Utterances: UtteranceSource {
   private let entries: [(features: Int, labels: Int)]
   let frames: [Int]
   let dimension: Int
+  let labelled: Labelled
   /// Utterances that are too long.
   let leftOut: Int
 
-  init(_ features: KaldiTable, _ labels: KaldiTable?, maximumFrames: Int?) throws {
-    let set = try UtteranceSet(features: features, labels: labels)
+  init(_ features: KaldiTable, _ labels: KaldiTable?, _ labelled: Labelled, maximumFrames: Int?) throws {
+    let set = try UtteranceSet(features: features, labels: labels, labelled: labelled)
+    self.labelled = labelled
     let kept = set.utterances.filter { $0.frames <= maximumFrames ?? .max }
     self.features = features
     self.labels = labels
@@ -48,7 +51,7 @@ struct Utterances: UtteranceSource {
   var labelFile: String { labels?.path ?? features.path }
   /// The files of features and labels.
   var sources: [String] { features.sources + (labels?.sources ?? []) }
-  /// Whether frames have labels.
+  /// Whether labels are known.
   var isLabelled: Bool { labels != nil }
 
   func makeReader() -> any UtteranceReading { Reader(self) }

@@ -63,7 +63,7 @@ final class Checkpointing {
         seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
         configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps)
       return CheckpointJob(
-        store: store, model: modelCopy.tensors, training: trainingCopy.tensors, files: [(configuration.task.dataFile, data.stored)],
+        store: store, model: modelCopy.tensors, training: trainingCopy.tensors, files: [(configuration.task.definition.dataFile, data.stored)],
         state: state, isBest: isBest, keep: configuration.checkpoint.keep)
     }
   }

@@ -5,39 +5,19 @@ import Tensors
 
 /// Loss of a model on data for evaluation, with fixed weights and statistics.
 struct EvaluationResult {
-  /// Mean cross entropy in nats a frame; a frame of a text is a token.
+  /// Mean cross entropy in nats, over what has a target.
   var loss: Double
-  /// Frames that have a target.
+  /// Frames that the loss depends on; a frame of a text is a token.
   var frames: Int
+  /// What has a target.
+  var targets: Int
   /// Those whose arg max is wrong.
   var errors: Int
 
-  var perplexity: Double { exponential(loss) }
-  var frameErrorRate: Double { Double(errors) / Double(frames) }
+  var errorRate: Double { Double(errors) / Double(targets) }
 }
 
-extension TrainingConfiguration.Task {
-  /// The measure that the task is judged by, beside the loss.
-  func measure(_ result: EvaluationResult) -> JSONField {
-    switch self {
-    case .languageModel: JSONField("perplexity", .double(result.perplexity))
-    case .frameClassification: JSONField("frame_error_rate", .double(result.frameErrorRate))
-    }
-  }
-
-  /// The same in words.
-  func words(_ result: EvaluationResult) -> String {
-    switch self {
-    case .languageModel: "perplexity \(fixed(result.perplexity, 2))"
-    case .frameClassification: "frame error rate \(fixed(100 * result.frameErrorRate, 2)) %"
-    }
-  }
-
-  /// What its frames are called.
-  var frames: String { self == .languageModel ? "tokens" : "frames" }
-}
-
-/// Evaluates a model: every frame that has a target counts once, and the shards share the work.
+/// Evaluates a model: whatever has a target counts once, and the shards share the work.
 final class Evaluator {
   private let model: SequenceModel<Float>
   private let context: RankContext
@@ -68,7 +48,7 @@ final class Evaluator {
     }
     try writer?.finish()
     let sum = try context.values.sums(sums)
-    return EvaluationResult(loss: sum[0] / Double(data.frames), frames: data.frames, errors: Int(sum[1]))
+    return EvaluationResult(loss: sum[0] / Double(data.targets), frames: data.frames, targets: data.targets, errors: Int(sum[1]))
   }
 
   /// Runs the model over one minibatch after the other; `body` finds the outputs in `workspace`.

@@ -32,13 +32,15 @@ final class Journal {
 
   /// Appends the event of an evaluation.
   func evaluation(
-    _ kind: String, _ result: EvaluationResult, _ task: TrainingConfiguration.Task, step: Int, epoch: Int, seconds: Double
+    _ kind: String, _ result: EvaluationResult, _ task: any LearningTask, step: Int, epoch: Int, seconds: Double
   ) throws {
-    try write(kind, [
+    var fields = [
       JSONField("step", .integer(step)), JSONField("epoch", .integer(epoch)), JSONField("loss", .double(result.loss)),
-      task.measure(result), JSONField("frames", .integer(result.frames)),
-      JSONField("seconds", .double(seconds)),
-    ])
+      task.measure.field(result), JSONField("frames", .integer(result.frames)),
+    ]
+    // How many the means are over, where these are not frames.
+    if task.targets != task.frames { fields.append(JSONField(task.targets, .integer(result.targets))) }
+    try write(kind, fields + [JSONField("seconds", .double(seconds))])
   }
 }
 

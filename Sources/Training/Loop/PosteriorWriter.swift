@@ -16,7 +16,7 @@ final class PosteriorWriter {
   private var writer: KaldiMatrixWriter? = nil
 
   /// - data: keeps the order of its archive.
-  /// - priors: how often each class labelled a frame of the training data, for log posteriors that are to become likelihoods but for a constant;
+  /// - priors: how often each class labelled a frame, or an utterance, of the training data, for log posteriors that are to become likelihoods but for a constant;
   ///   a class that did not occur counts as if it had once.
   /// - Throws: on every rank the same error where the archive cannot be begun.
   init(path: String, _ data: FrameEvaluationData, model: SequenceModel<Float>, context: RankContext, priors: [Int]?) throws {
@@ -35,19 +35,20 @@ final class PosteriorWriter {
   func write(_ minibatch: Int, _ workspace: ModelWorkspace<Float>) throws {
     let S = context.layout.shards, V = model.configuration.classes
     for (k, utterance) in data.members[minibatch].enumerated() {
-      let shard = k % S, length = data.length(utterance), isMine = context.localShards.contains(shard)
-      let posteriors = MatrixView<Float>(zeros: isMine || context.isFirst ? length : 0, V)
+      let shard = k % S, isMine = context.localShards.contains(shard)
+      let rows = model.configuration.outputRows.count(length: data.length(utterance))
+      let posteriors = MatrixView<Float>(zeros: isMine || context.isFirst ? rows : 0, V)
       if isMine {
         let local = shard - context.localShards.lowerBound, examples = workspace.examples[local]
         guard let b = (0..<workspace.sequences[local].count).first(where: { examples[$0] == Int32(k) }) else {
           preconditionFailure("utterance \(k) is not where it belongs")
         }
         model.logPosteriors(workspace, shard: local, sequence: b, into: posteriors)
-        if let negativeLogPriors { for t in 0..<length { posteriors[t].add(negativeLogPriors) } }
+        if let negativeLogPriors { for t in 0..<rows { posteriors[t].add(negativeLogPriors) } }
       }
-      try send(posteriors.vector, count: length * V, from: shard)
+      try send(posteriors.vector, count: rows * V, from: shard)
       guard writer != nil else { continue }
-      try posteriors.vector.withSpan { values in try writer?.write(key: data.key(utterance), rows: length, columns: V, values: values) }
+      try posteriors.vector.withSpan { values in try writer?.write(key: data.key(utterance), rows: rows, columns: V, values: values) }
     }
   }
 

@@ -6,6 +6,7 @@ import Tensors
 /// The training loop of one rank.
 final class Trainer {
   private let configuration: TrainingConfiguration
+  private let task: any LearningTask
   private let context: RankContext
   private let data: any TrainingData
   private let model: SequenceModel<Float>
@@ -35,6 +36,7 @@ final class Trainer {
     faults: Faults?
   ) throws {
     self.configuration = configuration
+    task = configuration.task.definition
     self.context = context
     self.data = data
     self.model = model
@@ -129,9 +131,8 @@ final class Trainer {
       JSONField("learning_rate", .double(rate)), JSONField("frames", .integer(result.frames)),
       JSONField("seconds", .double(seconds)),
     ]
-    if configuration.task == .frameClassification {
-      fields.append(JSONField("frame_error_rate", .double(Double(result.errors) / Double(result.frames))))
-    }
+    // What the loss does not say.
+    if task.measure.value(ofLoss: result.loss) == nil { fields.append(task.measure.field(result.evaluation)) }
     try journal.write("step", fields + data.stepFields)
     speed.add(frames: result.frames, seconds: seconds)
     console.progress { progressLine(result) }
@@ -157,8 +158,8 @@ final class Trainer {
   private func progressLine(_ result: StepResult) -> String {
     let left = Double(updates - progress.step) * speed.secondsPerStep
     return "epoch \(progress.epoch)/\(configuration.training.epochs)  step \(progress.step)/\(updates)  loss \(fixed(result.loss, 4))  "
-      + "\(configuration.task.words(EvaluationResult(loss: result.loss, frames: result.frames, errors: result.errors)))  "
-      + "\(Int(speed.framesPerSecond)) \(configuration.task.frames)/s  "
+      + "\(task.measure.words(result.evaluation))  "
+      + "\(Int(speed.framesPerSecond)) \(task.frames)/s  "
       + "\(duration(seconds: left)) left"
   }
 
@@ -215,10 +216,10 @@ final class Trainer {
       loss: result.loss, bestLoss: isBest ? result.loss : progress.validation?.bestLoss ?? result.loss,
       bestStep: isBest ? progress.step : progress.validation?.bestStep ?? progress.step, step: progress.step)
     validatedStep = progress.step
-    try journal.evaluation("validation", result, configuration.task, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    try journal.evaluation("validation", result, task, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
       "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), "
-        + "\(configuration.task.words(result))\(isBest ? " (best so far)" : "").")
+        + "\(task.measure.words(result))\(isBest ? " (best so far)" : "").")
     try writeCheckpoint(isBest: isBest, validationBefore: before)
     if isDone { try settle(isLast: true) }
   }
@@ -265,8 +266,8 @@ final class Trainer {
     if let testData { try runTest(testData, epoch: epoch) }
     try journal.write("end", [JSONField("reason", .string("done"))])
     if let validation = progress.validation {
-      let perplexity = configuration.task == .languageModel ? " (perplexity \(fixed(exponential(validation.bestLoss), 2)))" : ""
-      console.print("Best validation loss \(fixed(validation.bestLoss, 4))\(perplexity) at step \(validation.bestStep).")
+      let measure = task.measure.value(ofLoss: validation.bestLoss).map { " (\(task.measure.name) \(fixed($0, 2)))" } ?? ""
+      console.print("Best validation loss \(fixed(validation.bestLoss, 4))\(measure) at step \(validation.bestStep).")
     }
     console.print("The run lies in \(directory.path).")
     return .success
@@ -285,9 +286,9 @@ final class Trainer {
     }
     let start = clock.now
     let result = try Evaluator(model: model, context: context, data: data).run(check: checkSignals)
-    try journal.evaluation("test", result, configuration.task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    try journal.evaluation("test", result, task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
-      "Test loss \(fixed(result.loss, 4)), \(configuration.task.words(result)) (model of step \(best)).")
+      "Test loss \(fixed(result.loss, 4)), \(task.measure.words(result)) (model of step \(best)).")
   }
 }
 

@@ -10,15 +10,20 @@ package struct StepSize: Equatable, Sendable {
   package var frames = 0
   /// Sequences, those of each micro-batch anew.
   package var sequences = 0
+  /// What has a target.
+  package var targets = 0
   /// Time steps of the longest sequence of each micro-batch, added up.
   package var steps = 0
   /// Rows of the embedding that have a gradient.
   package var embeddingRows = 0
 
-  package init(minibatches: Int = 0, frames: Int = 0, sequences: Int = 0, steps: Int = 0, embeddingRows: Int = 0) {
+  package init(
+    minibatches: Int = 0, frames: Int = 0, sequences: Int = 0, targets: Int = 0, steps: Int = 0, embeddingRows: Int = 0
+  ) {
     self.minibatches = minibatches
     self.frames = frames
     self.sequences = sequences
+    self.targets = targets
     self.steps = steps
     self.embeddingRows = embeddingRows
   }
@@ -26,7 +31,7 @@ package struct StepSize: Equatable, Sendable {
 
 /// What one update reports.
 struct StepResult {
-  /// Mean cross entropy before the update, nats a frame, over all frames of the global minibatch.
+  /// Mean cross entropy before the update in nats, over all that has a target in the global minibatch.
   var loss: Double
   /// ‖g‖₂ of the reduced gradient before clipping.
   var gradientNorm: Double
@@ -34,10 +39,12 @@ struct StepResult {
   var size: StepSize
   /// Unpadded frames of all ranks.
   var frames: Int { size.frames }
-  /// Frames whose arg max was wrong before the update.
+  /// Targets that were not the arg max before the update.
   var errors: Int
   /// Whether any rank asked for attention (a checkpoint that is due, a signal), by the bits that `Request` names.
   var requests: Request
+  /// The same in the form of an evaluation.
+  var evaluation: EvaluationResult { EvaluationResult(loss: loss, frames: frames, targets: size.targets, errors: errors) }
 }
 
 /// What a rank asks of all at the end of a step; ranks agree on it with the loss.
@@ -107,7 +114,7 @@ final class TrainingStep {
   private func gradientScale(_ update: UpdateContents) -> Double {
     switch configuration.training.averageOver {
     case .sequences: 1 / Double(update.sequences)
-    case .frames: 1 / Double(update.frames)
+    case .frames: 1 / Double(update.targets)
     }
   }
 
@@ -134,6 +141,7 @@ final class TrainingStep {
       let loaded = try load(minibatch, epoch: epoch)
       size.frames += loaded.counts.total
       size.sequences += loaded.sequences
+      size.targets += loaded.targets
       size.steps += loaded.counts.steps
       let pass = trainingPass(minibatch, epoch: epoch, loaded)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
@@ -195,7 +203,7 @@ final class TrainingStep {
     let (loss, errors, requests) = try sumLosses(asked: request)
     timer.enter(.optimizer)
     let norm = gradients.norm
-    let mean = loss / Double(size.frames)
+    let mean = loss / Double(size.targets)
     guard mean.isFinite && norm.isFinite else {
       throw try divergence(step: step, loss: mean, norm: norm)
     }

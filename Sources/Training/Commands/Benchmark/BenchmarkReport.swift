@@ -44,7 +44,7 @@ struct BenchmarkReport {
   // MARK: In words
 
   var lines: [String] {
-    let frames = configuration.task.frames, hosts = machine.description.hostNames.count
+    let frames = configuration.task.definition.frames, hosts = machine.description.hostNames.count
     return [
       "\(request.configuration): \(machine.ranks) rank\(machine.ranks == 1 ? "" : "s") × \(machine.description.threads) "
         + "thread\(machine.description.threads == 1 ? "" : "s") on \(hosts) host\(hosts == 1 ? "" : "s")"

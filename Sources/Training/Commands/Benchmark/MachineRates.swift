@@ -83,8 +83,9 @@ struct MachineRates {
     }
     // The recurrent product and its transpose; the input product; a weight gradient; logits and the gradient of their weights.
     let few = max(1, min(sequences, 64)), classes = min(network.classes, 240)
+    let read = network.outputRows == .frames ? rows : few
     let model = [
-      (few, G, H), (few, H, G), (rows, G, H), (G, H, rows), (classes, rows, network.outputSize), (classes, network.outputSize, rows),
+      (few, G, H), (few, H, G), (rows, G, H), (G, H, rows), (classes, read, network.outputSize), (classes, network.outputSize, read),
     ].map { Product(M: $0.0, N: $0.1, K: $0.2, isOfModel: true) }
     return general + model
   }

@@ -1,6 +1,6 @@
 import NeuralNetwork
 
-// What one update has to compute and to move, whoever computes it. N frames, B sequences, I inputs and H cells of a layer, D directions,
+// What one update has to compute and to move, whoever computes it. N frames, B sequences, M targets, I inputs and H cells of a layer, D directions,
 // G rows of a weight matrix, V classes.
 //
 // Products, in multiplications and additions (2 each), for every layer and direction:
@@ -8,7 +8,7 @@ import NeuralNetwork
 //   input product      z = x W_xᵀ: 2 N G I; dx = dz W_x: 2 N G I, where something below wants it
 //   recurrence         h_{t-1} W_hᵀ: 2 N' G H; da_t W_h: 2 (N − B) G H, for no state before the first step has a gradient
 //   weight gradients   dW_x = dzᵀ x: 2 N G I; dW_h = daᵀ h_{t-1}: 2 N' G H
-//   softmax            logits, their gradient towards the top layer, and dW: 6 N V D H
+//   softmax            logits, their gradient towards the top layer, and dW: 6 M V D H
 //
 // N' is N where sequences begin with the state of the minibatch before, and N − B where they begin with zero, which adds nothing.
 
@@ -52,7 +52,7 @@ package struct StepWork: Sendable {
   private static func products(_ c: NetworkConfiguration, _ size: StepSize, carriesState: Bool) -> [Phase: Double] {
     let N = Double(size.frames), started = N - Double(size.sequences), previous = carriesState ? N : started
     let (G, H) = (Double(c.gateSize), Double(c.hiddenSize))
-    var products: [Phase: Double] = [.softmax: 6 * N * Double(c.classes) * Double(c.outputSize)]
+    var products: [Phase: Double] = [.softmax: 6 * Double(size.targets) * Double(c.classes) * Double(c.outputSize)]
     for layer in 0..<c.layers {
       let I = Double(c.inputSize(ofLayer: layer)), D = Double(c.directions.count)
       // Nothing below features wants their gradient.
