@@ -1,4 +1,5 @@
 import Foundation
+import NeuralNetwork
 import Testing
 
 import Training
@@ -84,6 +85,28 @@ private let configs = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
       #expect(normalised.differences(from: plain) == [.init(key: "normalization.placement", old: "none", new: "input")])
       #expect(normalised.normalization.statistics == .frame && normalised.normalization.scope == .global)
     }
+  }
+
+  /// The other placements differ from the plain model in nothing but normalisation.
+  @Test(arguments: [
+    ("state", Placement.state), ("separate", .separate), ("hidden", .hidden), ("whitened", .whitenedInput), ("layer-norm", .separate),
+  ])
+  func placementsOfTheSmallModel(_ name: String, _ placement: Placement) throws {
+    let plain = try load("ptb-small.yaml"), other = try load("ptb-small-\(name).yaml")
+    #expect(other.normalization.placement == placement)
+    #expect(other.normalization.method == (name == "layer-norm" ? .layer : .batch))
+    #expect(other.differences(from: plain).allSatisfy { $0.key.hasPrefix("normalization.") || $0.key == "evaluation.statistics" })
+  }
+
+  /// Settings of Cooijmans et al. 2016, each with a twin that differs in normalisation.
+  @Test(arguments: ["ptb-char", "mnist", "pmnist"]) func tableOfCooijmansAndOthers(_ name: String) throws {
+    let plain = try load("cooijmans-\(name).yaml"), normalised = try load("cooijmans-\(name)-bn.yaml")
+    #expect(normalised.differences(from: plain).map(\.key) == ["normalization.placement", "normalization.gamma"])
+    #expect(normalised.normalization.placement == .separate && normalised.normalization.gamma == 0.1)
+    let isText = name == "ptb-char"
+    #expect(plain.model.initialState == .learned && plain.initialization.forgetBias == 1 && plain.optimizer.clipNorm == 1)
+    #expect(plain.model.hiddenSize == (isText ? 1000 : 100) && plain.training.batchSize == (isText ? 64 : 100))
+    #expect(plain.optimizer.method == (isText ? .adam : .rmsprop) && plain.optimizer.learningRate == (isText ? 0.002 : 0.001))
   }
 
   @Test func tableOfZarembaAndOthers() throws {
