@@ -30,7 +30,7 @@ extension CommandTests {
       try sandbox.writeSpeech()
       let settings = [
         "training.average_over=\(average)", "training.shuffle=false", "data.maximum_frames=8", "normalization.placement=none",
-        "training.shards=2", "training.maximum_steps=6", "optimizer.momentum=0.5", "optimizer.clip_norm=1",
+        "training.shards=2", "training.maximum_steps=6", "optimizer.momentum=0.5", "optimizer.clip_norm=0.05",
       ]
       for (name, batch, steps, ranks) in [("whole", 10, 1, 1), ("halves", 5, 2, 2), ("fifths", 2, 5, 1)] {
         let parts = ["training.batch_size=\(batch)", "training.accumulate_steps=\(steps)"]
@@ -38,7 +38,7 @@ extension CommandTests {
         try #require(outcome.exitCode == 0, "\(outcome)")
       }
       let norms = try sandbox.events("whole", "step").compactMap { $0["gradient_norm"] as? Double }
-      #expect(norms.allSatisfy { $0 > 0.01 } && norms.contains { $0 > 1 }, "nothing to compare: \(norms)")
+      #expect(norms.allSatisfy { $0 > 0.01 } && norms.contains { $0 > 0.05 }, "nothing to compare: \(norms)")
       try Self.expectSame(sandbox, "whole", "halves", steps: 6)
       try Self.expectSame(sandbox, "whole", "fifths", steps: 6)
     }
