@@ -3,9 +3,9 @@ import Testing
 
 /// Sequences of a class each: the first feature of the first two frames says it, all else is noise.
 func randomSequences(lengths: [Int], classes: Int = 3, seed: UInt64) -> [Utterance] {
-  randomUtterances(lengths: lengths, features: 2, classes: classes, seed: seed).map { utterance in
+  randomUtterances(lengths: lengths, features: 2, seed: seed).enumerated().map { number, utterance in
     var utterance = utterance
-    let label = utterance.labels[0]
+    let label = Int32(number % classes)
     for t in utterance.features.indices { utterance.features[t][0] = t < 2 ? Float(label) : utterance.features[t][1] - 3 }
     utterance.labels = [label]
     return utterance
@@ -111,17 +111,17 @@ extension CommandTests {
     @Test(arguments: [true, false]) func learning(isBidirectional: Bool) throws {
       let sandbox = try Sandbox()
       try sandbox.writeSequences()
-      func lengths(_ n: Int) -> [Int] { (0..<n).map { 8 + $0 % 9 } }
-      try sandbox.write("train", randomSequences(lengths: lengths(120), seed: 1))
-      try sandbox.write("valid", randomSequences(lengths: lengths(30), seed: 2))
+      func lengths(_ n: Int) -> [Int] { (0..<n).map { 7 + $0 % 10 } }
+      try sandbox.write("train", randomSequences(lengths: lengths(480), seed: 1))
+      try sandbox.write("valid", randomSequences(lengths: lengths(60), seed: 2))
       let settings = [
-        "model.bidirectional=\(isBidirectional)", "model.layers=1", "model.hidden_size=16", "training.epochs=25", "training.maximum_steps=null",
+        "model.bidirectional=\(isBidirectional)", "model.layers=1", "model.hidden_size=16", "training.epochs=15", "training.maximum_steps=null",
         "optimizer.method=adam", "optimizer.learning_rate=0.01", "evaluation.population_batches=null", "initialization.forget_bias=1",
       ]
       let outcome = try sandbox.run(ranks: 2, sandbox.sequenceTraining("run", settings))
       try #require(outcome.exitCode == 0, "\(outcome)")
       let rates = try sandbox.events("run", "validation").compactMap { $0["sequence_error_rate"] as? Double }
-      #expect(rates.count == 25 && rates[0] > 0.1 && rates[24] < 0.05, "\(rates)")
+      #expect(rates.count == 15 && rates[14] < 0.05, "\(rates)")
     }
 
     /// Frames count frames; losses and error rates are means over sequences.
