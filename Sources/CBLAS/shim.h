@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { lockstep_cblas_row_major = 101, lockstep_cblas_as_is = 111, lockstep_cblas_transposed = 112 };
 
@@ -55,21 +54,15 @@ static inline const char *lockstep_blas_core(void) {
   return text ? text() : NULL;
 }
 
-/* Replaces a symmetric matrix a [n, n] by its eigenvectors, a row each, and writes the eigenvalues, ascending, to w. Returns 0; −1 where
-   the library has no LAPACK, −2 where there is no memory, or LAPACK's error. */
-static inline int lockstep_symmetric_eigen(int n, double *a, double *w) {
-  void (*solve)(const char *, const char *, const int *, double *, const int *, double *, double *, const int *, int *, const int *,
-                int *, size_t, size_t) =
-    (void (*)(const char *, const char *, const int *, double *, const int *, double *, double *, const int *, int *, const int *, int *,
-              size_t, size_t))lockstep_blas_function("dsyevd_");
+/* Replaces a symmetric matrix a [n, n] by its eigenvectors, a row each, and writes the eigenvalues, ascending, to w. `work` has room for
+   1 + 6n + 2n² numbers, `integers` for 3 + 5n: what LAPACK asks of the caller. Returns 0; −1 where the library has no LAPACK; or LAPACK's
+   error. */
+static inline int lockstep_symmetric_eigen(int n, double *a, double *w, double *work, int *integers) {
+  typedef void (*solver)(const char *, const char *, const int *, double *, const int *, double *, double *, const int *, int *,
+                         const int *, int *, size_t, size_t);
+  solver solve = (solver)lockstep_blas_function("dsyevd_");
   if (!solve) return -1;
-  // As large as LAPACK asks of the caller: 1 + 6n + 2n² numbers and 3 + 5n integers.
-  int work_size = 1 + 6 * n + 2 * n * n, integers = 3 + 5 * n, info = 0;
-  double *work = (double *)malloc((size_t)work_size * sizeof(double));
-  int *integer_work = (int *)malloc((size_t)integers * sizeof(int));
-  if (work && integer_work) solve("V", "U", &n, a, &n, w, work, &work_size, integer_work, &integers, &info, 1, 1);
-  else info = -2;
-  free(work);
-  free(integer_work);
+  int numbers = 1 + 6 * n + 2 * n * n, count = 3 + 5 * n, info = 0;
+  solve("V", "U", &n, a, &n, w, work, &numbers, integers, &count, &info, 1, 1);
   return info;
 }

@@ -23,7 +23,8 @@ extension MatrixView where Element == Double {
     precondition(rows == columns && isContiguous, "a matrix that is not square")
     let values = VectorView<Double>(zeros: rows)
     if vector.firstNotFinite != nil { throw .failed }
-    switch unsafe lockstep_symmetric_eigen(BLAS.integer(rows), pointer, values.pointer) {
+    let work = VectorView<Double>(zeros: 1 + 6 * rows + 2 * rows * rows), integers = VectorView<Int32>(zeros: 3 + 5 * rows)
+    switch unsafe lockstep_symmetric_eigen(BLAS.integer(rows), pointer, values.pointer, work.pointer, integers.pointer) {
     case 0: return values
     case -1: throw .noLibrary
     default: throw .failed
