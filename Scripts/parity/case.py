@@ -52,9 +52,10 @@ class BaseCase:
         """Whether the keys about statistics of batches have a meaning."""
         return self.normalization_method == "batch" and self.placement != "whitened-input"
 
-    def kind(self, index: int) -> str | None:
-        """The statistics of evaluation in run `index`."""
-        return self.kinds[index % len(self.kinds)] if self.has_statistics else None
+    def limited(self, kinds: tuple[str, ...]) -> tuple[str | None, ...]:
+        """The statistics of evaluation that runs take in turn, of those given; none where they have no meaning."""
+        chosen = tuple(kind for kind in self.kinds if kind in kinds) or self.kinds
+        return chosen if self.has_statistics else (None,)
 
 
 def sections(case: BaseCase) -> dict:

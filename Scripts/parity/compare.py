@@ -25,6 +25,7 @@ import cases
 import speech_cases
 import variants
 from case import BaseCase
+from configuration import KINDS
 from judging import Row, compare_curves, judge, spread_of
 from reference import make_trainer
 from runs import run_program
@@ -48,6 +49,7 @@ class Settings:
     lockstep: str
     folder: str
     noise: bool  # compare the reference in float32 instead of the program
+    kinds: tuple[str, ...]  # of `evaluation.statistics`, to which those of the cases are limited
 
 
 def examine(index: int, case: BaseCase, settings: Settings) -> Outcome:
@@ -68,7 +70,8 @@ def examine(index: int, case: BaseCase, settings: Settings) -> Outcome:
         rows = [compare_curves(run(start, torch.float32), expected, counted=not case.chaotic)]
         judge(rows[0], spread)
     else:
-        rows = [run_program(case, ranks, case.kind(index + place), folder, expected, spread, settings.lockstep, settings.steps)
+        kinds = case.limited(settings.kinds)
+        rows = [run_program(case, ranks, kinds[(index + place) % len(kinds)], folder, expected, spread, settings.lockstep, settings.steps)
                 for place, ranks in enumerate(settings.ranks)]
         for row in rows[1:]:
             if rows[0].losses and row.losses and row.losses != rows[0].losses:
@@ -99,6 +102,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--leave-out", default="", help="no cases whose name contains one of these TEXTs, by commas")
     parser.add_argument("--placements", default=",".join(cases.PLACEMENTS), help="placements to combine in language models (default %(default)s)")
     parser.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", ".build/release/lockstep"), help="the program (default %(default)s)")
+    parser.add_argument("--statistics", default=",".join(KINDS), help="values of evaluation.statistics to run (default %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
     parser.add_argument("--keep", metavar="DIR", help="leave data, weights and runs in DIR")
     parser.add_argument("--noise", action="store_true", help="compare the reference in float32 with itself in float64: what rounding does")
@@ -137,7 +141,7 @@ def main() -> int:
     ranks = tuple(int(part) for part in arguments.ranks.split(","))
     folder = arguments.keep or tempfile.mkdtemp(prefix="parity-")
     os.makedirs(folder, exist_ok=True)
-    settings = Settings(ranks, arguments.steps, lockstep, os.path.abspath(folder), arguments.noise)
+    settings = Settings(ranks, arguments.steps, lockstep, os.path.abspath(folder), arguments.noise, tuple(arguments.statistics.split(",")))
     print(f"{len(chosen)} cases of {arguments.steps} steps {'in float32' if arguments.noise else 'on ' + arguments.ranks + ' ranks'}; "
           f"PyTorch {torch.__version__} float64; largest relative differences")
     width = max(len(case.name) for case in chosen)

@@ -1,4 +1,4 @@
-"""The program's documented random numbers, as far as minibatches depend on them (`RandomStream` and `ShuffledWindows` in its documentation)."""
+"""The program's random numbers that minibatches depend on, as its documentation of `RandomStream` and `ShuffledWindows` gives them."""
 
 from __future__ import annotations
 

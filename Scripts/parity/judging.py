@@ -41,7 +41,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        within = "ok" if self.strict is None else f"ok: {self.strict} steps within {CURVE_BOUND:.0e}, the others within the reference's spread"
+        within = "ok" if self.strict is None else f"ok: {self.strict} steps by {CURVE_BOUND:.0e}, others by the reference's spread"
         return "; ".join(self.faults) or within
 
     def count_wrong(self, where: str, wrong: int, score: Score) -> None:

@@ -1,4 +1,4 @@
-"""One normalised term, y = γ ⊙ (z − μ) / √(v + ε) + β: over frames (`batch`) or over features (`layer`); sections 2 to 5 of mathematics.md."""
+"""One normalised term, γ ⊙ (z − μ) / √(v + ε) + β, over frames (`batch`) or features (`layer`); sections 2 to 5 of mathematics.md."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from training import Curve
 # Runs that part have the same growth and different first errors, of which the few runs here are a sample.
 MULTIPLE = 10
 ROUNDING = 2.0**-24  # half a unit in the last place of float32, as a share of the number
-PERTURBED = 3  # runs from moved weights, in each precision
+PERTURBED = 2  # runs from moved weights, in each precision
 
 
 @dataclass(frozen=True)

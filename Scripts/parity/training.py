@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from configuration import statistics_kinds
+from configuration import KINDS, statistics_kinds
 from model import Model, State
 from moments import Statistics
 from optimizers import Optimizer, Schedule, clip
@@ -17,7 +17,7 @@ from optimizers import Optimizer, Schedule, clip
 
 @dataclass(frozen=True)
 class Score:
-    """Sums over what is classified, frames or sequences: cross entropy in nats, wrong arg maxes, and those that rounding alone may turn over."""
+    """Sums over what is classified, frames or sequences: cross entropy in nats, wrong arg maxes, and those that rounding may turn over."""
 
     loss_sum: float = 0.0
     count: int = 0
@@ -158,9 +158,9 @@ class Trainer(ABC):
         stored = {"running": self.model.running_statistics(), "batch": None} | self.pooled_statistics()
         scores = {kind: self.validation_score(stored[kind]) for kind in self.kinds}
         if None not in scores.values():
+            scores = {kind: scores.get(kind, scores[self.kinds[0]]) for kind in KINDS}
             curve.evaluations.append(Evaluation(len(curve.scores), epoch, scores))
-            kind = self.config["evaluation"]["statistics"]
-            schedule.validated(scores[kind if kind in scores else self.kinds[0]].loss)
+            schedule.validated(scores[self.config["evaluation"]["statistics"]].loss)
 
     @torch.no_grad()
     def pooled_statistics(self) -> dict[str, dict[str, Statistics]]:

@@ -1,4 +1,4 @@
-"""Cases of what the full grids of cases.py and speech_cases.py leave out: every cell with every placement and method that goes with it,
+"""Cases of what the full grids of cases.py and speech_cases.py leave out: each cell with each placement and method that goes with it,
 initial states, tied weights, schedules, sequence classification, and curves that rounding alone drives apart.
 """
 
@@ -83,7 +83,8 @@ def _speech(index: int, cell: str, placement: str, method: str, statistics: str,
         average_over=("sequences", "frames")[index // 5 % 2], **values)
     if case.average_over == "frames":
         case = replace(case, learning_rate=case.learning_rate * 5)
-    return framewise(case) if method == "batch" and statistics == "frame" and placement in ("input", *RECURRENT_PLACEMENTS) else case
+    framed = method == "batch" and statistics == "frame" and placement in ("input", *RECURRENT_PLACEMENTS)
+    return framewise(case) if framed else case
 
 
 def further() -> list[Case | SpeechCase]:
@@ -151,5 +152,6 @@ def quick() -> list[BaseCase]:
     for index, pair in enumerate(zip(combinations(), speech_combinations())):
         key = (pair[0].cell, pair[0].placement, pair[0].normalization_method)
         chosen.setdefault(key, pair[index % 2])
-    parts = ("/tied", "learned/adam", "cosine", "accumulate2/separate", "classification/both", "shuffled-windows", "chaotic/state", "frames-per-step150")
+    parts = ("/tied", "learned/adam", "cosine", "accumulate2/separate", "classification/both", "shuffled-windows", "chaotic/state",
+             "frames-per-step150")
     return [*chosen.values(), *(case for case in further() + chaotic() if case.name.endswith(parts))]
