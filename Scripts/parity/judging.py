@@ -29,7 +29,7 @@ class Row:
     evaluation: float | None = None  # of validation perplexities, or losses where frames or sequences are classified
     faults: list[str] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    strict: int | None = None  # steps of a chaotic case that are held to the contract's bound
+    strict: tuple[int, int] | None = None  # steps of a chaotic case whose loss, and whose norm, is held to the contract's bound
 
     @property
     def loss(self) -> float:
@@ -41,8 +41,10 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        within = "ok" if self.strict is None else f"ok: {self.strict} steps by {CURVE_BOUND:.0e}, others by the reference's spread"
-        return "; ".join(self.faults) or within
+        if self.faults or self.strict is None:
+            return "; ".join(self.faults) or "ok"
+        losses, norms = self.strict
+        return f"ok: {losses} losses and {norms} norms by {CURVE_BOUND:.0e}, the others by the reference's spread"
 
     def count_wrong(self, where: str, wrong: int, score: Score) -> None:
         """Only what the reference finds undecided may be decided otherwise."""
@@ -74,7 +76,7 @@ def judge(row: Row, spread: Spread | None = None) -> None:
             worst = max(differences[step] for step in wrong)
             row.faults.append(f"{what} {worst:.1e} > {max(allowed):.0e}, from step {wrong[0] + 1} on ({differences[wrong[0]]:.1e})")
     if spread:
-        row.strict = sum(1 for pair in zip(curves[0][2], curves[1][2]) if max(pair) == CURVE_BOUND)
+        row.strict = tuple(sum(1 for bound in allowed if bound == CURVE_BOUND) for _, _, allowed in curves)
     limits = (("tensors", row.tensors, TENSOR_BOUND, spread and spread.tensors),
               ("statistics", row.statistics, TENSOR_BOUND, spread and spread.statistics),
               ("evaluation", row.evaluation, EVALUATION_BOUND, spread and spread.evaluation))
