@@ -118,8 +118,9 @@ def further() -> list[Case | SpeechCase]:
         replace(sequences, name="sequence-classification/both"),
         replace(sequences, name="sequence-classification/forward/gru", cell="gru", bidirectional=False, average_over="frames"),
         replace(sequences, name="sequence-classification/both/layer/learned", placement="separate", normalization_method="layer",
-                initial_state="learned"),
-        replace(framewise(sequences), name="sequence-classification/both/rnn/hidden", cell="rnn", placement="hidden", learning_rate=0.05),
+                initial_state="learned", learning_rate=0.03),
+        replace(framewise(sequences), name="sequence-classification/both/rnn/hidden", cell="rnn", placement="hidden", statistics="frame",
+                learning_rate=0.05),
         replace(sequences, name="sequence-classification/accumulate2/none", placement="none", accumulate_steps=2, clip_norm=1.0),
     ]
     return [replace(case, name=f"variant/{case.name}", seed=19000 + index) for index, case in enumerate(cases)]
