@@ -7,54 +7,33 @@ import os
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 import yaml
 from safetensors.torch import save_file
 
-from model import Shape
+from case import BaseCase, random_weights, sections
+from configuration import complete, shape_of
+from shape import RECURRENT_PLACEMENTS
 from text import make_vocabulary, read_tokens
-from training import complete, shape_of
 
-# Placements that the program is expected to have; `separate` and `hidden` are in the reference too.
+# Placements of the full grid; cases of the others, and of the other cells and methods, are in variants.py.
 PLACEMENTS = ("none", "input", "preactivation")
 # Statistics of the recurrence over few sequences multiply rounding by γ/√(v + ε) at each time step. These start from smaller
 # γ and learn more slowly, and every group has eight sequences or more, so that single precision can follow at all: with two
 # sequences a group x̂ is ±1, and PyTorch in float32 leaves PyTorch in float64 within ten steps (`--noise` shows it).
-RECURRENT_PLACEMENTS = ("preactivation", "separate", "hidden")
 
 
 @dataclass(frozen=True)
-class Case:
-    """One training run: what differs from the rest, and the seed of its text and weights."""
+class Case(BaseCase):
+    """A language model on a random text."""
 
-    name: str
-    seed: int
-    cell: str = "lstm"
-    placement: str = "none"
-    statistics: str = "frame"
-    scope: str | int = "global"  # an integer is {group: k}
-    peepholes: str = "none"
-    momentum: float = 0.0
-    clip_norm: float | None = None
-    method: str = "sgd"
-    learning_rate: float = 0.5
-    average_over: str = "sequences"
-    accumulate_steps: int = 1
-    decay: tuple[float, int] = (1.0, 1000)
     unit: str = "word"
     vocabulary_size: int = 1000
-    layers: int = 2
-    batch_size: int = 32
-    shards: int = 4
-    epochs: int = 2
     evaluation_streams: int | str = "auto"
-    population_batches: int | None = None
-    norm_momentum: float = 0.1
-    epsilon: float = 1e-5
     text: str = "plain"  # plain | awkward: white space, carriage returns, composed letters, blank lines
     steps: int = 7
     embedding: int = 12
-    hidden: int = 10
+    windows: str = "continued"
+    tied: bool = False
 
 
 def combinations(placements: tuple[str, ...] = PLACEMENTS) -> list[Case]:
@@ -136,27 +115,18 @@ def quick(placements: tuple[str, ...] = PLACEMENTS) -> list[Case]:
 
 def configuration(case: Case, folder: str) -> dict:
     """The configuration file's content, in the keys of interfaces.md."""
-    return {
-        "task": "language-model",
-        "data": {
-            "train": os.path.join(folder, "train.txt"), "validation": os.path.join(folder, "validation.txt"),
-            "unit": case.unit, "vocabulary_size": case.vocabulary_size},
-        "model": {
-            "embedding_size": case.embedding, "cell": case.cell, "layers": case.layers, "hidden_size": case.hidden,
-            "peepholes": case.peepholes, "dropout": 0},
-        "normalization": {
-            "placement": case.placement, "statistics": case.statistics,
-            "scope": {"group": case.scope} if isinstance(case.scope, int) else case.scope,
-            "epsilon": case.epsilon, "momentum": case.norm_momentum},
-        "training": {
-            "batch_size": case.batch_size, "shards": case.shards, "unroll_steps": case.steps, "epochs": case.epochs,
-            "average_over": case.average_over, "accumulate_steps": case.accumulate_steps},
-        "optimizer": {
-            "method": case.method, "learning_rate": case.learning_rate, "momentum": case.momentum,
-            "clip_norm": case.clip_norm, "decay": {"factor": case.decay[0], "after": case.decay[1]}},
-        "evaluation": {
-            "statistics": "running", "population_batches": case.population_batches, "streams": case.evaluation_streams},
-    }
+    config = {"task": "language-model"} | sections(case)
+    config["data"] = {
+        "train": os.path.join(folder, "train.txt"), "validation": os.path.join(folder, "validation.txt"),
+        "unit": case.unit, "vocabulary_size": case.vocabulary_size}
+    config["model"]["embedding_size"] = case.embedding
+    config["training"]["unroll_steps"] = case.steps
+    config["evaluation"]["streams"] = case.evaluation_streams
+    if case.tied:
+        config["model"]["tied_embedding"] = True
+    if case.windows != "continued":
+        config["training"]["windows"] = case.windows
+    return config
 
 
 def write(case: Case, folder: str, steps: int) -> tuple[dict, str]:
@@ -215,22 +185,3 @@ def _text(random: np.random.Generator, words: list[str], tokens: int, case: Case
 def _draw(random: np.random.Generator, words: list[str], count: int) -> list[str]:
     weights = 1 / np.arange(1, len(words) + 1)
     return [words[i] for i in random.choice(len(words), count, p=weights / weights.sum())]
-
-
-def random_weights(shape: Shape, seed: int) -> dict[str, torch.Tensor]:
-    """Initial tensors in float32; γ, β and peepholes away from their usual starting values, so that all matter."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, size in shape.tensors().items():
-        uniform = 2 * torch.rand(size, generator=generator, dtype=torch.float32) - 1
-        if name.endswith("input_norm.gamma"):
-            weights[name] = 0.6 + 0.3 * uniform
-        elif name.endswith(".gamma"):
-            weights[name] = 0.3 + 0.1 * uniform
-        elif name.endswith((".beta", "bias", "peephole")):
-            weights[name] = 0.3 * uniform
-        elif name == "embedding.weight":
-            weights[name] = 1.0 * uniform
-        else:
-            weights[name] = 0.4 * uniform
-    return {name: tensor.contiguous() for name, tensor in weights.items()}

@@ -1,4 +1,4 @@
-"""Batch normalisation over shards and groups of them (mathematics.md, sections 2 to 5)."""
+"""One normalised term, γ ⊙ (z − μ) / √(v + ε) + β, over frames (`batch`) or features (`layer`); sections 2 to 5 of mathematics.md."""
 
 from __future__ import annotations
 
@@ -7,59 +7,37 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-
-FEWEST_FRAMES = 2  # a group with fewer is normalised with the running statistics
+from moments import FEWEST_FRAMES, Layout, Moments, Statistics
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How long each sequence of a minibatch is, [B], and which sequences share statistics; an empty group is left out."""
+class Mode:
+    """What a forward pass normalises with: `stored` statistics by a term's name, or without them those of the minibatch itself.
 
-    lengths: Tensor
-    groups: list[list[int]]
+    Statistics of the minibatch are noted only if `observe`.
+    """
 
-    @staticmethod
-    def full(steps: int, batch_size: int, groups: list[range]) -> "Layout":
-        """No padding at all."""
-        return Layout(torch.full((batch_size,), steps), [list(group) for group in groups])
-
-    def mask(self, first_step: int, steps: int) -> Tensor:
-        """True at frames, false at padding, [steps, B]."""
-        return torch.arange(first_step, first_step + steps)[:, None] < self.lengths[None, :]
+    layout: Layout
+    stored: dict[str, Statistics] | None = None
+    observe: bool = True
 
 
-@dataclass
-class Moments:
-    """Mean and variance of one group in one forward pass, [T', F] (a single row for `sequence`), of `frames` frames a row."""
+@dataclass(frozen=True)
+class LayerTerm:
+    """Mean and variance of a frame over its features; nothing is kept."""
 
-    first_step: int
-    mean: Tensor
-    variance: Tensor
-    frames: list[int]
+    name: str
+    epsilon: float
+
+    def apply(self, z_TBF: Tensor, gamma: Tensor, beta: Tensor | None, mode: Mode, first_step: int = 0) -> Tensor:
+        mean = z_TBF.mean(dim=-1, keepdim=True)
+        variance = ((z_TBF - mean) ** 2).mean(dim=-1, keepdim=True)
+        return affine((z_TBF - mean) / torch.sqrt(variance + self.epsilon), gamma, beta)
 
 
 @dataclass
-class Statistics:
-    """What evaluation normalises with: [T, F] for `frame`, [1, F] for `sequence`; `seen` a row."""
-
-    mean: Tensor
-    variance: Tensor
-    seen: list[bool]
-
-    @staticmethod
-    def initial(rows: int, features: int, dtype: torch.dtype) -> "Statistics":
-        return Statistics(torch.zeros(rows, features, dtype=dtype), torch.ones(rows, features, dtype=dtype), [False] * rows)
-
-    def rows(self, first_step: int, steps: int) -> tuple[Tensor, Tensor]:
-        """Mean and variance of time steps; those past the last one seen take the last one's."""
-        last = max((row for row, seen in enumerate(self.seen) if seen), default=len(self.seen) - 1)
-        index = [min(step, last) for step in range(first_step, first_step + steps)]
-        return self.mean[index], self.variance[index]
-
-
-@dataclass
-class Normalization:
-    """One BN(z; γ, β) of the model."""
+class BatchTerm:
+    """Mean and variance of a feature over the frames of a statistics group, of all time steps or of each."""
 
     name: str
     features: int
@@ -68,22 +46,34 @@ class Normalization:
     epsilon: float
     momentum: float
     dtype: torch.dtype
+    frames_per_step: int = 1
     running: Statistics = field(init=False)
     observed: list[Moments] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self.running = Statistics.initial(self.steps if self.statistics == "frame" else 1, self.features, self.dtype)
+        self.running = self._initial()
+
+    def _initial(self) -> Statistics:
+        return Statistics.initial(self.steps if self.statistics == "frame" else 1, self.features, self.dtype)
+
+    def apply(self, z_TBF: Tensor, gamma: Tensor, beta: Tensor | None, mode: Mode, first_step: int = 0) -> Tensor:
+        """`z` is of the time steps from `first_step` on."""
+        if mode.stored is None:
+            return self.train(z_TBF, gamma, beta, mode.layout, first_step, mode.observe)
+        return self.evaluate(z_TBF, mode.stored[self.name], gamma, beta, first_step)
 
     # -- training -----------------------------------------------------------------------------------------------
 
-    def train(self, z_TBF: Tensor, gamma: Tensor, beta: Tensor | None, layout: Layout, first_step: int = 0) -> Tensor:
+    def train(
+        self, z_TBF: Tensor, gamma: Tensor, beta: Tensor | None, layout: Layout, first_step: int = 0, observe: bool = True
+    ) -> Tensor:
         """Normalises with the batch statistics, a group at a time, and notes them in `observed`."""
         mask_TB = layout.mask(first_step, z_TBF.shape[0])
-        parts = [self._train_group(z_TBF[:, group], mask_TB[:, group], first_step) for group in layout.groups]
+        parts = [self._train_group(z_TBF[:, group], mask_TB[:, group], first_step, observe) for group in layout.groups]
         order = torch.tensor([sequence for group in layout.groups for sequence in group])
         return affine(torch.cat(parts, dim=1)[:, torch.argsort(order)], gamma, beta)
 
-    def _train_group(self, z: Tensor, mask_TB: Tensor, first_step: int) -> Tensor:
+    def _train_group(self, z: Tensor, mask_TB: Tensor, first_step: int, observe: bool) -> Tensor:
         over = (0, 1) if self.statistics == "sequence" else (1,)
         weight = mask_TB.unsqueeze(-1).to(z.dtype)
         frames = weight.sum(dim=over, keepdim=True)  # [T', 1, 1], or [1, 1, 1] for `sequence`
@@ -91,7 +81,8 @@ class Normalization:
         mean = (z * weight).sum(dim=over, keepdim=True) / divisor
         variance = ((z - mean) ** 2 * weight).sum(dim=over, keepdim=True) / divisor
         counts = [int(n) for n in frames.flatten()]
-        self.observed.append(Moments(first_step, mean.detach()[:, 0], variance.detach()[:, 0], counts))
+        if observe:
+            self.observed.append(Moments(first_step, mean.detach()[:, 0], variance.detach()[:, 0], counts))
         if min(counts) < FEWEST_FRAMES:
             # Constants: no gradient goes through them.
             stored = self.running.rows(first_step, len(counts))
@@ -100,23 +91,16 @@ class Normalization:
         return (z - mean) / torch.sqrt(variance + self.epsilon)
 
     def update_running(self) -> None:
-        """r ← (1 − m) r + m s with s the frame-weighted mean over groups; the first step sets r = s."""
-        for row, (mean, variance) in self._pooled(unbiased=True).items():
-            m = self.momentum if self.running.seen[row] else 1.0
+        """r ← (1 − m) r + m s with s the frame-weighted mean over groups, of unbiased variances; the first step sets r = s."""
+        for row, entries in self._by_row().items():
+            total = sum(n for _, _, n in entries)
+            m = self.momentum if self.running.frames[row] else 1.0
+            mean = sum(n * mu for mu, _, n in entries) / total
+            variance = sum(n * v * n / (n - 1) for _, v, n in entries) / total
             self.running.mean[row] = (1 - m) * self.running.mean[row] + m * mean
             self.running.variance[row] = (1 - m) * self.running.variance[row] + m * variance
-            self.running.seen[row] = True
+            self.running.frames[row] += total
         self.observed = []
-
-    def _pooled(self, unbiased: bool) -> dict[int, tuple[Tensor, Tensor]]:
-        """Frame-weighted mean over groups of mean and variance, a row."""
-        pooled = {}
-        for row, entries in self._by_row().items():
-            total = sum(frames for _, _, frames in entries)
-            mean = sum(frames * mean for mean, _, frames in entries) / total
-            correct = lambda v, n: v * n / (n - 1) if unbiased else v
-            pooled[row] = (mean, sum(n * correct(v, n) for _, v, n in entries) / total)
-        return pooled
 
     def _by_row(self) -> dict[int, list[tuple[Tensor, Tensor, int]]]:
         rows: dict[int, list[tuple[Tensor, Tensor, int]]] = {}
@@ -127,49 +111,33 @@ class Normalization:
                     rows.setdefault(moments.first_step + offset, []).append(entry)
         return rows
 
-    # -- population ---------------------------------------------------------------------------------------------
+    # -- evaluation ---------------------------------------------------------------------------------------------
 
-    def population(self) -> Statistics:
-        """μ = E[μ_B], v = E[v_B + (μ_B − μ)²] over all groups observed; empties `observed`."""
-        result = Statistics.initial(len(self.running.seen), self.features, self.dtype)
+    def pooled(self) -> dict[str, Statistics]:
+        """Over all groups observed, which are forgotten: μ = E[μ_B] with `population`'s v = E[v_B + (μ_B − μ)²], and with
+        `averaged`'s, the plain mean of the v_B.
+        """
+        result = {kind: self._initial() for kind in ("population", "averaged")}
         for row, entries in self._by_row().items():
-            total = sum(frames for _, _, frames in entries)
-            mean = sum(frames * mean for mean, _, frames in entries) / total
-            variance = sum(n * (v + (mu - mean) ** 2) for mu, v, n in entries) / total
-            result.mean[row], result.variance[row], result.seen[row] = mean, variance, True
+            total = sum(n for _, _, n in entries)
+            mean = sum(n * mu for mu, _, n in entries) / total
+            variances = {
+                "population": sum(n * (v + (mu - mean) ** 2) for mu, v, n in entries) / total,
+                "averaged": sum(v for _, v, _ in entries) / len(entries)}
+            for kind, statistics in result.items():
+                statistics.mean[row], statistics.variance[row], statistics.frames[row] = mean, variances[kind], total
         self.observed = []
         return result
-
-    # -- evaluation ---------------------------------------------------------------------------------------------
 
     def evaluate(self, z_TBF: Tensor, statistics: Statistics, gamma: Tensor, beta: Tensor | None, first_step: int = 0) -> Tensor:
         """Normalises with stored statistics alone."""
         if self.statistics == "sequence":
             mean, variance = statistics.mean, statistics.variance
         else:
-            mean, variance = statistics.rows(first_step, z_TBF.shape[0])
+            mean, variance = statistics.rows(first_step, z_TBF.shape[0], self.frames_per_step)
         scaled = (z_TBF - mean.unsqueeze(1)) / torch.sqrt(variance.unsqueeze(1) + self.epsilon)
         return affine(scaled, gamma, beta)
 
 
 def affine(z: Tensor, gamma: Tensor, beta: Tensor | None) -> Tensor:
     return gamma * z if beta is None else gamma * z + beta
-
-
-def shards_a_group(shards: int, scope: str | dict) -> int:
-    return 1 if scope == "local" else shards if scope == "global" else int(scope["group"])
-
-
-def statistics_groups(batch_size: int, shards: int, scope: str | dict) -> list[range]:
-    """The runs of sequences of each statistics group: shards are equal, consecutive runs of sequences."""
-    if batch_size % shards:
-        raise ValueError(f"a batch of {batch_size} does not divide into {shards} shards")
-    size = shards_a_group(shards, scope) * (batch_size // shards)
-    return [range(start, min(start + size, batch_size)) for start in range(0, batch_size, size)]
-
-
-def dealt_groups(count: int, shards: int, scope: str | dict) -> list[list[int]]:
-    """The same where sequence `k` goes to shard `k mod S`; shards may hold unequal numbers, and groups without any are left out."""
-    size = shards_a_group(shards, scope)
-    groups = [[k for k in range(count) if k % shards // size == group] for group in range(-(-shards // size))]
-    return [group for group in groups if group]

@@ -21,7 +21,8 @@ from training import Trainer
 
 def make_trainer(config: dict, weights: dict[str, torch.Tensor], dtype: torch.dtype = torch.float64) -> Trainer:
     """The trainer of the configuration's task."""
-    tasks = {"language-model": language.LanguageTrainer, "frame-classification": frames.FrameTrainer}
+    tasks = {"language-model": language.LanguageTrainer, "frame-classification": frames.FrameTrainer,
+             "sequence-classification": frames.SequenceTrainer}
     return tasks[config["task"]](config, weights, dtype)
 
 
@@ -37,9 +38,9 @@ def main() -> None:
     weights = {name: tensor for name, tensor in weights.items() if ".running_" not in name}
     curve = make_trainer(config, weights).run(arguments.steps)
     for step, (score, norm) in enumerate(zip(curve.scores, curve.gradient_norms), start=1):
-        print(f"{step:5d}  loss {score.loss:.12f}  gradient norm {norm:.12f}  wrong {score.wrong} of {score.frames}")
+        print(f"{step:5d}  loss {score.loss:.12f}  gradient norm {norm:.12f}  wrong {score.wrong} of {score.count}")
     for result in curve.evaluations:
-        found = ", ".join(f"{kind} loss {score.loss:.8f}, wrong {score.wrong} of {score.frames}" for kind, score in result.scores.items())
+        found = ", ".join(f"{kind} loss {score.loss:.8f}, wrong {score.wrong} of {score.count}" for kind, score in result.scores.items())
         print(f"validation after step {result.step}: {found}")
 
 

@@ -1,66 +1,22 @@
-"""One case in the program and in the reference: runs the program, and says where the two disagree."""
+"""One case in the program: runs it, and says where it disagrees with the reference."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
-from dataclasses import dataclass, field
 
 import torch
 from safetensors.torch import load_file
 
-from cases import Case
-from normalization import Statistics
+from case import BaseCase
+from judging import Row, compare_evaluation, judge, relative, tensor_difference
+from moments import Statistics
 from speech_cases import SpeechCase
+from spread import Spread
 from training import Curve, Score
 
-CURVE_BOUND = 1e-4  # the contract of mathematics.md
-EVALUATION_BOUND = 1e-4  # running and population statistics differ by more than that
-TENSOR_BOUND = 2e-3  # of the largest element: catches a wrong or forgotten tensor, not rounding
 SECONDS_A_RUN = 180
-
-
-@dataclass
-class Row:
-    """One run of one case on one rank count, against the reference."""
-
-    ranks: str
-    loss: float = math.nan
-    norm: float = math.nan
-    tensors: float = math.nan
-    statistics: float | None = None
-    evaluation: float | None = None  # of validation perplexities, or losses where frames are classified
-    kind: str = ""
-    faults: list[str] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-
-
-def relative(found: float, expected: float) -> float:
-    return abs(found - expected) / max(abs(expected), 1e-12)
-
-
-def compare_curves(found: Curve, expected: Curve) -> Row:
-    """Two runs of the reference in different precisions: what rounding alone does to a case."""
-    row = Row(ranks="float32")
-    row.loss = max(map(relative, found.losses, expected.losses))
-    row.norm = max(map(relative, found.gradient_norms, expected.gradient_norms))
-    row.tensors = tensor_difference({n: t.double() for n, t in found.tensors.items()}, expected.tensors)
-    if expected.statistics["running"]:
-        row.statistics = tensor_difference(*(
-            {f"{n}.{part}": getattr(s, part).double() for n, s in curve.statistics["running"].items() for part in ("mean", "variance")}
-            for curve in (found, expected)))
-    pairs = [(a.scores[kind], b.scores[kind]) for a, b in zip(found.evaluations, expected.evaluations) for kind in a.scores]
-    row.evaluation = max(relative(a.perplexity, b.perplexity) for a, b in pairs)
-    for what, scores in (("step", zip(found.scores, expected.scores)), ("evaluation", pairs)):
-        for number, (mine, theirs) in enumerate(scores, start=1):
-            count_wrong(row, f"{what} {number}", mine.wrong, theirs)
-    judge(row)
-    return row
-
-
-# -- the program --------------------------------------------------------------------------------------------------
 
 
 def environment() -> dict[str, str]:
@@ -72,22 +28,23 @@ def environment() -> dict[str, str]:
 
 
 def run_program(
-    case: Case | SpeechCase, ranks: int, kind: str, folder: str, expected: Curve, lockstep: str, steps: int
+    case: BaseCase, ranks: int, kind: str | None, folder: str, expected: Curve, spread: Spread | None, lockstep: str, steps: int
 ) -> Row:
     """Trains with `kind` statistics in evaluation, and compares what the run directory then holds."""
-    row = Row(ranks=str(ranks), kind=kind)
+    row = Row(ranks=str(ranks), kind=kind or "")
     directory = os.path.join(folder, f"run-{ranks}")
     command = [
         "mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none", "--timeout", str(SECONDS_A_RUN),
         lockstep, "train", os.path.join(folder, "config.yaml"), "--run-directory", directory,
-        "--initialize-from", os.path.join(folder, "initial.safetensors"),
-        "--set", f"evaluation.statistics={kind}", "--set", f"training.maximum_steps={steps}"]
+        "--initialize-from", os.path.join(folder, "initial.safetensors"), "--set", f"training.maximum_steps={steps}"]
+    if kind is not None:
+        command += ["--set", f"evaluation.statistics={kind}"]
     finished = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=SECONDS_A_RUN + 30)
     if finished.returncode != 0:
         row.faults.append(f"exit code {finished.returncode}: {complaint(finished.stderr)}")
         return row
     try:
-        compare_run(row, case, directory, expected)
+        compare_run(row, case, directory, expected, spread)
     except (OSError, KeyError, ValueError) as error:
         row.faults.append(f"{type(error).__name__}: {error}")
     return row
@@ -100,7 +57,7 @@ def complaint(stderr: str) -> str:
     return " | ".join(said[:first] or said)[-500:]
 
 
-def compare_run(row: Row, case: Case | SpeechCase, directory: str, expected: Curve) -> None:
+def compare_run(row: Row, case: BaseCase, directory: str, expected: Curve, spread: Spread | None) -> None:
     with open(os.path.join(directory, "metrics.jsonl")) as file:
         events = [json.loads(line) for line in file]
     steps = [event for event in events if event["event"] == "step"]
@@ -108,83 +65,70 @@ def compare_run(row: Row, case: Case | SpeechCase, directory: str, expected: Cur
         row.faults.append(f"{len(steps)} step events, expected steps 1 to {len(expected.losses)}")
         return
     row.losses = [event["loss"] for event in steps]
-    row.loss = max(map(relative, row.losses, expected.losses))
-    row.norm = max(map(relative, [event["gradient_norm"] for event in steps], expected.gradient_norms))
-    if max(map(relative, [event["learning_rate"] for event in steps], expected.learning_rates)) > 1e-6:
-        row.faults.append("learning rates differ")
+    row.loss_differences = list(map(relative, row.losses, expected.losses))
+    row.norm_differences = list(map(relative, [event["gradient_norm"] for event in steps], expected.gradient_norms))
+    rates = list(map(relative, [event["learning_rate"] for event in steps], expected.learning_rates))
+    if max(rates) > 1e-6:
+        step = next(index for index, difference in enumerate(rates) if difference > 1e-6)
+        row.faults.append(f"learning rate of step {step + 1} is {steps[step]['learning_rate']}, expected {expected.learning_rates[step]}")
     validations = [event for event in events if event["event"] == "validation"]
     found_at, expected_at = [event["step"] for event in validations], [evaluation.step for evaluation in expected.evaluations]
     if found_at != expected_at:
         row.faults.append(f"validation after steps {found_at}, expected {expected_at}")
         return
-    scores = [evaluation.scores[row.kind] for evaluation in expected.evaluations]
-    if isinstance(case, SpeechCase):
-        row.evaluation = max(relative(event["loss"], score.loss) for event, score in zip(validations, scores))
+    scores = [evaluation.scores[row.kind or "population"] for evaluation in expected.evaluations]
+    speech = isinstance(case, SpeechCase)
+    compare_evaluation(row, [event["loss"] if speech else event["perplexity"] for event in validations],
+                       [score.loss if speech else score.perplexity for score in scores])
+    if speech and not case.chaotic:
         for event, score in zip(steps + validations, expected.scores + scores):
-            compare_rate(row, event, score)
-    else:
-        row.evaluation = max(relative(event["perplexity"], score.perplexity) for event, score in zip(validations, scores))
+            compare_rate(row, case, event, score)
     model = load_file(os.path.join(directory, "checkpoints", "latest", "model.safetensors"))
+    wanted = expected.tensors | expected.constants
     parameters = {n: t.double() for n, t in model.items() if ".running_" not in n}
-    if {n: t.shape for n, t in parameters.items()} != {n: t.shape for n, t in expected.tensors.items()}:
-        row.faults.append("the model's tensors have other names or shapes")
+    shapes = {n: tuple(t.shape) for n, t in parameters.items()}
+    if shapes != (expected_shapes := {n: tuple(t.shape) for n, t in wanted.items()}):
+        row.faults.append(f"the model's tensors have other names or shapes: {sorted(set(shapes.items()) ^ set(expected_shapes.items()))}")
         return
-    row.tensors = tensor_difference(parameters, expected.tensors)
-    if expected.statistics["running"]:
-        compare_statistics(row, case, model, expected)
-    judge(row)
+    row.tensors, row.worst_tensor = tensor_difference(parameters, wanted)
+    compare_statistics(row, case, model, expected)
+    judge(row, spread)
 
 
-def compare_rate(row: Row, event: dict, score: Score) -> None:
-    """Frames and frame error rate of a step or a validation."""
+def compare_rate(row: Row, case: SpeechCase, event: dict, score: Score) -> None:
+    """Frames and error rate of a step or a validation."""
     where = f"{event['event']} {event['step']}"
-    frames, rate = event.get("frames", score.frames), event["frame_error_rate"]
+    what = "sequence" if case.task == "sequence-classification" else "frame"
+    frames, rate = event.get("frames", score.frames), event[f"{what}_error_rate"]
     if frames != score.frames:
         row.faults.append(f"{where} counts {frames} frames, expected {score.frames}")
-    wrong = rate * score.frames
-    if abs(wrong - round(wrong)) > 1e-6 * score.frames:
-        row.faults.append(f"{where}: a frame error rate of {rate} is no share of {score.frames} frames")
-    count_wrong(row, where, round(wrong), score)
+    wrong = rate * score.count
+    if abs(wrong - round(wrong)) > 1e-6 * score.count:
+        row.faults.append(f"{where}: a {what} error rate of {rate} is no share of {score.count} {what}s")
+    row.count_wrong(where, round(wrong), score)
 
 
-def count_wrong(row: Row, where: str, wrong: int, score: Score) -> None:
-    """Only frames that the reference finds undecided may be decided otherwise."""
-    if abs(wrong - score.wrong) > score.undecided:
-        row.faults.append(f"{where}: {wrong} of {score.frames} frames are wrong, expected {score.wrong}, undecided {score.undecided}")
-
-
-def compare_statistics(row: Row, case: Case | SpeechCase, model: dict, expected: Curve) -> None:
-    """The final statistics: the running averages, or with population statistics those of the final weights."""
+def compare_statistics(row: Row, case: BaseCase, model: dict, expected: Curve) -> None:
+    """The final statistics: those that evaluation uses, or with statistics of its own minibatches the running averages."""
     wanted: dict[str, torch.Tensor] = {}
     found = {n: t.double() for n, t in model.items() if ".running_" in n}
-    for name, statistics in expected.statistics[row.kind].items():
+    kind = "running" if row.kind in ("", "batch") else row.kind
+    for name, statistics in expected.statistics[kind].items():
         for part, tensor in (("mean", statistics.mean), ("variance", statistics.variance)):
             full_name = f"{name}.running_{part}"
             wanted[full_name] = tensor.clone() if case.statistics == "frame" else tensor[0]
             if case.statistics == "frame" and found.get(full_name, torch.empty(0)).shape == tensor.shape:
-                forgive_unseen(wanted[full_name], found[full_name], statistics)
-    if {n: t.shape for n, t in found.items()} != {n: t.shape for n, t in wanted.items()}:
-        row.faults.append("the model's statistics have other names or shapes")
-        return
-    row.statistics = tensor_difference(found, wanted)
+                forgive_unused(wanted[full_name], found[full_name], statistics, case.frames_per_step)
+    shapes = {n: tuple(t.shape) for n, t in found.items()}
+    if shapes != (expected_shapes := {n: tuple(t.shape) for n, t in wanted.items()}):
+        row.faults.append(f"the model's statistics have other names or shapes: {sorted(set(shapes.items()) ^ set(expected_shapes.items()))}")
+    elif wanted:
+        row.statistics, _ = tensor_difference(found, wanted)
 
 
-def forgive_unseen(wanted_TF: torch.Tensor, found_TF: torch.Tensor, statistics: Statistics) -> None:
-    """A time step that training never saw takes the last seen one's statistics: a file may hold those, or the initial ones."""
-    last = max((row for row, seen in enumerate(statistics.seen) if seen), default=0)
-    for row, seen in enumerate(statistics.seen):
-        if not seen and torch.equal(found_TF[row], found_TF[last]):
+def forgive_unused(wanted_TF: torch.Tensor, found_TF: torch.Tensor, statistics: Statistics, frames_per_step: int) -> None:
+    """A time step that takes the last step's that counts: a file may hold those, or its own."""
+    last = statistics.last_row(frames_per_step)
+    for row in range(last + 1, len(statistics.frames)):
+        if torch.equal(found_TF[row], found_TF[last]):
             wanted_TF[row] = wanted_TF[last]
-
-
-def tensor_difference(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
-    """The largest difference of an element, as a share of its tensor's largest element."""
-    return max(float((found[n] - t).abs().max() / t.abs().max().clamp(min=1e-3)) for n, t in expected.items())
-
-
-def judge(row: Row) -> None:
-    limits = (("loss", row.loss, CURVE_BOUND), ("gradient norm", row.norm, CURVE_BOUND), ("tensors", row.tensors, TENSOR_BOUND),
-              ("statistics", row.statistics, TENSOR_BOUND), ("evaluation", row.evaluation, EVALUATION_BOUND))
-    for what, value, bound in limits:
-        if value is not None and not value <= bound:  # NaN fails too
-            row.faults.append(f"{what} {value:.1e} > {bound:.0e}")

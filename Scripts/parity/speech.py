@@ -1,4 +1,4 @@
-"""Utterances in Kaldi archives to normalised features and minibatches (mathematics.md, section 8; the keys of `data` in interfaces.md)."""
+"""Utterances in Kaldi archives to normalised features and minibatches (mathematics.md, sections 8 and 9; the keys of `data` in interfaces.md)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ class SpeechError(Exception):
 
 @dataclass(frozen=True)
 class Utterance:
-    """Features, [T, F] in float64, and a class for each frame, [T]."""
+    """Features, [T, F] in float64, and a class for each frame, [T], or one for the utterance, [1]."""
 
     key: str
     features: np.ndarray
     labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.features)
 
 
 def read_archive(path: str) -> list[tuple[str, np.ndarray]]:
@@ -30,14 +33,14 @@ def read_archive(path: str) -> list[tuple[str, np.ndarray]]:
     return list(kaldiio.load_ark(path))
 
 
-def read_utterances(paths: dict[str, str], classes: int, deltas: int) -> list[Utterance]:
+def read_utterances(paths: dict[str, str], classes: int, deltas: int, labels_a_frame: bool = True) -> list[Utterance]:
     """The utterances of `{features: …, labels: …}` in the order of the features, deltas appended."""
     labels = dict(read_archive(paths["labels"]))
     utterances = []
     for key, features in read_archive(paths["features"]):
         if key not in labels:
             raise SpeechError(f"{paths['labels']} has no labels of {key}")
-        if len(labels[key]) != len(features):
+        if len(labels[key]) != (len(features) if labels_a_frame else 1):
             raise SpeechError(f"{key} has {len(features)} frames and {len(labels[key])} labels")
         if labels[key].min() < 0 or labels[key].max() >= classes:
             raise SpeechError(f"labels of {key} are outside 0 ..< {classes}")
@@ -86,11 +89,10 @@ def minibatches(count: int, batch_size: int) -> list[range]:
     return [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
 
 
-def pad(utterances: list[Utterance]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features, [T, B, F], labels, [T, B], and lengths, [B]; `T` is the longest one's."""
-    lengths = np.array([len(utterance.labels) for utterance in utterances])
+def pad(utterances: list[Utterance]) -> tuple[np.ndarray, np.ndarray]:
+    """Features, [T, B, F], and lengths, [B]; `T` is the longest one's."""
+    lengths = np.array([len(utterance) for utterance in utterances])
     features = np.zeros((lengths.max(), len(utterances), utterances[0].features.shape[1]))
-    labels = np.zeros((lengths.max(), len(utterances)), dtype=np.int64)
     for b, utterance in enumerate(utterances):
-        features[: lengths[b], b], labels[: lengths[b], b] = utterance.features, utterance.labels
-    return features, labels, lengths
+        features[: lengths[b], b] = utterance.features
+    return features, lengths

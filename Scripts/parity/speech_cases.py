@@ -11,9 +11,10 @@ import numpy as np
 import yaml
 from safetensors.torch import save_file
 
-from cases import random_weights
+from case import BaseCase, random_weights, sections
+from configuration import complete, shape_of
+from shape import RECURRENT_PLACEMENTS
 from speech import minibatches
-from training import complete, shape_of
 
 FEATURES, CLASSES = 5, 7
 # Statistics of a step over few frames multiply rounding by up to γ/√(v + ε): with two frames x̂ is ±1 whatever their
@@ -25,32 +26,16 @@ LONGEST = 12  # frames of an utterance that training keeps
 
 
 @dataclass(frozen=True)
-class SpeechCase:
-    """One training run: what differs from the rest, and the seed of its archives and weights."""
+class SpeechCase(BaseCase):
+    """Classification of frames, or of sequences, on random archives."""
 
-    name: str
-    seed: int
-    bidirectional: bool = True
-    cell: str = "lstm"
     placement: str = "input"
-    statistics: str = "frame"
-    scope: str | int = "global"  # an integer is {group: k}
-    peepholes: str = "none"
-    momentum: float = 0.0
-    clip_norm: float | None = None
-    method: str = "sgd"
     learning_rate: float = 0.1
-    average_over: str = "sequences"
-    accumulate_steps: int = 1
-    decay: tuple[float, int] = (1.0, 1000)
-    layers: int = 2
     hidden: int = 6
     batch_size: int = 16
-    shards: int = 4
     epochs: int = 5
-    population_batches: int | None = None
-    norm_momentum: float = 0.1
-    epsilon: float = 1e-5
+    task: str = "frame-classification"
+    bidirectional: bool = True
     deltas: int = 0
     normalize: str = "global"
     even: bool = False  # nearly equal lengths within a minibatch
@@ -93,7 +78,7 @@ def _combination(index: int, cell: str, bidirectional: bool, placement: str, sta
 
 def framewise(case: SpeechCase) -> SpeechCase:
     """The case with lengths that suit statistics of each time step; recurrent ones learn more slowly, too."""
-    rate = case.learning_rate * (0.2 if case.placement == "preactivation" else 0.5)
+    rate = case.learning_rate * (0.2 if case.placement in RECURRENT_PLACEMENTS else 0.5)
     # Fewer than shards, and never two in a statistics group.
     last = (7, 1, 12) if case.scope == "local" else (9,)
     return replace(case, even=True, batch_size=EVEN_BATCH, last=last, learning_rate=rate)
@@ -153,26 +138,13 @@ def configuration(case: SpeechCase, folder: str) -> dict:
     """The configuration file's content, in the keys of interfaces.md."""
     suffix = ".scp" if case.storage == "scp" else ".ark"
     paths = lambda name: {part: os.path.join(folder, f"{name}-{part}{suffix}") for part in ("features", "labels")}
-    return {
-        "task": "frame-classification",
-        "data": {
-            "train": paths("train"), "validation": paths("validation"), "classes": CLASSES, "deltas": case.deltas,
-            "maximum_frames": LONGEST, "normalize": case.normalize},
-        "model": {
-            "cell": case.cell, "layers": case.layers, "hidden_size": case.hidden, "bidirectional": case.bidirectional,
-            "peepholes": case.peepholes, "dropout": 0},
-        "normalization": {
-            "placement": case.placement, "statistics": case.statistics,
-            "scope": {"group": case.scope} if isinstance(case.scope, int) else case.scope,
-            "epsilon": case.epsilon, "momentum": case.norm_momentum},
-        "training": {
-            "batch_size": case.batch_size, "shards": case.shards, "epochs": case.epochs, "average_over": case.average_over,
-            "shuffle": False, "accumulate_steps": case.accumulate_steps},
-        "optimizer": {
-            "method": case.method, "learning_rate": case.learning_rate, "momentum": case.momentum,
-            "clip_norm": case.clip_norm, "decay": {"factor": case.decay[0], "after": case.decay[1]}},
-        "evaluation": {"statistics": "running", "population_batches": case.population_batches},
-    }
+    config = {"task": case.task} | sections(case)
+    config["data"] = {
+        "train": paths("train"), "validation": paths("validation"), "classes": CLASSES, "deltas": case.deltas,
+        "maximum_frames": LONGEST, "normalize": case.normalize}
+    config["model"]["bidirectional"] = case.bidirectional
+    config["training"]["shuffle"] = False
+    return config
 
 
 def write(case: SpeechCase, folder: str, steps: int) -> tuple[dict, str]:
@@ -189,9 +161,9 @@ def write(case: SpeechCase, folder: str, steps: int) -> tuple[dict, str]:
     longest = max(lengths)
     for length in case.excluded:
         lengths.insert(int(random.integers(0, len(lengths))), length)
-    corpus.write(random, config["data"]["train"], "train", lengths, case.storage)
+    corpus.write(random, config["data"]["train"], "train", lengths, case)
     # Longer and shorter ones than in training.
-    corpus.write(random, config["data"]["validation"], "validation", [1, 6, LONGEST + 3, LONGEST, 2, 9, 2 * LONGEST], case.storage)
+    corpus.write(random, config["data"]["validation"], "validation", [1, 6, LONGEST + 3, LONGEST, 2, 9, 2 * LONGEST], case)
     inputs = FEATURES * (case.deltas + 1)
     weights = random_weights(shape_of(complete(config), CLASSES, inputs, longest), case.seed)
     path = os.path.join(folder, "initial.safetensors")
@@ -227,18 +199,18 @@ class Corpus:
     def drawn(random: np.random.Generator) -> "Corpus":
         return Corpus(random.normal(size=(CLASSES, FEATURES)), random.normal(size=FEATURES), random.uniform(0.5, 1.5, FEATURES))
 
-    def write(self, random: np.random.Generator, paths: dict[str, str], prefix: str, lengths: list[int], storage: str) -> None:
-        """Features and labels in archives, with lists beside them for `scp`."""
+    def write(self, random: np.random.Generator, paths: dict[str, str], prefix: str, lengths: list[int], case: SpeechCase) -> None:
+        """Features and labels in archives, with lists beside them for `scp`. A sequence's label is that of its first frame."""
         features, labels = {}, {}
         for index, length in enumerate(lengths):
             key = f"{prefix}-{index:04d}"
             states = np.repeat(random.integers(0, CLASSES, length), random.integers(1, 4, length))[:length]
             noise = random.normal(size=(length, FEATURES)) * 0.7
             array = (self.means[states] + noise) * self.scale + self.offset
-            features[key] = array.astype(np.float64 if storage == "double" else np.float32)
-            labels[key] = states.astype(np.int32)
+            features[key] = array.astype(np.float64 if case.storage == "double" else np.float32)
+            labels[key] = states[: 1 if case.task == "sequence-classification" else None].astype(np.int32)
         for what, arrays in (("features", features), ("labels", labels)):
             stem = os.path.splitext(paths[what])[0]
             kaldiio.save_ark(
-                stem + ".ark", arrays, scp=stem + ".scp" if storage == "scp" else None,
-                compression_method=2 if storage == "compressed" and what == "features" else None)
+                stem + ".ark", arrays, scp=stem + ".scp" if case.storage == "scp" else None,
+                compression_method=2 if case.storage == "compressed" and what == "features" else None)

@@ -12,25 +12,27 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-import cases
 import speech_cases
+from case import random_weights
 from checking import close
 from frames import FrameTrainer, score
-from model import Model, Shape, cross_entropy, reverse
-from normalization import Layout, Normalization, dealt_groups
+from model import Model, cross_entropy, reverse
+from moments import Layout, dealt_groups
+from normalization import BatchTerm, Mode
+from shape import RECURRENT_PLACEMENTS, Shape
 from speech import Utterance, add_deltas, minibatches, normalize, pad, read_utterances
 
 V, I, H, L, S, T = 7, 5, 6, 2, 4, 9
 LENGTHS = torch.tensor([9, 1, 4, 4, 7, 9, 2, 1, 6, 5])  # ties, single frames, no order; ten over four shards
 B = len(LENGTHS)
-FRAMEWISE = ("input", "preactivation", "separate", "hidden")
+FRAMEWISE = ("input", *RECURRENT_PLACEMENTS)
 
 
 def model(**changes) -> Model:
     values = dict(vocabulary=V, embedding=I, hidden=H, layers=L, cell="lstm", peepholes="none", placement="none", statistics="frame",
                   scope="global", batch_size=B, shards=S, steps=T, bidirectional=True, embedded=False)
     shape = Shape(**(values | changes))
-    return Model(shape, cases.random_weights(shape, seed=3))
+    return Model(shape, random_weights(shape, seed=3))
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -42,7 +44,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def loss_of(m: Model, features: torch.Tensor, lengths: torch.Tensor = LENGTHS) -> torch.Tensor:
     _, labels, mask = batch()
-    logits, _ = m.forward(features, Layout(lengths, dealt_groups(B, S, m.scope)), m.zero_state(B))
+    logits, _ = m.forward(features, Mode(Layout(lengths, dealt_groups(B, S, m.shape.scope_setting))), m.initial_state(B))
     return cross_entropy(logits, labels)[mask].sum() / B
 
 
@@ -99,7 +101,7 @@ def check_masked_statistics_against_torch() -> None:
     for scope in ("local", {"group": 2}, {"group": 3}, "global"):
         groups = dealt_groups(B, S, scope)
         for statistics in ("sequence", "frame"):
-            norm = Normalization("n", H, statistics, T, 1e-5, 0.1, torch.float64)
+            norm = BatchTerm("n", H, statistics, T, 1e-5, 0.1, torch.float64)
             y = norm.train(z_TBF, gamma, beta, Layout(LENGTHS, groups))
             norm.update_running()
             for steps in [range(T)] if statistics == "sequence" else [range(t, t + 1) for t in range(T)]:
@@ -163,13 +165,13 @@ def check_masked_gradients_by_differences() -> None:
 
 def check_population_of_unequal_groups() -> None:
     """Pooled by frames, the moments are those of all frames together."""
-    norm, one, zero = Normalization("n", H, "sequence", T, 1e-5, 0.1, torch.float64), torch.ones(H).double(), torch.zeros(H).double()
+    norm, one, zero = BatchTerm("n", H, "sequence", T, 1e-5, 0.1, torch.float64), torch.ones(H).double(), torch.zeros(H).double()
     mask, frames = Layout(LENGTHS, []).mask(0, T), []
     for k in range(3):
         z = torch.randn(T, B, H).double() * (k + 1) + k
         norm.train(z, one, zero, Layout(LENGTHS, dealt_groups(B, S, {"group": 2})))
         frames.append(z[mask])
-    pooled, every = norm.population(), torch.cat(frames)
+    pooled, every = norm.pooled()["population"], torch.cat(frames)
     close(pooled.mean[0], every.mean(0), "population mean")
     close(pooled.variance[0], every.var(0, unbiased=False), "population variance")
 
@@ -222,16 +224,16 @@ def check_archives() -> None:
         trainer = FrameTrainer(config, load_file(weights))
         assert [len(batch) for batch in trainer.batches] == [16, 2] and trainer.model.shape.steps == 12
         assert len(trainer.utterances) == len(utterances) - 2 and len(trainer.validation) == 7
-    features, classes, lengths = pad(utterances[:3])
-    assert lengths.tolist() == [len(u.labels) for u in utterances[:3]] and features.shape[:2] == classes.shape == (max(lengths), 3)
+    features, lengths = pad(utterances[:3])
+    assert lengths.tolist() == [len(u.labels) for u in utterances[:3]] and features.shape[:2] == (max(lengths), 3)
     close(features[: lengths[1], 1], utterances[1].features, "padded features")
 
 
 def check_scores() -> None:
     """Wrong arg maxes, and those that are close, counted by hand."""
     logits = torch.tensor([[1.0, 2.0, 0.0], [3.0, 2.9999, 0.0], [0.0, 0.0, 5.0], [2.0, 2.0004, 1.0]])
-    found = score(logits, torch.tensor([0, 0, 2, 1]), 1.5)
-    assert (found.frames, found.wrong, found.undecided, found.loss_sum) == (4, 1, 2, 1.5), found
+    found = score(logits, torch.tensor([0, 0, 2, 1]), 1.5, 4)
+    assert (found.count, found.wrong, found.undecided, found.loss_sum) == (4, 1, 2, 1.5), found
 
 
 def check_evaluation_does_not_depend_on_the_batch() -> None:
@@ -242,7 +244,7 @@ def check_evaluation_does_not_depend_on_the_batch() -> None:
             config, weights = speech_cases.write(case, folder, steps=10)
             trainer = FrameTrainer(config, load_file(weights))
             trainer.run(2, evaluate=False)
-            for kind in (trainer.model.running_statistics(), trainer.population_statistics()):
+            for kind in (trainer.model.running_statistics(), *trainer.pooled_statistics().values()):
                 with torch.no_grad():
-                    _, together = trainer._forward(trainer.validation, [], kind)
+                    _, together = trainer._forward(trainer.validation, [], kind, False)
                 close(trainer.validation_score(kind).loss, together.loss, f"{placement} {statistics}")

@@ -76,6 +76,25 @@ class TrainingWindows:
         return self.streams_BL[:, start:stop].T, self.streams_BL[:, start + 1 : stop + 1].T
 
 
+@dataclass
+class TrainingPieces:
+    """The minibatches of an epoch of shuffled pieces: `B` pieces at a time in the order given, the rest dropped."""
+
+    tokens_N: np.ndarray
+    starts: list[int]
+    batch_size: int
+    steps: int
+
+    def __len__(self) -> int:
+        return len(self.starts) // self.batch_size
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets of a minibatch, [T, B] each."""
+        starts = self.starts[index * self.batch_size : (index + 1) * self.batch_size]
+        pieces_BT = np.stack([self.tokens_N[start : start + self.steps + 1] for start in starts])
+        return pieces_BT[:, :-1].T, pieces_BT[:, 1:].T
+
+
 def evaluation_runs(count: int, streams: int) -> list[range]:
     """The target positions `1 ..< count` as consecutive runs, the longer ones first."""
     positions = count - 1

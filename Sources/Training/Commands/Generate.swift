@@ -69,6 +69,7 @@ private struct Generator {
     self.steps = steps
     workspace = ModelWorkspace(model, WorkspaceCapacity(sequences: [1], steps: 1), training: false)
     workspace.begin(steps: 1, firstExamples: [0])
+    workspace.resetState()
     model.prepareEvaluation()
   }
 
