@@ -63,6 +63,7 @@ public final class NormalizedTerm<S: Scalar> {
     pass.timer.enter(.statisticsExchange)
     try statistics.combineMoments(slots, counts: batch.counts(slots, pass.counts), pass.reducer)
     pass.timer.enter(.normalization)
+    if pass.mode == .population { batch.population?.addGroups(statistics, slots: slots, pass) }
     for i in shards.indices {
       for slot in slots { batch.fold(statistics, shard: i, slot: slot, groupCount: batch.groupCount(pass.counts, shard: i, slot: slot)) }
     }

@@ -59,11 +59,11 @@ public final class SequenceModel<S: Scalar> {
   }
 
   /// Starts gathering population statistics: every pass in population mode is added.
-  public func beginPopulation(groups: ShardGroups) {
+  public func beginPopulation(groups: ShardGroups, variance: PopulationVariance = .pooled) {
     for layer in layers { layer.packWeights() }
     for normalization in normalizations {
       normalization.population = PopulationStatistics(
-        kind: normalization.kind, slots: normalization.slots, features: normalization.site.features, groups: groups)
+        kind: normalization.kind, variance: variance, slots: normalization.slots, features: normalization.site.features, groups: groups)
     }
   }
 
@@ -71,7 +71,8 @@ public final class SequenceModel<S: Scalar> {
   public func finishPopulation(groups: ShardGroups, globalReducer: any StatisticsReducing<S>) throws {
     for normalization in normalizations {
       normalization.evaluation.copy(from: normalization.running)
-      try normalization.population?.finish(into: normalization.evaluation, shards: groups.shards, reducer: globalReducer)
+      try normalization.population?.finish(
+        into: normalization.evaluation, shards: groups.shards, local: groups.local, reducer: globalReducer)
       normalization.evaluation.extend()
       normalization.population = nil
     }

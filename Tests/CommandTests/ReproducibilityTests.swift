@@ -43,6 +43,9 @@ extension CommandTests {
         name: "one sequence a shard, running averages", ranks: [1, 3, 8],
         settings: ["training.batch_size=8", "normalization.scope={group: 3}", "evaluation.statistics=running"]),
       Variant(
+        name: "group of 2, averaged statistics", ranks: [1, 2, 3],
+        settings: ["normalization.scope={group: 2}", "evaluation.statistics=averaged", "evaluation.population_batches=7"]),
+      Variant(
         name: "no normalisation, peepholes, rmsprop", ranks: [1, 4],
         settings: ["normalization.placement=none", "model.peepholes=all", "optimizer.method=rmsprop", "optimizer.learning_rate=0.003"]),
       Variant(
@@ -103,6 +106,7 @@ extension CommandTests {
         "normalization.scope=local", "normalization.scope=global", "normalization.scope={group: 2}", "normalization.scope={group: 3}",
         "normalization.statistics=sequence", "normalization.placement=preactivation", "training.seed=2", "model.dropout=0.3",
         "communication.gradients=float16", "communication.gradients=bfloat16", "model.recurrent_weights=bfloat16",
+        "evaluation.statistics=averaged", "evaluation.statistics=running",
       ]
       for (index, setting) in variants.enumerated() {
         try sandbox.train("run-\(index)", [setting])

@@ -20,6 +20,9 @@ extension CommandTests {
       Variant(
         name: "frame, local", ranks: [1, 2, 4, 8], settings: ["normalization.statistics=frame", "normalization.scope=local", "training.shards=8"]),
       Variant(
+        name: "frame, group of 3, averaged", ranks: [1, 2, 3, 8],
+        settings: ["normalization.statistics=frame", "normalization.scope={group: 3}", "evaluation.statistics=averaged"]),
+      Variant(
         name: "group of 3, adam, accumulation", ranks: [1, 2, 4, 8],
         settings: ["normalization.scope={group: 3}", "optimizer.method=adam", "optimizer.learning_rate=0.01", "training.accumulate_steps=2"]),
       Variant(
@@ -105,7 +108,7 @@ extension CommandTests {
     }
 
     /// A checkpoint evaluates as the run did when it was written, also where fewer steps went into the population's statistics than training saw.
-    @Test(arguments: ["population", "running"]) func storedStatistics(kind: String) throws {
+    @Test(arguments: ["population", "running", "averaged"]) func storedStatistics(kind: String) throws {
       let sandbox = try Sandbox()
       try sandbox.writeSpeech()
       let settings = [

@@ -13,6 +13,8 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     case running
     /// Statistics of the training set with the final weights.
     case population
+    /// The same, with the mean over groups of their variances.
+    case averaged
   }
 
   /// Losses on the validation data, nats a frame.

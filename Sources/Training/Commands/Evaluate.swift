@@ -63,14 +63,15 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   configuration = try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
   try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
-  let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population
+  let statistics = configuration.evaluation.statistics
+  let needsPopulation = statistics.populationVariance != nil && state.statistics != statistics.stored
     && configuration.normalization.method == .batch && configuration.normalization.placement != .none
   let data = try openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
   let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)
-  if needsPopulation {
+  if needsPopulation, let variance = statistics.populationVariance {
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches)
-    try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(minibatches: count)
+    try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(variance, minibatches: count)
   }
   let key = request.data == nil ? "data.validation" : "--data"
   let result: EvaluationResult?, source: String

@@ -137,7 +137,8 @@ package enum ConfigurationTable {
   private static let evaluation: [ConfigurationKey] = [
     Key(
       "evaluation.statistics", \.evaluation.statistics, .choice,
-      "what normalises in evaluation: running averages, or a pass over the training data", needs: .batchStatistics),
+      "what normalises in evaluation: running averages, or passes over the training data: `population` pools all frames, `averaged` takes the mean "
+        + "of the groups' variances", needs: .batchStatistics),
     Key(
       "evaluation.population_batches", \.evaluation.populationBatches, .orNull(.integer(1...unboundedCount)),
       "minibatches of that pass; null: the whole training set"),

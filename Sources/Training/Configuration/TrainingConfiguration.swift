@@ -179,7 +179,30 @@ extension TrainingConfiguration {
 
   /// Which statistics stand in for those of a batch.
   public enum EvaluationStatistics: String, CaseIterable, Sendable {
-    case running, population
+    /// Exponential averages of training.
+    case running
+    /// Of passes over the training set, all frames together.
+    case population
+    /// Of the same passes, with the mean over groups of their variances.
+    case averaged
+
+    /// The variance that passes over the training set give; nil where there are none.
+    var populationVariance: PopulationVariance? {
+      switch self {
+      case .running: nil
+      case .population: .pooled
+      case .averaged: .averaged
+      }
+    }
+
+    /// What a checkpoint holds that was written with these statistics.
+    var stored: CheckpointState.Statistics {
+      switch self {
+      case .running: .running
+      case .population: .population
+      case .averaged: .averaged
+      }
+    }
   }
 
   /// Section `checkpoint`.

@@ -67,7 +67,8 @@ final class Trainer {
     model.restoreRunningSteps(state.runningSteps)
     progress = Progress(
       step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation)
-    if state.statistics == .population { populationStep = state.step }
+    let statistics = configuration.evaluation.statistics
+    if statistics.populationVariance != nil && state.statistics == statistics.stored { populationStep = state.step }
     checkpoints.resume(step: state.step)
     validatedStep = state.validation?.step
     try journal.write("resume", [JSONField("step", .integer(state.step))])
@@ -180,12 +181,12 @@ final class Trainer {
 
   /// Makes the evaluation statistics of the configured kind, unless they are of this step already.
   private func prepareStatistics() throws {
-    if configuration.evaluation.statistics == .running {
-      model.useRunningStatistics()
-    } else if populationStep != progress.step {
+    guard let variance = configuration.evaluation.statistics.populationVariance else { return model.useRunningStatistics() }
+    if populationStep != progress.step {
       survival.begin(.population, step: progress.step)
       try survival.reach(.population, step: progress.step)
-      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches), check: checkSignals)
+      try step.estimatePopulation(
+        variance, minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches), check: checkSignals)
       populationStep = progress.step
     }
   }
@@ -236,10 +237,11 @@ final class Trainer {
     try compareReplicas(always: true)
     survival.begin(.checkpoint, step: progress.step)
     try survival.reach(.checkpoint, step: progress.step)
-    let isPopulation = configuration.evaluation.statistics == .population && populationStep == progress.step
+    let statistics = configuration.evaluation.statistics
+    let isPopulation = statistics.populationVariance != nil && populationStep == progress.step
     if !isPopulation { model.useRunningStatistics() }
     try checkpoints.begin(
-      progress, statistics: isPopulation ? .population : .running, isBest: isBest, validationBefore: validationBefore)
+      progress, statistics: isPopulation ? statistics.stored : .running, isBest: isBest, validationBefore: validationBefore)
   }
 
   // MARK: The end
