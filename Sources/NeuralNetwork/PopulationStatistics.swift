@@ -75,7 +75,8 @@ final class PopulationStatistics<S: Scalar> {
 
   /// Merges over all shards and writes mean and biased variance of the slots seen to `statistics`. Where no group had two frames there are no
   /// statistics of the population, and `statistics` stay.
-  func finish(into statistics: RunningStatistics<S>, shards: Int, local: Range<Int>, reducer: any StatisticsReducing<S>) throws {
+  /// - Returns: the frames behind each of the slots seen.
+  func finish(into statistics: RunningStatistics<S>, shards: Int, local: Range<Int>, reducer: any StatisticsReducing<S>) throws -> [Int] {
     try reducer.combineMoments(mean: mean, squares: squares, counts: counts)
     func total(_ counts: [Int], _ slot: Int) -> Int { (0..<shards).reduce(0) { $0 + counts[$1 * slots + slot] } }
     if variance == .averaged {
@@ -87,7 +88,7 @@ final class PopulationStatistics<S: Scalar> {
       }
       try reducer.combineSums(groupVariance)
     }
-    var seen = 0
+    var frames: [Int] = []
     for slot in 0..<slots {
       let n = total(counts, slot)
       if n == 0 { break }
@@ -98,8 +99,9 @@ final class PopulationStatistics<S: Scalar> {
         statistics.variance[slot].scale(by: 1 / S(n))
       case .averaged: statistics.variance[slot].copy(from: groupVariance[0][columns(slot)])
       }
-      seen = slot + 1
+      frames.append(n)
     }
-    if seen > 0 { statistics.markSeen(slots: seen) }
+    if !frames.isEmpty { statistics.markSeen(slots: frames.count) }
+    return frames
   }
 }

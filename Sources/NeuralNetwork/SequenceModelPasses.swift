@@ -46,6 +46,7 @@ extension SequenceModel {
     if case .training = pass.mode, let averages = workspace.runningAverages {
       pass.timer.enter(.statisticsExchange)
       try averages.update(normalizations, workspace.statistics, pass, globalReducer: globalReducer)
+      countRunningFrames(pass)
     }
     pass.timer.enter(.other)
   }

@@ -133,6 +133,41 @@ extension CommandTests {
       #expect(rows[4] != rows[5] && (kind == "running" ? rows[8] != rows[5] : rows[6...].allSatisfy { $0 == rows[5] }))
     }
 
+    /// Time steps with too few frames take the statistics of the last that has enough; the frames of all updates count, those before a resume too.
+    @Test(arguments: ["population", "averaged", "running"]) func framesPerStep(kind: String) throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let settings = [
+        "normalization.statistics=frame", "training.shuffle=false", "evaluation.statistics=\(kind)", "evaluation.frames_per_step=12",
+      ]
+      var outputs: [String] = []
+      for (directory, ranks, steps, further) in [("whole", 1, 2, []), ("parts", 2, 1, []), ("parts", 3, 2, ["--resume"])] {
+        let outcome = try sandbox.run(ranks: ranks, sandbox.speechTraining(directory, settings + ["training.maximum_steps=\(steps)"], further))
+        try #require(outcome.exitCode == 0, "\(outcome)")
+        outputs.append(outcome.output)
+      }
+      // Two minibatches have 20, 18, 16, 14, 12, 9, 7 and 4 frames at their steps, and once each a ninth.
+      let words = "From time step 6 on evaluation takes the statistics of step 5"
+      #expect(outputs[0].ranges(of: words).count == 1 && outputs[2].contains(words), "\(outputs)")
+      let file = "checkpoints/latest/model.safetensors"
+      #expect(try sandbox.data("whole/\(file)") == sandbox.data("parts/\(file)"))
+      for name in ["lstm.0.forward", "lstm.1.backward"] {
+        let mean = try #require(try sandbox.tensors("whole/\(file)").first { $0.name == "\(name).input_norm.running_mean" })
+        let rows = (0..<9).map { Array(mean.values[$0 * 24..<($0 + 1) * 24]) }
+        #expect(rows[3] != rows[4] && rows[5...].allSatisfy { $0 == rows[4] })
+      }
+      // Evaluated as trained, and as another setting has it.
+      func loss(_ settings: [String]) throws -> Double {
+        let outcome = try sandbox.run(ranks: 2, ["evaluate", "whole"] + settings.flatMap { ["--set", $0] })
+        let words = outcome.output.split(separator: " ")
+        return try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) }, "\(outcome)")
+      }
+      let validation = try #require(try sandbox.events("whole", "validation").last?["loss"] as? Double)
+      #expect(abs(try loss([]) - validation) <= 1e-14 * validation)
+      #expect(abs(try loss(["evaluation.frames_per_step=12"]) - validation) <= 1e-14 * validation)
+      #expect(try loss(["evaluation.frames_per_step=1"]) != loss(["evaluation.frames_per_step=12"]))
+    }
+
     /// Log posteriors are a distribution in every frame, in the archive's order, whatever the ranks; priors are those of the training labels.
     @Test func posteriors() throws {
       let sandbox = try Sandbox()

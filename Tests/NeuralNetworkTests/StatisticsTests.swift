@@ -126,6 +126,40 @@ import Testing
     #expect(running.count == trial.model.normalizations.count && running.count >= variant.layers)
   }
 
+  /// Time steps with too few frames behind their statistics take those of the last step that has enough.
+  @Test(arguments: [(least: 12, own: 2), (13, 1), (100, 4), (1, 4)], [false, true])
+  func framesPerStep(_ c: (least: Int, own: Int), isRunning: Bool) throws {
+    let variant = try #require(Self.normalized.first { $0.statistics == .frame && $0.layers > 1 && $0.scope == .global })
+    let lengths = [[4, 3, 3, 1], [4, 2, 2]], trial = Trial(variant.configuration(), scope: .global, lengths: lengths)
+    for n in trial.model.normalizations { n.running.markSeen(slots: 0) }
+    if !isRunning {
+      trial.mode = .population
+      trial.model.beginPopulation(groups: trial.groups)
+    }
+    // 7, 6, 4 and 2 frames at the four steps.
+    for number in 0..<2 {
+      trial.load(Minibatch(vocabulary: 9, frames: trial.packed.map(\.frames), seed: UInt64(50 + number)), tokens: [])
+      try trial.forward()
+    }
+    let running = trial.statistics(\.running)
+    if isRunning {
+      trial.model.useRunningStatistics(framesPerStep: c.least)
+    } else {
+      try trial.model.finishPopulation(groups: trial.groups, globalReducer: trial.globalReducer, framesPerStep: c.least)
+    }
+    let enough = c.least == 100 ? 0 : c.own
+    #expect(trial.model.evaluationSteps == EvaluationSteps(enough: enough, seen: 4))
+    #expect(trial.model.runningFrames == (isRunning ? [14, 12, 8, 4] : [0, 0, 0, 0]))
+    for n in trial.model.normalizations {
+      #expect(n.evaluation.slotsSeen == c.own)
+      let rows = (0..<4).map { n.evaluation.mean[$0].array + n.evaluation.variance[$0].array }
+      for t in 0..<4 { #expect(rows[t] == rows[min(t, c.own - 1)]) }
+      #expect(Set(rows).count == c.own)
+      if isRunning { #expect(n.running.slotsSeen == 4) }
+    }
+    #expect(zip(running, trial.statistics(\.running)).allSatisfy { $0.map(\.mean) == $1.map(\.mean) }, "the running averages stay")
+  }
+
   /// A population pass uses no dropout and keeps masks out of the statistics.
   @Test func populationHasNoDropout() throws {
     let variant = try #require(Self.normalized.first { $0.dropout > 0 && $0.layers > 1 }), sequences = [3, 3]

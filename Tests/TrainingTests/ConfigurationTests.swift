@@ -64,6 +64,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           decay: {factor: 2, after: 6}
         evaluation:
           statistics: population
+          frames_per_step: 100
           population_batches: null
           every_epochs: 1
           streams: auto

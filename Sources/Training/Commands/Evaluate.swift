@@ -58,13 +58,15 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   }
   var configuration = try read(request.overrides)
   try request.check(configuration.task)
-  try checkModel(of: configuration, trainedAs: try read([]))
+  let trained = try read([])
+  try checkModel(of: configuration, trainedAs: trained)
   if configuration.task == .languageModel, let text = request.data { configuration.data.validation = .text(path: text) }
   configuration = try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
   try configuration.checkSupported()
   let context = try RankContext(world: world, configuration)
   let statistics = configuration.evaluation.statistics
-  let needsPopulation = statistics.populationVariance != nil && state.statistics != statistics.stored
+  let isStored = state.statistics == statistics.stored && configuration.evaluation.framesPerStep == trained.evaluation.framesPerStep
+  let needsPopulation = statistics.populationVariance != nil && !isStored
     && configuration.normalization.method == .batch && configuration.normalization.placement != .none
   let data = try openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
   let model = SequenceModel<Float>(data.network)
@@ -73,6 +75,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches)
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(variance, minibatches: count)
   }
+  if let words = model.stepsInWords(configuration.evaluation) { console.print(words) }
   let key = request.data == nil ? "data.validation" : "--data"
   let result: EvaluationResult?, source: String
   if let data = data as? FrameData {
@@ -125,8 +128,21 @@ private func loadModel(
     for tensor in model.runningTensors { try tensors.read(tensor.name, into: tensor.values) }
   }
   try broadcast(model, world: world)
-  model.restoreRunningSteps(state.runningSteps)
-  if configuration.evaluation.statistics == .running { model.useRunningStatistics() }
+  model.restoreRunningSteps(state)
+  if configuration.evaluation.statistics == .running {
+    model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep)
+  }
+}
+
+extension SequenceModel<Float> {
+  /// From which time step on evaluation takes the statistics of another one for want of frames; nil where no step does.
+  func stepsInWords(_ evaluation: TrainingConfiguration.Evaluation) -> String? {
+    guard let steps = evaluationSteps, steps.enough < steps.seen else { return nil }
+    let frames = "\(evaluation.framesPerStep) frames (evaluation.frames_per_step)"
+    return steps.enough == 0
+      ? "No time step has \(frames) behind its statistics: evaluation takes them as they are, and from step \(steps.seen + 1) on those of step \(steps.seen)."
+      : "From time step \(steps.enough + 1) on evaluation takes the statistics of step \(steps.enough), the last with \(frames) behind them."
+  }
 }
 
 /// Sends rank 0's parameters and statistics to all ranks.
@@ -140,4 +156,7 @@ func broadcast(_ model: SequenceModel<Float>, world: Communicator) throws {
       statistics.markSeen(slots: try world.allGather(statistics.slotsSeen)[0])
     }
   }
+  let frames = VectorView<Int64>(model.runningFrames.map { Int64($0) })
+  try world.broadcast(frames, root: 0)
+  model.setRunningFrames(frames.array.map { Int($0) })
 }

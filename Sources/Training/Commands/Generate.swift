@@ -36,7 +36,7 @@ public func generate(checkpoint path: String, _ request: GenerationRequest, cons
   let vocabulary = try Vocabulary(serialized: checkpoint.bytes(of: "vocabulary.json"))
   let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: vocabulary.count))
   _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
-  model.restoreRunningSteps(checkpoint.state.runningSteps)
+  model.restoreRunningSteps(checkpoint.state)
   let unit = TextUnit(configuration.data.unit)
   var generator = Generator(model: model, steps: configuration.training.unrollSteps)
   let prompt = try vocabulary.encode(request.prompt, unit: unit, source: "--prompt")

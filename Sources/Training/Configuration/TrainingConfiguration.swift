@@ -170,6 +170,7 @@ extension TrainingConfiguration {
   /// Section `evaluation`.
   public struct Evaluation: Equatable, Sendable {
     public var statistics = EvaluationStatistics.population
+    public var framesPerStep = 100
     /// nil: the whole training set.
     public var populationBatches: Int?
     public var everyEpochs = 1

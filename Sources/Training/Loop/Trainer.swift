@@ -24,6 +24,8 @@ final class Trainer {
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?
   private var validatedStep: Int?
+  /// Whether the run has said from which time step on there are too few frames for statistics.
+  private var hasNamedSteps = false
   /// Seconds that a run which fails waits for its disk, where the watchdog has no limit.
   private static let longestPatience = 600.0
 
@@ -64,11 +66,15 @@ final class Trainer {
   /// Takes up a run where a checkpoint left it. All ranks know `state`, rank 0 has the checkpoint.
   func resume(_ state: CheckpointState, _ checkpoint: Checkpoint?) throws {
     try checkpointing.restore(checkpoint)
-    model.restoreRunningSteps(state.runningSteps)
+    model.restoreRunningSteps(state)
     progress = Progress(
       step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation)
-    let statistics = configuration.evaluation.statistics
-    if statistics.populationVariance != nil && state.statistics == statistics.stored { populationStep = state.step }
+    let evaluation = configuration.evaluation, before = try state.trainingConfiguration.evaluation
+    if evaluation.statistics.populationVariance != nil && state.statistics == evaluation.statistics.stored
+      && evaluation.framesPerStep == before.framesPerStep
+    {
+      populationStep = state.step
+    }
     checkpoints.resume(step: state.step)
     validatedStep = state.validation?.step
     try journal.write("resume", [JSONField("step", .integer(state.step))])
@@ -181,7 +187,17 @@ final class Trainer {
 
   /// Makes the evaluation statistics of the configured kind, unless they are of this step already.
   private func prepareStatistics() throws {
-    guard let variance = configuration.evaluation.statistics.populationVariance else { return model.useRunningStatistics() }
+    try makeStatistics()
+    if !hasNamedSteps, let words = model.stepsInWords(configuration.evaluation) {
+      console.print(words)
+      hasNamedSteps = true
+    }
+  }
+
+  private func makeStatistics() throws {
+    guard let variance = configuration.evaluation.statistics.populationVariance else {
+      return model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep)
+    }
     if populationStep != progress.step {
       survival.begin(.population, step: progress.step)
       try survival.reach(.population, step: progress.step)
@@ -239,7 +255,7 @@ final class Trainer {
     try survival.reach(.checkpoint, step: progress.step)
     let statistics = configuration.evaluation.statistics
     let isPopulation = statistics.populationVariance != nil && populationStep == progress.step
-    if !isPopulation { model.useRunningStatistics() }
+    if !isPopulation { model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep) }
     try checkpoints.begin(
       progress, statistics: isPopulation ? statistics.stored : .running, isBest: isBest, validationBefore: validationBefore)
   }

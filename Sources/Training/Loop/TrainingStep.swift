@@ -208,6 +208,7 @@ final class TrainingStep {
       try model.forward(workspace, pass(.population, loaded.counts), globalReducer: context.globalStatistics)
       if data.carriesState { workspace.carryState() }
     }
-    try model.finishPopulation(groups: context.allShards, globalReducer: context.globalStatistics)
+    try model.finishPopulation(groups: context.allShards, globalReducer: context.globalStatistics,
+      framesPerStep: configuration.evaluation.framesPerStep)
   }
 }
