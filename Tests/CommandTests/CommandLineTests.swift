@@ -19,7 +19,7 @@ extension CommandTests {
 
     @Test func evaluateAsInTraining() throws {
       let sandbox = try Sandbox()
-      let kinds = ["population", "running", "averaged"]
+      let kinds = ["population", "running", "averaged", "batch"]
       for kind in kinds { try sandbox.train(kind, ["evaluation.statistics=\(kind)", "training.maximum_steps=20"]) }
       let expected = try Dictionary(uniqueKeysWithValues: kinds.map { ($0, try loss(sandbox, $0, "validation", step: 20)) })
       #expect(Set(expected.values).count == kinds.count)
@@ -35,6 +35,9 @@ extension CommandTests {
         let test = try loss(sandbox, run, "test", step: best)
         #expect(try evaluate(sandbox, ranks: 2, "\(run)/checkpoints/best", ["--data", "test.txt"]) == test)
       }
+      // A single text has no statistics of its own.
+      let generated = try ["running", "batch"].map { try sandbox.run(["generate", $0, "--tokens", "9"]) }
+      #expect(generated[0].output == generated[1].output && generated.map(\.warnings.count) == [0, 1], "\(generated)")
     }
 
     @Test func evaluateInStreams() throws {

@@ -43,6 +43,9 @@ extension CommandTests {
         name: "one sequence a shard, running averages", ranks: [1, 3, 8],
         settings: ["training.batch_size=8", "normalization.scope={group: 3}", "evaluation.statistics=running"]),
       Variant(
+        name: "statistics of what is evaluated", ranks: [1, 2, 3, 8],
+        settings: ["normalization.scope=local", "evaluation.statistics=batch", "evaluation.streams=11"]),
+      Variant(
         name: "group of 2, averaged statistics", ranks: [1, 2, 3],
         settings: ["normalization.scope={group: 2}", "evaluation.statistics=averaged", "evaluation.population_batches=7"]),
       Variant(

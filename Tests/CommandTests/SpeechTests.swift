@@ -20,6 +20,9 @@ extension CommandTests {
       Variant(
         name: "frame, local", ranks: [1, 2, 4, 8], settings: ["normalization.statistics=frame", "normalization.scope=local", "training.shards=8"]),
       Variant(
+        name: "frame, local, statistics of what is evaluated", ranks: [1, 2, 3, 8],
+        settings: ["normalization.statistics=frame", "normalization.scope=local", "evaluation.statistics=batch"]),
+      Variant(
         name: "frame, group of 3, averaged", ranks: [1, 2, 3, 8],
         settings: ["normalization.statistics=frame", "normalization.scope={group: 3}", "evaluation.statistics=averaged"]),
       Variant(
@@ -131,6 +134,29 @@ extension CommandTests {
       #expect(mean.shape == [9, 24])
       let rows = (0..<9).map { Array(mean.values[$0 * 24..<($0 + 1) * 24]) }
       #expect(rows[4] != rows[5] && (kind == "running" ? rows[8] != rows[5] : rows[6...].allSatisfy { $0 == rows[5] }))
+    }
+
+    /// With the statistics of what is evaluated, the number of shards and ranks changes rounding alone, and a warning says what matters.
+    @Test(arguments: ["frame", "sequence"]) func batchStatistics(statistics: String) throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let settings = ["normalization.statistics=\(statistics)", "evaluation.statistics=batch", "training.maximum_steps=4"]
+      let outcome = try sandbox.run(ranks: 2, sandbox.speechTraining("run", settings))
+      try #require(outcome.exitCode == 0, "\(outcome)")
+      #expect(outcome.warnings.count { $0.contains("evaluation.statistics: batch") } == 1, "\(outcome)")
+      func loss(ranks: Int, _ settings: [String], _ further: [String] = []) throws -> Double {
+        let outcome = try sandbox.run(ranks: ranks, ["evaluate", "run"] + further + settings.flatMap { ["--set", $0] })
+        let words = outcome.output.split(separator: " ")
+        return try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) }, "\(outcome)")
+      }
+      let validation = try #require(try sandbox.events("run", "validation").last?["loss"] as? Double)
+      for ranks in [1, 3] {
+        #expect(abs(try loss(ranks: ranks, []) - validation) <= 1e-14 * validation)
+        // Single precision.
+        #expect(abs(try loss(ranks: ranks, ["training.shards=3"]) - validation) <= 1e-5 * validation)
+        #expect(try loss(ranks: ranks, [], ["--posteriors", "out-\(ranks).ark"]) != loss(ranks: ranks, ["evaluation.statistics=running"]))
+      }
+      #expect(try sandbox.data("out-1.ark") == sandbox.data("out-3.ark"))
     }
 
     /// Time steps with too few frames take the statistics of the last that has enough; the frames of all updates count, those before a resume too.

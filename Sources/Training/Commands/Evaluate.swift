@@ -76,6 +76,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(variance, minibatches: count)
   }
   if let words = model.stepsInWords(configuration.evaluation) { console.print(words) }
+  warnOfBatchStatistics(configuration, model, console)
   let key = request.data == nil ? "data.validation" : "--data"
   let result: EvaluationResult?, source: String
   if let data = data as? FrameData {
@@ -83,7 +84,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
       ?? { (features: $0.features, labels: Optional($0.labels)) }(configuration.data.validation.framePaths)
     let evaluated = try data.evaluationData(
       features: paths.features, labels: paths.labels, key: key, keepsOrder: request.posteriors != nil)
-    let evaluator = Evaluator(model: model, context: context, data: evaluated)
+    let evaluator = Evaluator(model: model, context: context, data: evaluated, statistics: statistics)
     let found =
       if let output = request.posteriors {
         try evaluator.run(
@@ -95,7 +96,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
     if let output = request.posteriors { console.print("Log posteriors of \(evaluated.frames) frames lie in \(output).") }
   } else {
     let evaluated = try data.evaluationData(configuration.data.validation, key: key)
-    result = try Evaluator(model: model, context: context, data: evaluated).run()
+    result = try Evaluator(model: model, context: context, data: evaluated, statistics: statistics).run()
     source = evaluated.path
   }
   if let result {
@@ -129,9 +130,17 @@ private func loadModel(
   }
   try broadcast(model, world: world)
   model.restoreRunningSteps(state)
-  if configuration.evaluation.statistics == .running {
+  if configuration.evaluation.statistics.populationVariance == nil {
     model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep)
   }
+}
+
+/// Warns where what is evaluated together decides the statistics.
+func warnOfBatchStatistics(_ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ console: Console) {
+  guard configuration.evaluation.statistics == .batch && model.configuration.usesBatchStatistics else { return }
+  console.warn(
+    "with evaluation.statistics: batch, results depend on what is evaluated together: "
+      + (configuration.task == .languageModel ? "on evaluation.streams" : "on training.batch_size and the order of the utterances"))
 }
 
 extension SequenceModel<Float> {

@@ -186,11 +186,13 @@ extension TrainingConfiguration {
     case population
     /// Of the same passes, with the mean over groups of their variances.
     case averaged
+    /// Of the evaluation minibatch itself.
+    case batch
 
     /// The variance that passes over the training set give; nil where there are none.
     var populationVariance: PopulationVariance? {
       switch self {
-      case .running: nil
+      case .running, .batch: nil
       case .population: .pooled
       case .averaged: .averaged
       }
@@ -199,7 +201,8 @@ extension TrainingConfiguration {
     /// What a checkpoint holds that was written with these statistics.
     var stored: CheckpointState.Statistics {
       switch self {
-      case .running: .running
+      // A minibatch without statistics of its own takes the running ones.
+      case .running, .batch: .running
       case .population: .population
       case .averaged: .averaged
       }

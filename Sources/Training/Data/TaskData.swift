@@ -79,4 +79,7 @@ protocol EvaluationData: AnyObject {
   /// Puts a minibatch into `workspace`.
   /// - Returns: the steps of its longest sequence on any rank.
   func load(_ minibatch: Int, into workspace: ModelWorkspace<Float>) throws -> Int
+
+  /// Frames of every shard of all ranks at every step of a minibatch, [S, steps].
+  func frameCounts(_ minibatch: Int) -> [Int]
 }

@@ -52,7 +52,8 @@ final class Trainer {
       configuration.replicaCheck, world: context.world,
       tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors, faults: faults)
     step.survival = survival
-    self.validation = Evaluator(model: model, context: context, data: validation)
+    self.validation = Evaluator(
+      model: model, context: context, data: validation, statistics: configuration.evaluation.statistics)
     testData = test
     progress = Progress()
   }
@@ -298,7 +299,8 @@ final class Trainer {
       try checkpointing.broadcastModel()
     }
     let start = clock.now
-    let result = try Evaluator(model: model, context: context, data: data).run(check: checkSignals)
+    let result = try Evaluator(model: model, context: context, data: data, statistics: configuration.evaluation.statistics)
+      .run(check: checkSignals)
     try journal.evaluation("test", result, configuration.task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
       "Test loss \(fixed(result.loss, 4)), \(configuration.task.words(result)) (model of step \(best)).")
