@@ -82,16 +82,16 @@ public final class BatchNormalization<S: Scalar> {
 
   // MARK: A minibatch
 
-  /// Folds a shard's group statistics of `slot` into scale and shift. Where the group has fewer than two frames the running statistics serve, as
-  /// constants.
-  func fold(_ w: NormalizationWorkspace<S>, shard: Int, slot: Int, groupCount n: Int) {
+  /// Folds a shard's group statistics of `slot` into scale and shift. Where the group has fewer than two frames `fallback` serves, as constants:
+  /// the running statistics, or those of evaluation.
+  func fold(_ w: NormalizationWorkspace<S>, shard: Int, slot: Int, groupCount n: Int, fallback: RunningStatistics<S>) {
     let isConstant = n < 2
     w.isConstant[shard][slot] = isConstant
     let mean = w.mean(shard, slot), squares = w.squares(shard, slot)
     if isConstant {
-      let source = kind == .frame ? running.slot(forStep: slot) : 0
-      mean.copy(from: running.mean[source])
-      squares.copy(from: running.variance[source])
+      let source = kind == .frame ? fallback.slot(forStep: slot) : 0
+      mean.copy(from: fallback.mean[source])
+      squares.copy(from: fallback.variance[source])
     }
     foldNormalization(
       count: isConstant ? 1 : S(n), epsilon: epsilon, mean: mean, squares: squares, gamma: gamma, beta: shift,

@@ -56,7 +56,9 @@ public final class ModelWorkspace<S: Scalar> {
   let hasDropoutBuffers: Bool
   // Rows in reversed order, [N] for each local shard.
   let reversals: [VectorView<Int32>]
-  // [recurrent layer][normalised term]; without terms in evaluation.
+  // Whether minibatches can be normalised with their own statistics.
+  let hasBatchStatistics: Bool
+  // [recurrent layer][normalised term]; without terms where statistics are fixed.
   let terms: [[TermWorkspace<S>]]
   // The statistics of all of them that have any.
   let statistics: [NormalizationWorkspace<S>]
@@ -80,12 +82,15 @@ public final class ModelWorkspace<S: Scalar> {
 
   /// Buffers for minibatches of up to `capacity`.
   /// - training: whether backward runs too.
-  public convenience init(_ model: SequenceModel<S>, _ capacity: WorkspaceCapacity, training: Bool) {
-    self.init(model, capacity, training: training, logitRows: nil)
+  /// - batchStatistics: whether minibatches are normalised with their own statistics, as in training always.
+  public convenience init(_ model: SequenceModel<S>, _ capacity: WorkspaceCapacity, training: Bool, batchStatistics: Bool = false) {
+    self.init(model, capacity, training: training, batchStatistics: batchStatistics, logitRows: nil)
   }
 
   /// The same with a choice of how many rows of logits are computed together, which must not matter to any result.
-  package init(_ model: SequenceModel<S>, _ capacity: WorkspaceCapacity, training: Bool, logitRows: Int?) {
+  package init(
+    _ model: SequenceModel<S>, _ capacity: WorkspaceCapacity, training: Bool, batchStatistics: Bool = false, logitRows: Int?
+  ) {
     let c = model.configuration, frames = capacity.frames, readsEnds = c.outputRows == .sequenceEnds
     let outputRows = readsEnds ? capacity.sequences : frames, hasDropout = training && c.dropout > 0
     self.capacity = capacity
@@ -111,7 +116,11 @@ public final class ModelWorkspace<S: Scalar> {
     self.layers = layers
     self.inputs = inputs
     self.outputs = outputs
-    terms = model.layers.map { layer in training ? layer.terms.map { TermWorkspace($0, frames: frames) } : [] }
+    hasBatchStatistics = training || (batchStatistics && !model.normalizations.isEmpty)
+    let remembersTerms = hasBatchStatistics
+    terms = model.layers.map { layer in
+      !remembersTerms ? [] : layer.terms.map { TermWorkspace($0, frames: frames, steps: capacity.steps, training: training) }
+    }
     statistics = terms.flatMap { $0.compactMap(\.statistics) }
     reversalViews = reversals
     outputGradients = (0..<2).map { _ in frames.map { _ in MatrixView(zeros: 0, 0) } }
@@ -156,7 +165,9 @@ public final class ModelWorkspace<S: Scalar> {
     for (i, packed) in newSequences.enumerated() {
       precondition(packed.count <= capacity.sequences[i] && packed.frames <= capacity.frames[i] && packed.steps <= capacity.steps,
         "more than the workspace has room for")
-      precondition(!capacity.isUniform || packed.count == capacity.sequences[i] || packed.steps == 0, "fewer sequences in a window")
+      precondition(
+        !capacity.isUniform || packed.frames == (packed.steps - 1) * capacity.sequences[i] + packed.active(packed.steps - 1)
+          || packed.steps == 0, "fewer sequences in a window before its last step")
       precondition(numbers[i].count == packed.count, "numbers of other sequences")
       for (b, number) in numbers[i].enumerated() { examples[i][b] = Int32(truncatingIfNeeded: number) }
       for layer in layers { layer[i].sequences = packed }

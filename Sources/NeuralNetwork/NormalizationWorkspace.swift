@@ -17,14 +17,15 @@ final class NormalizationWorkspace<S: Scalar> {
   // Whether the running statistics served as constants, [local shards][slots].
   var isConstant: [[Bool]]
 
-  init(site: NormalizationSite, slots: Int, localShards k: Int) {
+  /// - training: whether backward runs too.
+  init(site: NormalizationSite, slots: Int, localShards k: Int, training: Bool) {
     features = site.features
     isWhole = site.precedesRecurrence
     self.slots = slots
     let F = site.features, blocks = isWhole ? 1 : slots, width = isWhole ? slots * F : F
     means = (0..<blocks).map { _ in MatrixView(zeros: k, width) }
     squaresBlocks = (0..<blocks).map { _ in MatrixView(zeros: k, width) }
-    sums = (0..<blocks).map { _ in MatrixView(zeros: k, 2 * width) }
+    sums = (0..<(training ? blocks : 0)).map { _ in MatrixView(zeros: k, 2 * width) }
     rstds = MatrixView(zeros: k * slots, F)
     scales = MatrixView(zeros: k * slots, F)
     shifts = MatrixView(zeros: k * slots, F)

@@ -63,8 +63,13 @@ public final class NormalizedTerm<S: Scalar> {
     pass.timer.enter(.statisticsExchange)
     try statistics.combineMoments(slots, counts: batch.counts(slots, pass.counts), pass.reducer)
     pass.timer.enter(.normalization)
+    if pass.mode == .population { batch.population?.addGroups(statistics, slots: slots, pass) }
+    let fallback = pass.mode == .batchEvaluation ? batch.evaluation : batch.running
     for i in shards.indices {
-      for slot in slots { batch.fold(statistics, shard: i, slot: slot, groupCount: batch.groupCount(pass.counts, shard: i, slot: slot)) }
+      for slot in slots {
+        let n = batch.groupCount(pass.counts, shard: i, slot: slot)
+        batch.fold(statistics, shard: i, slot: slot, groupCount: n, fallback: fallback)
+      }
     }
   }
 
@@ -119,13 +124,19 @@ final class TermWorkspace<S: Scalar> {
   private let sum, sumWithX, zero, one: VectorView<S>
 
   /// - frames: the most of each local shard.
-  init(_ term: NormalizedTerm<S>, frames: [Int]) {
+  /// - steps: the most time steps.
+  /// - training: whether backward runs too.
+  init(_ term: NormalizedTerm<S>, frames: [Int], steps: Int, training: Bool) {
     let F = term.site.features
-    statistics = term.batch.map { NormalizationWorkspace(site: term.site, slots: $0.slots, localShards: frames.count) }
-    let isLayer = term.batch == nil, width = isLayer ? F : 0
+    statistics = term.batch.map {
+      // Evaluation may see longer sequences than there are statistics for.
+      NormalizationWorkspace(
+        site: term.site, slots: training ? $0.slots : $0.slots(0..<steps).count, localShards: frames.count, training: training)
+    }
+    let isLayer = training && term.batch == nil, width = isLayer ? F : 0
     rstd = frames.map { VectorView(zeros: isLayer ? $0 : 0) }
-    dGamma = MatrixView(zeros: frames.count, F)
-    dShift = MatrixView(zeros: frames.count, F)
+    dGamma = MatrixView(zeros: training ? frames.count : 0, F)
+    dShift = MatrixView(zeros: training ? frames.count : 0, F)
     sum = VectorView(zeros: width)
     sumWithX = VectorView(zeros: width)
     zero = VectorView(zeros: width)

@@ -8,6 +8,8 @@ public enum Mode: Equatable, Sendable {
   case population
   /// Fixed statistics, no dropout.
   case evaluation
+  /// Statistics of the minibatch, the fixed ones where there are none; nothing is updated, no dropout.
+  case batchEvaluation
 
   var usesBatchStatistics: Bool { self != .evaluation }
 }

@@ -36,6 +36,13 @@ public final class RunningStatistics<S: Scalar> {
     slotsSeen = other.slotsSeen
   }
 
+  /// Leaves those slots seen, from the first on, that have enough frames behind them; all of them where the first has too few.
+  /// - frames: behind each slot.
+  func keep(least: Int, frames: [Int]) {
+    let enough = frames.prefix(slotsSeen).prefix { $0 >= least }.count
+    if enough > 0 { slotsSeen = enough }
+  }
+
   /// Gives slots that were not seen the values of the last one seen, which serve them: so stored statistics need no count of slots.
   func extend() {
     for slot in slotsSeen..<mean.rows where slotsSeen > 0 {

@@ -1,5 +1,13 @@
 import Tensors
 
+/// Whose statistics serve which time step in evaluation, where statistics are of time steps.
+public struct EvaluationSteps: Equatable, Sendable {
+  /// Steps from the first on that have enough frames behind their statistics. The later ones take those of the last of them.
+  public let enough: Int
+  /// Steps that have any statistics: where `enough` is 0 they serve, and later steps take those of the last.
+  public let seen: Int
+}
+
 /// A recurrent model: an embedding or features, recurrent layers, softmax. It holds parameters and statistics; activations live in a `ModelWorkspace`.
 public final class SequenceModel<S: Scalar> {
   public let configuration: NetworkConfiguration
@@ -10,6 +18,12 @@ public final class SequenceModel<S: Scalar> {
   public let layers: [RecurrentLayer<S>]
   /// The statistics of every term that has any, layer by layer.
   public let normalizations: [BatchNormalization<S>]
+  /// Frames behind the running averages of each time step, [T]; empty unless statistics are of time steps. All terms have the same.
+  public private(set) var runningFrames: [Int]
+  /// What the evaluation statistics came to when they were made last; nil where they came from a file, or are not of time steps.
+  public private(set) var evaluationSteps: EvaluationSteps?
+  /// So many frames are behind statistics of which it is not known how many are.
+  private static var unknownFrames: Int { Int(Int32.max) }
   /// [V, E]; nil where the model reads features.
   let embedding: MatrixView<S>?
   /// [V, D·H]; the embedding where that is tied.
@@ -34,7 +48,9 @@ public final class SequenceModel<S: Scalar> {
     layers = (0..<configuration.layers).flatMap { index in
       configuration.directions.map { RecurrentLayer(configuration, index: index, $0, layout: layout, parameters: parameters) }
     }
-    normalizations = layers.flatMap { $0.terms.compactMap(\.batch) }
+    let normalizations = layers.flatMap { $0.terms.compactMap(\.batch) }
+    self.normalizations = normalizations
+    runningFrames = Array(repeating: 0, count: configuration.normalization.statistics == .frame ? normalizations.first?.slots ?? 0 : 0)
     embedding = configuration.embeddingSize > 0 ? matrix("embedding.weight") : nil
     outputWeight = matrix(layout.outputWeight.name)
     outputBias = parameters[layout.tensor("output.bias").range]
@@ -60,20 +76,23 @@ public final class SequenceModel<S: Scalar> {
   }
 
   /// Starts gathering population statistics: every pass in population mode is added.
-  public func beginPopulation(groups: ShardGroups) {
+  public func beginPopulation(groups: ShardGroups, variance: PopulationVariance = .pooled) {
     for layer in layers { layer.packWeights() }
     for normalization in normalizations {
       normalization.population = PopulationStatistics(
-        kind: normalization.kind, slots: normalization.slots, features: normalization.site.features, groups: groups)
+        kind: normalization.kind, variance: variance, slots: normalization.slots, features: normalization.site.features, groups: groups)
     }
   }
 
   /// Ends it: the evaluation statistics become those of all frames seen on all ranks.
-  public func finishPopulation(groups: ShardGroups, globalReducer: any StatisticsReducing<S>) throws {
+  /// - framesPerStep: a time step with fewer frames behind its statistics takes those of the last step that has so many.
+  public func finishPopulation(groups: ShardGroups, globalReducer: any StatisticsReducing<S>, framesPerStep: Int = 1) throws {
+    evaluationSteps = nil
     for normalization in normalizations {
       normalization.evaluation.copy(from: normalization.running)
-      try normalization.population?.finish(into: normalization.evaluation, shards: groups.shards, reducer: globalReducer)
-      normalization.evaluation.extend()
+      let frames = try normalization.population?.finish(
+        into: normalization.evaluation, shards: groups.shards, local: groups.local, reducer: globalReducer) ?? []
+      finishEvaluation(normalization, frames: frames.isEmpty ? runningFrames : frames, framesPerStep: framesPerStep)
       normalization.population = nil
     }
   }
@@ -84,13 +103,42 @@ public final class SequenceModel<S: Scalar> {
       normalization.evaluation.markSeen(slots: normalization.slots)
       normalization.running.copy(from: normalization.evaluation)
     }
+    setRunningFrames(nil)
   }
 
   /// Makes the running averages what evaluation uses.
-  public func useRunningStatistics() {
+  /// - framesPerStep: a time step with fewer frames behind its statistics takes those of the last step that has so many.
+  public func useRunningStatistics(framesPerStep: Int = 1) {
+    evaluationSteps = nil
     for normalization in normalizations {
       normalization.evaluation.copy(from: normalization.running)
-      normalization.evaluation.extend()
+      finishEvaluation(normalization, frames: runningFrames, framesPerStep: framesPerStep)
+    }
+  }
+
+  /// Gives time steps with too few frames behind their statistics, and those without any, the statistics of others.
+  private func finishEvaluation(_ normalization: BatchNormalization<S>, frames: [Int], framesPerStep: Int) {
+    if normalization.kind == .frame {
+      let seen = normalization.evaluation.slotsSeen
+      normalization.evaluation.keep(least: framesPerStep, frames: frames)
+      evaluationSteps = EvaluationSteps(enough: frames.prefix(seen).prefix { $0 >= framesPerStep }.count, seen: seen)
+    }
+    normalization.evaluation.extend()
+  }
+
+  /// Adds the frames of a training minibatch to those behind the running averages.
+  func countRunningFrames(_ pass: PassContext<S>) {
+    for t in 0..<min(pass.steps, runningFrames.count) { runningFrames[t] += pass.counts.pooledOfStep[t] }
+  }
+
+  /// States how many frames are behind the running averages of each time step, after those were read from a file.
+  /// - frames: [T]; nil where it is not known, which counts as enough.
+  public func setRunningFrames(_ frames: [Int]?) {
+    if let frames, frames.count == runningFrames.count {
+      runningFrames = frames
+    } else {
+      let seen = normalizations.first?.running.slotsSeen ?? 0
+      for t in runningFrames.indices { runningFrames[t] = t < seen ? Self.unknownFrames : 0 }
     }
   }
 }

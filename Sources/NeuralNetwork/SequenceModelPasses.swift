@@ -12,7 +12,7 @@ extension SequenceModel {
   ) throws {
     precondition(workspace.sequences.allSatisfy { $0.steps <= pass.steps }, "a sequence longer than the pass")
     precondition(pass.counts.steps == pass.steps, "counts of another window")
-    precondition(pass.mode == .evaluation || workspace.runningAverages != nil, "a workspace without room for batch statistics")
+    precondition(!pass.mode.usesBatchStatistics || workspace.hasBatchStatistics || normalizations.isEmpty, "a workspace without room for batch statistics")
     pass.timer.enter(.input)
     if let embedding {
       for (i, sequences) in workspace.sequences.enumerated() {
@@ -46,6 +46,7 @@ extension SequenceModel {
     if case .training = pass.mode, let averages = workspace.runningAverages {
       pass.timer.enter(.statisticsExchange)
       try averages.update(normalizations, workspace.statistics, pass, globalReducer: globalReducer)
+      countRunningFrames(pass)
     }
     pass.timer.enter(.other)
   }

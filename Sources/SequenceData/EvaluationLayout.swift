@@ -59,6 +59,12 @@ public struct EvaluationLayout: Sendable, Equatable {
     return wanted.reduce(0) { $0 + max(0, min(steps, positions(ofRun: $1).count - window * unroll)) }
   }
 
+  /// The steps that some consecutive runs have in a window, falling; without those that have ended before it.
+  public func lengths(inWindow window: Int, runs wanted: Range<Int>) -> [Int] {
+    let steps = steps(inWindow: window)
+    return wanted.map { max(0, min(steps, positions(ofRun: $0).count - window * unroll)) }.filter { $0 > 0 }
+  }
+
   /// The first position of a run; of run E, the end of the text.
   private func start(_ run: Int) -> Int {
     let (short, longer) = predictions.quotientAndRemainder(dividingBy: runs)

@@ -48,7 +48,7 @@ extension CommandTests {
         "bidirectional", "peepholes", "dropout", "normalization", "placement", "statistics", "scope", "epsilon", "momentum", "gamma",
         "initialization", "scheme", "embedding_deviation", "range", "forget_bias", "training", "seed", "batch_size", "shards", "unroll_steps",
         "epochs", "maximum_steps", "average_over", "accumulate_steps", "optimizer", "method", "learning_rate", "clip_norm", "decay",
-        "evaluation", "population_batches", "every_epochs", "streams", "checkpoint", "every_steps", "every_minutes", "keep", "communication",
+        "evaluation", "frames_per_step", "population_batches", "every_epochs", "streams", "checkpoint", "every_steps", "every_minutes", "keep", "communication",
         "gradients", "reproducible", "bucket_megabytes",
       ]
       let found = Set(text.split(separator: "\n").compactMap { $0.firstMatch(of: /^ *([a-z_]+):/).map { String($0.1) } })

@@ -58,6 +58,12 @@ extension CommandTests {
         name: "one sequence a shard, running averages", ranks: [1, 3, 8],
         settings: ["training.batch_size=8", "normalization.scope={group: 3}", "evaluation.statistics=running"]),
       Variant(
+        name: "statistics of what is evaluated", ranks: [1, 2, 3, 8],
+        settings: ["normalization.scope=local", "evaluation.statistics=batch", "evaluation.streams=11"]),
+      Variant(
+        name: "group of 2, averaged statistics", ranks: [1, 2, 3],
+        settings: ["normalization.scope={group: 2}", "evaluation.statistics=averaged", "evaluation.population_batches=7"]),
+      Variant(
         name: "separate, learned states, dropout", ranks: [1, 2, 3, 8],
         settings: [
           "normalization.placement=separate", "normalization.scope={group: 3}", "normalization.gamma=0.1", "model.initial_state=learned",
@@ -140,6 +146,7 @@ extension CommandTests {
         "communication.gradients=float16", "communication.gradients=bfloat16", "model.recurrent_weights=bfloat16",
         "initialization.recurrent_scheme=identity", "initialization.recurrent_scheme=orthogonal",
         "training.windows=shuffled",
+        "evaluation.statistics=averaged", "evaluation.statistics=running",
       ]
       for (index, setting) in variants.enumerated() {
         try sandbox.train("run-\(index)", [setting])

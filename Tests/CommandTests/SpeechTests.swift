@@ -20,6 +20,12 @@ extension CommandTests {
       Variant(
         name: "frame, local", ranks: [1, 2, 4, 8], settings: ["normalization.statistics=frame", "normalization.scope=local", "training.shards=8"]),
       Variant(
+        name: "frame, local, statistics of what is evaluated", ranks: [1, 2, 3, 8],
+        settings: ["normalization.statistics=frame", "normalization.scope=local", "evaluation.statistics=batch"]),
+      Variant(
+        name: "frame, group of 3, averaged", ranks: [1, 2, 3, 8],
+        settings: ["normalization.statistics=frame", "normalization.scope={group: 3}", "evaluation.statistics=averaged"]),
+      Variant(
         name: "group of 3, adam, accumulation", ranks: [1, 2, 4, 8],
         settings: ["normalization.scope={group: 3}", "optimizer.method=adam", "optimizer.learning_rate=0.01", "training.accumulate_steps=2"]),
       Variant(
@@ -105,7 +111,7 @@ extension CommandTests {
     }
 
     /// A checkpoint evaluates as the run did when it was written, also where fewer steps went into the population's statistics than training saw.
-    @Test(arguments: ["population", "running"]) func storedStatistics(kind: String) throws {
+    @Test(arguments: ["population", "running", "averaged"]) func storedStatistics(kind: String) throws {
       let sandbox = try Sandbox()
       try sandbox.writeSpeech()
       let settings = [
@@ -128,6 +134,64 @@ extension CommandTests {
       #expect(mean.shape == [9, 24])
       let rows = (0..<9).map { Array(mean.values[$0 * 24..<($0 + 1) * 24]) }
       #expect(rows[4] != rows[5] && (kind == "running" ? rows[8] != rows[5] : rows[6...].allSatisfy { $0 == rows[5] }))
+    }
+
+    /// With the statistics of what is evaluated, the number of shards and ranks changes rounding alone, and a warning says what matters.
+    @Test(arguments: ["frame", "sequence"]) func batchStatistics(statistics: String) throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let settings = ["normalization.statistics=\(statistics)", "evaluation.statistics=batch", "training.maximum_steps=4"]
+      let outcome = try sandbox.run(ranks: 2, sandbox.speechTraining("run", settings))
+      try #require(outcome.exitCode == 0, "\(outcome)")
+      #expect(outcome.warnings.count { $0.contains("evaluation.statistics: batch") } == 1, "\(outcome)")
+      func loss(ranks: Int, _ settings: [String], _ further: [String] = []) throws -> Double {
+        let outcome = try sandbox.run(ranks: ranks, ["evaluate", "run"] + further + settings.flatMap { ["--set", $0] })
+        let words = outcome.output.split(separator: " ")
+        return try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) }, "\(outcome)")
+      }
+      let validation = try #require(try sandbox.events("run", "validation").last?["loss"] as? Double)
+      for ranks in [1, 3] {
+        #expect(abs(try loss(ranks: ranks, []) - validation) <= 1e-14 * validation)
+        // Single precision.
+        #expect(abs(try loss(ranks: ranks, ["training.shards=3"]) - validation) <= 1e-5 * validation)
+        #expect(try loss(ranks: ranks, [], ["--posteriors", "out-\(ranks).ark"]) != loss(ranks: ranks, ["evaluation.statistics=running"]))
+      }
+      #expect(try sandbox.data("out-1.ark") == sandbox.data("out-3.ark"))
+    }
+
+    /// Time steps with too few frames take the statistics of the last that has enough; the frames of all updates count, those before a resume too.
+    @Test(arguments: ["population", "averaged", "running"]) func framesPerStep(kind: String) throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let settings = [
+        "normalization.statistics=frame", "training.shuffle=false", "evaluation.statistics=\(kind)", "evaluation.frames_per_step=12",
+      ]
+      var outputs: [String] = []
+      for (directory, ranks, steps, further) in [("whole", 1, 2, []), ("parts", 2, 1, []), ("parts", 3, 2, ["--resume"])] {
+        let outcome = try sandbox.run(ranks: ranks, sandbox.speechTraining(directory, settings + ["training.maximum_steps=\(steps)"], further))
+        try #require(outcome.exitCode == 0, "\(outcome)")
+        outputs.append(outcome.output)
+      }
+      // Two minibatches have 20, 18, 16, 14, 12, 9, 7 and 4 frames at their steps, and once each a ninth.
+      let words = "From time step 6 on evaluation takes the statistics of step 5"
+      #expect(outputs[0].ranges(of: words).count == 1 && outputs[2].contains(words), "\(outputs)")
+      let file = "checkpoints/latest/model.safetensors"
+      #expect(try sandbox.data("whole/\(file)") == sandbox.data("parts/\(file)"))
+      for name in ["lstm.0.forward", "lstm.1.backward"] {
+        let mean = try #require(try sandbox.tensors("whole/\(file)").first { $0.name == "\(name).input_norm.running_mean" })
+        let rows = (0..<9).map { Array(mean.values[$0 * 24..<($0 + 1) * 24]) }
+        #expect(rows[3] != rows[4] && rows[5...].allSatisfy { $0 == rows[4] })
+      }
+      // Evaluated as trained, and as another setting has it.
+      func loss(_ settings: [String]) throws -> Double {
+        let outcome = try sandbox.run(ranks: 2, ["evaluate", "whole"] + settings.flatMap { ["--set", $0] })
+        let words = outcome.output.split(separator: " ")
+        return try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) }, "\(outcome)")
+      }
+      let validation = try #require(try sandbox.events("whole", "validation").last?["loss"] as? Double)
+      #expect(abs(try loss([]) - validation) <= 1e-14 * validation)
+      #expect(abs(try loss(["evaluation.frames_per_step=12"]) - validation) <= 1e-14 * validation)
+      #expect(try loss(["evaluation.frames_per_step=1"]) != loss(["evaluation.frames_per_step=12"]))
     }
 
     /// Log posteriors are a distribution in every frame, in the archive's order, whatever the ranks; priors are those of the training labels.

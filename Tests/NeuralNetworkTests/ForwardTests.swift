@@ -103,6 +103,25 @@ extension Trial {
     trial.expectForward(batch, expected, variant.testDescription)
   }
 
+  /// With the statistics of the minibatch itself, of more steps than training had; a step with one sequence takes the fixed statistics.
+  @Test(arguments: Variant.all, [false, true])
+  func batchEvaluation(_ variant: Variant, isUniform: Bool) throws {
+    let lengths = isUniform ? [[6, 6, 6], [6]] : [[6, 5, 4, 1], [], [5, 2]], configuration = variant.configuration(steps: 4)
+    let trial = isUniform
+      ? Trial(configuration, scope: .global, sequences: [3, 1], steps: 6, training: false, batchStatistics: true, room: 6)
+      : Trial(configuration, scope: .global, lengths: lengths, training: false, batchStatistics: true)
+    for n in trial.model.normalizations where n.running.mean.rows > 1 { n.running.markSeen(slots: 3) }
+    trial.model.useRunningStatistics()
+    trial.model.prepareEvaluation()
+    trial.mode = .batchEvaluation
+    let batch = Minibatch(vocabulary: 9, frames: lengths.map { $0.reduce(0, +) }, seed: 16)
+    trial.load(batch, tokens: [])
+    let before = trial.statistics(\.running), expected = trial.run(batch, .batch(groups: trial.groups.groups, fallback: before))
+    try trial.forward()
+    trial.expectForward(batch, expected, variant.testDescription)
+    #expect(zip(trial.statistics(\.running), before).allSatisfy { $0.map(\.mean) == $1.map(\.mean) }, "nothing is updated")
+  }
+
   /// A workspace that can train evaluates like one that cannot.
   @Test func evaluationInATrainingWorkspace() throws {
     for variant in Variant.all where variant.dropout > 0 {

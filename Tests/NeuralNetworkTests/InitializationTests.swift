@@ -83,7 +83,7 @@ import Testing
   /// Recurrent weights by a scheme of their own; all other tensors keep their bits.
   @Test(arguments: Cell.allCases, InitializationScheme.allCases)
   func recurrentScheme(_ cell: Cell, _ scheme: InitializationScheme) {
-    let c = configuration(cell, .none), G = cell.gates, H = 16
+    let c = configuration(cell, .none), G = cell.shape.gates, H = 16
     let plain = initialized(c, scheme), identity = initialized(c, scheme, recurrent: .identity)
     let orthogonal = initialized(c, scheme, recurrent: .orthogonal), reference = initialized(c, .orthogonal)
     for tensor in plain.layout.tensors.map(\.name) {

@@ -95,9 +95,9 @@ import Testing
     }
     for layer in apart.model.layers.indices {
       for shard in sequences.indices {
-        let state = apart.workspace.state(layer: layer, shard: shard), same = trial.workspace.state(layer: layer, shard: shard)
-        state.h.copy(from: same.h)
-        if let c = state.c, let sameC = same.c { c.copy(from: sameC) }
+        for kind in configuration.cell.shape.states {
+          apart.workspace.state(kind, layer: layer, shard: shard).copy(from: trial.workspace.state(kind, layer: layer, shard: shard))
+        }
       }
     }
     let other = try apart.gradient(of: batch, gradientScale: 0.125)

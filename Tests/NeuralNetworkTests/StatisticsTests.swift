@@ -69,14 +69,25 @@ import Testing
     return sum
   }
 
-  @Test(arguments: normalized)
-  func population(_ variant: Variant) throws {
+  /// The statistics of groups seen: of all frames together, or with the plain mean of the groups' variances.
+  private func population(_ groups: [[[Double]]], _ variance: PopulationVariance) -> ReferenceStatistics {
+    var result = ReferenceStatistics(groups.flatMap { $0 })
+    if variance == .averaged {
+      let variances = groups.map { ReferenceStatistics($0).variance }
+      result.variance = result.variance.indices.map { f in variances.reduce(0) { $0 + $1[f] } / Double(groups.count) }
+    }
+    return result
+  }
+
+  @Test(arguments: normalized, [PopulationVariance.pooled, .averaged])
+  func population(_ variant: Variant, _ variance: PopulationVariance) throws {
     let sequences = [3, 2, 4, 1], isFrame = variant.statistics == .frame
     let trial = Trial(variant.configuration(), scope: variant.scope, sequences: sequences)
     let running = trial.statistics(\.running)
     trial.mode = .population
-    trial.model.beginPopulation(groups: trial.groups)
-    var all: [[[[Double]]]] = []
+    trial.model.beginPopulation(groups: trial.groups, variance: variance)
+    // Groups of each term and slot.
+    var all: [[[[[Double]]]]] = []
     for number in 0..<3 {
       let batch = Minibatch(vocabulary: 9, sequences: sequences, steps: 4, seed: UInt64(30 + number))
       trial.load(batch, tokens: batch.occurring())
@@ -85,7 +96,7 @@ import Testing
       // A group of one frame has no statistics, and training uses nothing of it.
       let seen = result.raw.map { raw in
         let groups = trial.groups.groups.map { frames(raw, $0, isFrame) }
-        return groups[0].indices.map { slot in groups.map { $0[slot] }.filter { $0.count > 1 }.flatMap { $0 } }
+        return groups[0].indices.map { slot in groups.map { $0[slot] }.filter { $0.count > 1 } }
       }
       all = number == 0 ? seen : zip(all, seen).map { zip($0, $1).map { $0 + $1 } }
       // The state is carried from window to window, as in the training text.
@@ -93,7 +104,7 @@ import Testing
     }
     try trial.model.finishPopulation(groups: trial.groups, globalReducer: trial.globalReducer)
     for (l, n) in trial.model.normalizations.enumerated() {
-      expectEqual(n.evaluation, all[l].map { ReferenceStatistics($0) }, "\(variant) layer \(l)")
+      expectEqual(n.evaluation, all[l].map { population($0, variance) }, "\(variant) \(variance) layer \(l)")
     }
     for (found, before) in zip(trial.statistics(\.running), running) {
       #expect(found.map(\.mean) == before.map(\.mean) && found.map(\.variance) == before.map(\.variance), "the running averages stay")
@@ -113,6 +124,40 @@ import Testing
     try trial.model.finishPopulation(groups: trial.groups, globalReducer: trial.globalReducer)
     for (n, wanted) in zip(trial.model.normalizations, running) { expectEqual(n.evaluation, wanted, "\(variant)") }
     #expect(running.count == trial.model.normalizations.count && running.count >= variant.layers)
+  }
+
+  /// Time steps with too few frames behind their statistics take those of the last step that has enough.
+  @Test(arguments: [(least: 12, own: 2), (13, 1), (100, 4), (1, 4)], [false, true])
+  func framesPerStep(_ c: (least: Int, own: Int), isRunning: Bool) throws {
+    let variant = try #require(Self.normalized.first { $0.statistics == .frame && $0.layers > 1 && $0.scope == .global })
+    let lengths = [[4, 3, 3, 1], [4, 2, 2]], trial = Trial(variant.configuration(), scope: .global, lengths: lengths)
+    for n in trial.model.normalizations { n.running.markSeen(slots: 0) }
+    if !isRunning {
+      trial.mode = .population
+      trial.model.beginPopulation(groups: trial.groups)
+    }
+    // 7, 6, 4 and 2 frames at the four steps.
+    for number in 0..<2 {
+      trial.load(Minibatch(vocabulary: 9, frames: trial.packed.map(\.frames), seed: UInt64(50 + number)), tokens: [])
+      try trial.forward()
+    }
+    let running = trial.statistics(\.running)
+    if isRunning {
+      trial.model.useRunningStatistics(framesPerStep: c.least)
+    } else {
+      try trial.model.finishPopulation(groups: trial.groups, globalReducer: trial.globalReducer, framesPerStep: c.least)
+    }
+    let enough = c.least == 100 ? 0 : c.own
+    #expect(trial.model.evaluationSteps == EvaluationSteps(enough: enough, seen: 4))
+    #expect(trial.model.runningFrames == (isRunning ? [14, 12, 8, 4] : [0, 0, 0, 0]))
+    for n in trial.model.normalizations {
+      #expect(n.evaluation.slotsSeen == c.own)
+      let rows = (0..<4).map { n.evaluation.mean[$0].array + n.evaluation.variance[$0].array }
+      for t in 0..<4 { #expect(rows[t] == rows[min(t, c.own - 1)]) }
+      #expect(Set(rows).count == c.own)
+      if isRunning { #expect(n.running.slotsSeen == 4) }
+    }
+    #expect(zip(running, trial.statistics(\.running)).allSatisfy { $0.map(\.mean) == $1.map(\.mean) }, "the running averages stay")
   }
 
   /// A population pass uses no dropout and keeps masks out of the statistics.

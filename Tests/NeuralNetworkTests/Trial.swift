@@ -91,16 +91,17 @@ final class Trial {
 
   /// - lengths: those of each shard's sequences, falling, where they are not all as long as the window.
   convenience init(
-    _ configuration: NetworkConfiguration, scope: Scope, lengths: [[Int]], seed: UInt64 = 1, training: Bool = true, scale: Double = 0.7
+    _ configuration: NetworkConfiguration, scope: Scope, lengths: [[Int]], seed: UInt64 = 1, training: Bool = true,
+    batchStatistics: Bool = false, scale: Double = 0.7
   ) {
     self.init(
       configuration, scope: scope, sequences: lengths.map(\.count), steps: lengths.flatMap { $0 }.max() ?? 0, seed: seed,
-      training: training, scale: scale, lengths: lengths)
+      training: training, batchStatistics: batchStatistics, scale: scale, lengths: lengths)
   }
 
   init(
     _ configuration: NetworkConfiguration, scope: Scope, sequences: [Int], steps: Int? = nil, seed: UInt64 = 1, training: Bool = true,
-    room: Int? = nil, logitRows: Int? = nil, scale: Double = 0.7, lengths: [[Int]]? = nil
+    batchStatistics: Bool = false, room: Int? = nil, logitRows: Int? = nil, scale: Double = 0.7, lengths: [[Int]]? = nil
   ) {
     BLAS.useOneThread()
     self.configuration = configuration
@@ -121,7 +122,7 @@ final class Trial {
     let capacity = lengths == nil && !configuration.isBidirectional
       ? WorkspaceCapacity(sequences: sequences, steps: mostSteps)
       : WorkspaceCapacity(sequences: sequences.map { $0 + 1 }, frames: sequences.map { ($0 + 1) * mostSteps }, steps: mostSteps)
-    workspace = ModelWorkspace(model, capacity, training: training, logitRows: logitRows)
+    workspace = ModelWorkspace(model, capacity, training: training, batchStatistics: batchStatistics, logitRows: logitRows)
     workspace.begin(packed, examples: zip(firstExamples, packed).map { first, p in (0..<p.count).map { first + $0 } })
     groups = ShardGroups(shards: k, local: 0..<k, groups: scope.groups(k))
     counts = FrameCounts(

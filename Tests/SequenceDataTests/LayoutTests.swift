@@ -122,6 +122,7 @@ import SequenceData
     #expect(layout.windows == 2)
     #expect((0..<2).map { layout.steps(inWindow: $0) } == [2, 1])
     #expect((0..<2).map { layout.predictions(inWindow: $0, runs: 0..<3) } == [6, 2])
+    #expect((0..<2).map { layout.lengths(inWindow: $0, runs: 0..<3).reduce(0, +) } == [6, 2])
     let runs = EvaluationRuns(layout: layout, runs: 0..<3, tokens: Array(10..<19))
     var inputs = [Int32](repeating: -7, count: 6)
     var targets = inputs

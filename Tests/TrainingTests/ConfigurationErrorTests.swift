@@ -193,7 +193,8 @@ private func failure(
     ("training.accumulate_steps", "0", "0"), ("data.vocabulary_size", "1", "1"),
     ("data.vocabulary_size", "2147483648", "2147483648"),
     ("data.unit", "byte", "\"byte\""), ("data.test", "\"\"", "\"\""), ("data.test", "\"a\\0b\"", "\"a\\u{0}b\""),
-    ("evaluation.population_batches", "0", "0"), ("evaluation.every_epochs", "0", "0"), ("evaluation.streams", "0", "0"),
+    ("evaluation.population_batches", "0", "0"), ("evaluation.frames_per_step", "0", "0"),
+    ("evaluation.every_epochs", "0", "0"), ("evaluation.streams", "0", "0"),
     ("checkpoint.every_steps", "0", "0"), ("checkpoint.every_minutes", "0", "0"), ("checkpoint.keep", "0", "0"),
     ("communication.bucket_megabytes", "0", "0"), ("communication.gradients", "float64", "\"float64\""),
   ])

@@ -98,10 +98,16 @@ private let configs = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
     #expect(other.differences(from: plain).allSatisfy { $0.key.hasPrefix("normalization.") || $0.key == "evaluation.statistics" })
   }
 
+  @Test func evaluationAsPublished() throws {
+    let differences = try load("ptb-small-bn-as-published.yaml").differences(from: load("ptb-small-bn.yaml"))
+    #expect(differences.map(\.key) == ["evaluation.statistics", "evaluation.streams"] && differences[0].new == "batch")
+  }
+
   /// Settings of Cooijmans et al. 2016, each with a twin that differs in normalisation.
   @Test(arguments: ["ptb-char", "mnist", "pmnist"]) func tableOfCooijmansAndOthers(_ name: String) throws {
     let plain = try load("cooijmans-\(name).yaml"), normalised = try load("cooijmans-\(name)-bn.yaml")
-    #expect(normalised.differences(from: plain).map(\.key) == ["normalization.placement", "normalization.gamma"])
+    #expect(normalised.differences(from: plain).map(\.key) == ["normalization.placement", "normalization.gamma", "evaluation.statistics"])
+    #expect(normalised.evaluation.statistics == .averaged)
     #expect(normalised.normalization.placement == .separate && normalised.normalization.gamma == 0.1)
     let isText = name == "ptb-char"
     #expect(plain.model.initialState == .learned && plain.initialization.forgetBias == 1 && plain.optimizer.clipNorm == 1)

@@ -68,6 +68,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           decay_rate: 0.95
         evaluation:
           statistics: population
+          frames_per_step: 100
           population_batches: null
           every_epochs: 1
           streams: auto

@@ -13,6 +13,8 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     case running
     /// Statistics of the training set with the final weights.
     case population
+    /// The same, with the mean over groups of their variances.
+    case averaged
   }
 
   /// Losses on the validation data, nats a frame.
@@ -64,13 +66,16 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public var validation: Validation?
   /// For normalisations, by tensor name: time steps or updates that their running statistics have seen.
   public var runningSteps: [String: Int]
+  /// For each time step the frames behind its running statistics; nil where it is not known.
+  public var runningFrames: [Int]?
   /// The other files of the checkpoint; filled in when it is written.
   public internal(set) var files: [String: FileRecord] = [:]
 
   /// The state of a run after `step` updates.
   public init(
     programVersion: String, step: Int, epoch: Int, position: Int, seed: UInt64, shards: Int, frames: Int,
-    statistics: Statistics, configuration: String, validation: Validation? = nil, runningSteps: [String: Int] = [:]
+    statistics: Statistics, configuration: String, validation: Validation? = nil, runningSteps: [String: Int] = [:],
+    runningFrames: [Int]? = nil
   ) {
     formatVersion = Self.currentFormatVersion
     self.programVersion = programVersion
@@ -84,6 +89,7 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     self.configuration = configuration
     self.validation = validation
     self.runningSteps = runningSteps
+    self.runningFrames = runningFrames
   }
 }
 

@@ -63,22 +63,27 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   var configuration = try read(request.overrides)
   let task = configuration.task.definition
   try request.check(task.sources)
-  try checkModel(of: configuration, trainedAs: try read([]))
+  let trained = try read([])
+  try checkModel(of: configuration, trainedAs: trained)
   configuration = try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
   let context = try RankContext(world: world, configuration)
-  let needsPopulation = configuration.evaluation.statistics == .population && state.statistics != .population
+  let statistics = configuration.evaluation.statistics
+  let isStored = state.statistics == statistics.stored && configuration.evaluation.framesPerStep == trained.evaluation.framesPerStep
+  let needsPopulation = statistics.populationVariance != nil && !isStored
     && configuration.normalization.method == .batch && configuration.normalization.placement != .none
   let data = try task.openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
   let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)
-  if needsPopulation {
+  if needsPopulation, let variance = statistics.populationVariance {
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0))
-    try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(minibatches: count)
+    try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(variance, minibatches: count)
   }
+  if let words = model.stepsInWords(configuration.evaluation) { console.print(words) }
+  warnOfBatchStatistics(configuration, model, console)
   let key = request.data == nil ? "data.validation" : "--data"
   let files = request.data.map { DataFiles(path: $0, labels: request.labels) } ?? DataFiles(configuration.data.validation)
   let evaluated = try data.evaluationData(files, key: key, keepsOrder: request.posteriors != nil)
-  let evaluator = Evaluator(model: model, context: context, data: evaluated)
+  let evaluator = Evaluator(model: model, context: context, data: evaluated, statistics: statistics)
   let writer = try request.posteriors.map {
     try evaluated.posteriorWriter(path: $0, model: model, subtractsPriors: request.subtractsPriors)
   }
@@ -113,8 +118,29 @@ private func loadModel(
     for tensor in model.runningTensors { try tensors.read(tensor.name, into: tensor.values) }
   }
   try broadcast(model, world: world)
-  model.restoreRunningSteps(state.runningSteps)
-  if configuration.evaluation.statistics == .running { model.useRunningStatistics() }
+  model.restoreRunningSteps(state)
+  if configuration.evaluation.statistics.populationVariance == nil {
+    model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep)
+  }
+}
+
+/// Warns where what is evaluated together decides the statistics.
+func warnOfBatchStatistics(_ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ console: Console) {
+  guard configuration.evaluation.statistics == .batch && model.configuration.usesBatchStatistics else { return }
+  console.warn(
+    "with evaluation.statistics: batch, results depend on what is evaluated together: "
+      + (configuration.task.definition.predictsInputs ? "on evaluation.streams" : "on training.batch_size and the order of the utterances"))
+}
+
+extension SequenceModel<Float> {
+  /// From which time step on evaluation takes the statistics of another one for want of frames; nil where no step does.
+  func stepsInWords(_ evaluation: TrainingConfiguration.Evaluation) -> String? {
+    guard let steps = evaluationSteps, steps.enough < steps.seen else { return nil }
+    let frames = "\(evaluation.framesPerStep) frames (evaluation.frames_per_step)"
+    return steps.enough == 0
+      ? "No time step has \(frames) behind its statistics: evaluation takes them as they are, and from step \(steps.seen + 1) on those of step \(steps.seen)."
+      : "From time step \(steps.enough + 1) on evaluation takes the statistics of step \(steps.enough), the last with \(frames) behind them."
+  }
 }
 
 /// Sends rank 0's parameters and statistics to all ranks.
@@ -133,4 +159,7 @@ func broadcast(_ model: SequenceModel<Float>, world: Communicator) throws {
       statistics.markSeen(slots: try world.allGather(statistics.slotsSeen)[0])
     }
   }
+  let frames = VectorView<Int64>(model.runningFrames.map { Int64($0) })
+  try world.broadcast(frames, root: 0)
+  model.setRunningFrames(frames.array.map { Int($0) })
 }

@@ -36,7 +36,10 @@ public func generate(checkpoint path: String, _ request: GenerationRequest, cons
   let vocabulary = try Vocabulary(serialized: checkpoint.bytes(of: configuration.task.definition.dataFile))
   let model = SequenceModel<Float>(NetworkConfiguration(configuration, vocabularySize: vocabulary.count))
   _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
-  model.restoreRunningSteps(checkpoint.state.runningSteps)
+  model.restoreRunningSteps(checkpoint.state)
+  if configuration.evaluation.statistics == .batch && model.configuration.usesBatchStatistics {
+    console.warn("evaluation.statistics is batch, and a single text has no statistics of its own: running averages serve")
+  }
   let unit = TextUnit(configuration.data.unit)
   var generator = Generator(model: model, steps: configuration.training.unrollSteps)
   let prompt = try vocabulary.encode(request.prompt, unit: unit, source: "--prompt")

@@ -233,6 +233,7 @@ private func announce(
   warnOfSlowKernels(model.configuration.products, console)
   let usesStatistics = model.configuration.usesBatchStatistics
   if usesStatistics && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }
+  warnOfBatchStatistics(configuration, model, console)
   if usesStatistics && n.statistics == .sequence && configuration.task.definition.predictsInputs {
     console.warn(
       "with statistics: sequence, later words of a window enter the statistics of earlier ones in training (never in evaluation)")

@@ -160,7 +160,11 @@ package enum ConfigurationTable {
   private static let evaluation: [ConfigurationKey] = [
     Key(
       "evaluation.statistics", \.evaluation.statistics, .choice,
-      "what normalises in evaluation: running averages, or a pass over the training data", needs: .batchStatistics),
+      "what normalises in evaluation: running averages, passes over the training data: `population` pools all frames, `averaged` takes the mean "
+        + "of the groups' variances; or with `batch` what is evaluated together", needs: .batchStatistics),
+    Key(
+      "evaluation.frames_per_step", \.evaluation.framesPerStep, .integer(1...unboundedCount),
+      "with frame-wise statistics: later time steps take those of the last step that has so many frames behind its own", needs: .batchStatistics),
     Key(
       "evaluation.population_batches", \.evaluation.populationBatches, .orNull(.integer(1...unboundedCount)),
       "minibatches of that pass; null: the whole training set"),

@@ -191,6 +191,7 @@ extension TrainingConfiguration {
   /// Section `evaluation`.
   public struct Evaluation: Equatable, Sendable {
     public var statistics = EvaluationStatistics.population
+    public var framesPerStep = 100
     /// nil: the whole training set.
     public var populationBatches: Int?
     public var everyEpochs = 1
@@ -200,7 +201,33 @@ extension TrainingConfiguration {
 
   /// Which statistics stand in for those of a batch.
   public enum EvaluationStatistics: String, CaseIterable, Sendable {
-    case running, population
+    /// Exponential averages of training.
+    case running
+    /// Of passes over the training set, all frames together.
+    case population
+    /// Of the same passes, with the mean over groups of their variances.
+    case averaged
+    /// Of the evaluation minibatch itself.
+    case batch
+
+    /// The variance that passes over the training set give; nil where there are none.
+    var populationVariance: PopulationVariance? {
+      switch self {
+      case .running, .batch: nil
+      case .population: .pooled
+      case .averaged: .averaged
+      }
+    }
+
+    /// What a checkpoint holds that was written with these statistics.
+    var stored: CheckpointState.Statistics {
+      switch self {
+      // A minibatch without statistics of its own takes the running ones.
+      case .running, .batch: .running
+      case .population: .population
+      case .averaged: .averaged
+      }
+    }
   }
 
   /// Section `checkpoint`.

@@ -66,6 +66,10 @@ final class FrameEvaluationData: EvaluationData {
   /// The length of an utterance.
   func length(_ utterance: Int) -> Int { utterances.frames[utterance] }
 
+  func frameCounts(_ minibatch: Int) -> [Int] {
+    framesPerStep(members[minibatch].map(length), shards: context.layout.shards)
+  }
+
   func load(_ minibatch: Int, into workspace: ModelWorkspace<Float>) throws -> Int {
     if stream == nil || stream!.next != minibatch {
       stream = MinibatchStream(

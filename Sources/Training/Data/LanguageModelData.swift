@@ -178,11 +178,14 @@ final class EvaluationText: EvaluationData {
   let capacity: WorkspaceCapacity
   let carriesState = true
   private let runs: EvaluationRuns
+  // The runs of every shard.
+  private let runsOfShards: [Range<Int>]
 
   init(_ file: TextFile, layout: EvaluationLayout, vocabulary: Vocabulary, context: RankContext) throws {
     let shards = context.layout.shards
     func firstRun(_ shard: Int) -> Int { shard * (layout.runs / shards) + min(shard, layout.runs % shards) }
-    runsOfLocalShards = context.localShards.map { firstRun($0)..<firstRun($0 + 1) }
+    runsOfShards = (0..<shards).map { firstRun($0)..<firstRun($0 + 1) }
+    runsOfLocalShards = Array(runsOfShards[context.localShards])
     let local = firstRun(context.localShards.lowerBound)..<firstRun(context.localShards.upperBound)
     path = file.path
     capacity = WorkspaceCapacity(sequences: runsOfLocalShards.map(\.count), steps: layout.unroll)
@@ -195,9 +198,20 @@ final class EvaluationText: EvaluationData {
   var targets: Int { frames }
   let isLabelled = true
 
+  func frameCounts(_ window: Int) -> [Int] {
+    runsOfShards.flatMap { runs in
+      let lengths = self.runs.layout.lengths(inWindow: window, runs: runs)
+      return (0..<self.runs.layout.steps(inWindow: window)).map { t in lengths.count { $0 > t } }
+    }
+  }
+
   func load(_ window: Int, into workspace: ModelWorkspace<Float>) throws -> Int {
     let steps = runs.layout.steps(inWindow: window)
-    workspace.begin(steps: steps, firstExamples: runsOfLocalShards.map(\.lowerBound))
+    // Some runs are a position longer than others, so that the last step of the last window may have fewer of them.
+    let lengths = runsOfLocalShards.map { runs.layout.lengths(inWindow: window, runs: $0) }
+    workspace.begin(
+      lengths.map { PackedSequences(lengths: $0) },
+      examples: zip(runsOfLocalShards, lengths).map { runs, lengths in lengths.indices.map { runs.lowerBound + $0 } })
     for shard in runsOfLocalShards.indices {
       workspace.tokens[shard].withMutableSpan { inputs in
         workspace.targets[shard].withMutableSpan { targets in

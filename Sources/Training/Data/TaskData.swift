@@ -106,4 +106,7 @@ protocol EvaluationData: AnyObject {
   /// - subtractsPriors: whether the logarithms of the classes' shares of the training labels are subtracted.
   /// - Throws: on every rank the same error where the archive cannot be begun.
   func posteriorWriter(path: String, model: SequenceModel<Float>, subtractsPriors: Bool) throws -> PosteriorWriter
+
+  /// Frames of every shard of all ranks at every step of a minibatch, [S, steps].
+  func frameCounts(_ minibatch: Int) -> [Int]
 }

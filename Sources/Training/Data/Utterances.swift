@@ -90,11 +90,16 @@ struct Utterances: UtteranceSource {
 /// Frames of every shard and step of a minibatch whose utterance `k` goes to shard `k mod S`.
 /// - lengths: of its utterances, in their order.
 func frameCounts(_ lengths: [Int], shards S: Int, _ groups: ShardGroups) -> FrameCounts {
+  FrameCounts(perStep: framesPerStep(lengths, shards: S), steps: lengths.max() ?? 0, groups: groups)
+}
+
+/// The same as plain numbers, [S, steps].
+func framesPerStep(_ lengths: [Int], shards S: Int) -> [Int] {
   let T = lengths.max() ?? 0
   var perStep = Array(repeating: 0, count: S * T)
   for (k, length) in lengths.enumerated() {
     let shard = k % S
     for t in 0..<length { perStep[shard * T + t] += 1 }
   }
-  return FrameCounts(perStep: perStep, steps: T, groups: groups)
+  return perStep
 }

@@ -61,7 +61,8 @@ final class Checkpointing {
       let state = CheckpointState(
         programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.minibatch,
         seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
-        configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps)
+        configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps,
+        runningFrames: model.runningFrames)
       return CheckpointJob(
         store: store, model: modelCopy.tensors, training: trainingCopy.tensors, files: [(configuration.task.definition.dataFile, data.stored)],
         state: state, isBest: isBest, keep: configuration.checkpoint.keep)

@@ -22,19 +22,25 @@ final class Evaluator {
   private let model: SequenceModel<Float>
   private let context: RankContext
   private let data: any EvaluationData
+  // Whether minibatches are normalised with their own statistics.
+  private let usesBatchStatistics: Bool
   /// Activations of the last minibatch, for a look at what went wrong.
   let workspace: ModelWorkspace<Float>
   private let timer = PhaseTimer()
 
-  init(model: SequenceModel<Float>, context: RankContext, data: any EvaluationData) {
+  init(
+    model: SequenceModel<Float>, context: RankContext, data: any EvaluationData,
+    statistics: TrainingConfiguration.EvaluationStatistics
+  ) {
+    usesBatchStatistics = statistics == .batch && model.configuration.usesBatchStatistics
     self.model = model
     self.context = context
     self.data = data
-    workspace = ModelWorkspace(model, data.capacity, training: false)
+    workspace = ModelWorkspace(model, data.capacity, training: false, batchStatistics: usesBatchStatistics)
     if let pulse = context.world.pulse { timer.observer = { _ in pulse.goOn() } }
   }
 
-  /// Evaluates with the model's evaluation statistics. The result has the same bits on every rank and rank count.
+  /// Evaluates with the model's evaluation statistics, or with those of each minibatch over all shards. The result has the same bits on every rank and rank count.
   /// - writer: takes the log posteriors of every minibatch.
   /// - check: called before every minibatch on all ranks; what it throws ends the evaluation.
   func run(writing writer: PosteriorWriter? = nil, check: () throws -> Void = {}) throws -> EvaluationResult {
@@ -60,10 +66,11 @@ final class Evaluator {
       if !data.carriesState { workspace.resetState() }
       let steps = try data.load(minibatch, into: workspace)
       // Fixed statistics need no counts.
-      let counts = FrameCounts(
-        perStep: Array(repeating: 0, count: context.layout.shards * steps), steps: steps, groups: context.groups)
+      let frames = usesBatchStatistics ? data.frameCounts(minibatch) : Array(repeating: 0, count: context.layout.shards * steps)
+      let counts = FrameCounts(perStep: frames, steps: steps, groups: context.allShards)
       let pass = PassContext(
-        mode: .evaluation, steps: steps, counts: counts, groups: context.groups, reducer: context.statistics, timer: timer)
+        mode: usesBatchStatistics ? .batchEvaluation : .evaluation, steps: steps, counts: counts, groups: context.allShards,
+        reducer: context.globalStatistics, timer: timer)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       try body(minibatch, pass)
       if data.carriesState { workspace.carryState() }

@@ -27,6 +27,8 @@ final class Trainer {
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?
   private var validatedStep: Int?
+  /// Whether the run has said from which time step on there are too few frames for statistics.
+  private var hasNamedSteps = false
   /// Seconds that a run which fails waits for its disk, where the watchdog has no limit.
   private static let longestPatience = 600.0
 
@@ -54,7 +56,8 @@ final class Trainer {
       configuration.replicaCheck, world: context.world,
       tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors, faults: faults)
     step.survival = survival
-    self.validation = Evaluator(model: model, context: context, data: validation)
+    self.validation = Evaluator(
+      model: model, context: context, data: validation, statistics: configuration.evaluation.statistics)
     testData = test
     updates = data.updates(configuration.training)
     progress = Progress()
@@ -69,10 +72,15 @@ final class Trainer {
   /// Takes up a run where a checkpoint left it. All ranks know `state`, rank 0 has the checkpoint.
   func resume(_ state: CheckpointState, _ checkpoint: Checkpoint?) throws {
     try checkpointing.restore(checkpoint)
-    model.restoreRunningSteps(state.runningSteps)
+    model.restoreRunningSteps(state)
     progress = Progress(
       step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation)
-    if state.statistics == .population { populationStep = state.step }
+    let evaluation = configuration.evaluation, before = try state.trainingConfiguration.evaluation
+    if evaluation.statistics.populationVariance != nil && state.statistics == evaluation.statistics.stored
+      && evaluation.framesPerStep == before.framesPerStep
+    {
+      populationStep = state.step
+    }
     checkpoints.resume(step: state.step)
     validatedStep = state.validation?.step
     try journal.write("resume", [JSONField("step", .integer(state.step))])
@@ -185,12 +193,22 @@ final class Trainer {
 
   /// Makes the evaluation statistics of the configured kind, unless they are of this step already.
   private func prepareStatistics() throws {
-    if configuration.evaluation.statistics == .running {
-      model.useRunningStatistics()
-    } else if populationStep != progress.step {
+    try makeStatistics()
+    if !hasNamedSteps, let words = model.stepsInWords(configuration.evaluation) {
+      console.print(words)
+      hasNamedSteps = true
+    }
+  }
+
+  private func makeStatistics() throws {
+    guard let variance = configuration.evaluation.statistics.populationVariance else {
+      return model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep)
+    }
+    if populationStep != progress.step {
       survival.begin(.population, step: progress.step)
       try survival.reach(.population, step: progress.step)
-      try step.estimatePopulation(minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0)), check: checkSignals)
+      try step.estimatePopulation(
+        variance, minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0)), check: checkSignals)
       populationStep = progress.step
     }
   }
@@ -241,10 +259,11 @@ final class Trainer {
     try compareReplicas(always: true)
     survival.begin(.checkpoint, step: progress.step)
     try survival.reach(.checkpoint, step: progress.step)
-    let isPopulation = configuration.evaluation.statistics == .population && populationStep == progress.step
-    if !isPopulation { model.useRunningStatistics() }
+    let statistics = configuration.evaluation.statistics
+    let isPopulation = statistics.populationVariance != nil && populationStep == progress.step
+    if !isPopulation { model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep) }
     try checkpoints.begin(
-      progress, statistics: isPopulation ? .population : .running, isBest: isBest, validationBefore: validationBefore)
+      progress, statistics: isPopulation ? statistics.stored : .running, isBest: isBest, validationBefore: validationBefore)
   }
 
   // MARK: The end
@@ -285,7 +304,8 @@ final class Trainer {
       try checkpointing.broadcastModel()
     }
     let start = clock.now
-    let result = try Evaluator(model: model, context: context, data: data).run(check: checkSignals)
+    let result = try Evaluator(model: model, context: context, data: data, statistics: configuration.evaluation.statistics)
+      .run(check: checkSignals)
     try journal.evaluation("test", result, task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
       "Test loss \(fixed(result.loss, 4)), \(task.measure.words(result)) (model of step \(best)).")

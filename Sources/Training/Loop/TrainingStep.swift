@@ -241,21 +241,23 @@ final class TrainingStep {
   }
 
   /// Runs training minibatches with fixed weights and makes the evaluation statistics those of the population.
+  /// - variance: whether that of all frames together, or the mean of the groups'.
   /// - count: how many minibatches from the start of the training data.
   /// - check: called before every minibatch on all ranks; when it throws the evaluation statistics are what they were.
-  func estimatePopulation(minibatches count: Int, check: () throws -> Void = {}) throws {
+  func estimatePopulation(_ variance: PopulationVariance, minibatches count: Int, check: () throws -> Void = {}) throws {
     if model.normalizations.isEmpty { return }
     // The carried state belongs to training: it is put back afterwards.
     let saved = data.carriesState ? RecurrentState(workspace, of: model) : nil
     defer { saved?.restore(to: workspace) }
     workspace.resetState()
-    model.beginPopulation(groups: context.groups)
+    model.beginPopulation(groups: context.groups, variance: variance)
     for minibatch in 0..<count {
       try check()
       let loaded = try load(minibatch, epoch: 0)
       try model.forward(workspace, pass(.population, loaded.counts), globalReducer: context.globalStatistics)
       if data.carriesState { workspace.carryState() }
     }
-    try model.finishPopulation(groups: context.allShards, globalReducer: context.globalStatistics)
+    try model.finishPopulation(groups: context.allShards, globalReducer: context.globalStatistics,
+      framesPerStep: configuration.evaluation.framesPerStep)
   }
 }

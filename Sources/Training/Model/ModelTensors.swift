@@ -62,14 +62,16 @@ extension SequenceModel<Float> {
     Dictionary(uniqueKeysWithValues: forEachBatchNormalization { ($0, $1.running.slotsSeen) })
   }
 
-  /// Restores what `runningSteps` says; evaluation statistics of a checkpoint count as complete.
-  func restoreRunningSteps(_ steps: [String: Int]) {
+  /// Restores what `runningSteps` and `runningFrames` said; evaluation statistics of a checkpoint count as complete.
+  func restoreRunningSteps(_ state: CheckpointState) {
+    let steps = state.runningSteps
     for (_, whitening) in whitenings { whitening.hasAverages = true }
     _ = forEachBatchNormalization { name, normalization in
       let slots = normalization.running.mean.rows, seen = steps[name] ?? slots
       normalization.running.markSeen(slots: min(max(seen, 0), slots))
       normalization.evaluation.markSeen(slots: slots)
     }
+    setRunningFrames(state.runningFrames)
   }
 }
 
