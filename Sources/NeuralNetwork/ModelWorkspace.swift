@@ -166,8 +166,9 @@ public final class ModelWorkspace<S: Scalar> {
       precondition(packed.count <= capacity.sequences[i] && packed.frames <= capacity.frames[i] && packed.steps <= capacity.steps,
         "more than the workspace has room for")
       precondition(
-        !capacity.isUniform || packed.frames == (packed.steps - 1) * capacity.sequences[i] + packed.active(packed.steps - 1)
-          || packed.steps == 0, "fewer sequences in a window before its last step")
+        !capacity.isUniform || packed.steps == 0
+          || packed.frames == (packed.steps - 1) * capacity.sequences[i] + packed.active(packed.steps - 1),
+        "fewer sequences in a window before its last step")
       precondition(numbers[i].count == packed.count, "numbers of other sequences")
       for (b, number) in numbers[i].enumerated() { examples[i][b] = Int32(truncatingIfNeeded: number) }
       for layer in layers { layer[i].sequences = packed }

@@ -6,6 +6,12 @@ public struct EvaluationSteps: Equatable, Sendable {
   public let enough: Int
   /// Steps that have any statistics: where `enough` is 0 they serve, and later steps take those of the last.
   public let seen: Int
+
+  /// `enough` of `seen` steps.
+  public init(enough: Int, seen: Int) {
+    self.enough = enough
+    self.seen = seen
+  }
 }
 
 /// A recurrent model: an embedding or features, recurrent layers, softmax. It holds parameters and statistics; activations live in a `ModelWorkspace`.

@@ -67,6 +67,8 @@ func writeCheckpoint(
     #expect(state.frames == 123_456_789_012 && state.statistics == .running && state.configuration == "task: language-model\n# \"é\"\n")
     #expect(state.validation?.loss == 0.1 + 0.2 && state.validation?.bestLoss.isNaN == true && state.validation?.bestStep == 3)
     #expect(state.runningSteps == ["lstm.0.forward.input_norm": 20] && state.programVersion == "0.1.0")
+    // Checkpoints of before frames were counted are without the key.
+    #expect(state.runningFrames == nil && !String(decoding: state.encoded(), as: UTF8.self).contains("runningFrames"))
     #expect(Set(state.files.keys) == ["model.safetensors", "training.safetensors", "vocabulary.json"])
     let read = (blanks(of: model), blanks(of: training))
     #expect(try checkpoint.model().read(into: read.0) == [])

@@ -174,7 +174,7 @@ private func failure(
     ("model.layers", "0", "0"), ("model.layers", "65", "65"), ("model.layers", "-1", "-1"), ("model.hidden_size", "0", "0"),
     ("model.layers", "99999999999999999999", "99999999999999999999"), ("model.embedding_size", "0", "0"),
     ("model.dropout", "1", "1"), ("model.dropout", "-0.1", "-0.1"), ("model.dropout", ".nan", ".nan"),
-    ("model.cell", "gru", "\"gru\""),
+    ("model.cell", "grü", "\"grü\""),
     ("optimizer.learning_rate", "0", "0"), ("optimizer.learning_rate", "-1e-3", "-0.001"),
     ("optimizer.learning_rate", ".inf", ".inf"),
     ("optimizer.learning_rate", "-.inf", "-.inf"), ("optimizer.learning_rate", "1e999", ".inf"),

@@ -35,8 +35,10 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           peepholes: none
           dropout: 0
           recurrent_weights: float32
+          initial_state: zero
           tied_embedding: false
         normalization:
+          method: batch
           placement: input
           statistics: frame
           scope: global
@@ -209,7 +211,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 63)
+    #expect(Configuration.keys.count == 67)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })
