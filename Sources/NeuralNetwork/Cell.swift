@@ -60,7 +60,7 @@ public struct CellShape: Equatable, Sendable {
 
 /// A cell's step through time and its derivative, of B sequences at once. H cells, G = gates · H.
 ///
-/// A cell stands in a file of its own; `Cell` and the two switches in `RecurrentLayer` name it.
+/// A cell stands in a file of its own. `Cell` and the switches of `RecurrentLayer` over cells name it.
 protocol RecurrentCell<S> {
   associatedtype S: Scalar
 
