@@ -1,5 +1,6 @@
 import MPI
 import SequenceData
+import Tensors
 
 // The exit code of each error that comes from outside: what `agree` carries from the failing rank to all.
 
@@ -22,6 +23,15 @@ extension MetricsError: ExitCodeError {
 
 extension FileError: ExitCodeError {
   public var exitCode: Int32 { (isInputOutput ? ExitCode.inputOutput : .badData).rawValue }
+}
+
+extension EigenError: ExitCodeError {
+  public var exitCode: Int32 {
+    switch self {
+    case .noLibrary: ExitCode.usage.rawValue
+    case .failed: ExitCode.badData.rawValue
+    }
+  }
 }
 
 extension CorpusError: ExitCodeError {

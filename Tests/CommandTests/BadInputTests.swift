@@ -35,7 +35,7 @@ extension CommandTests {
       Case(setting: "training.batch_size=0", code: 64, words: ["training.batch_size", "0"], ranks: [1]),
       Case(setting: "normalization.scope={group: 9}", code: 64, words: ["normalization.scope"], ranks: [2]),
       Case(setting: "model.bidirectional=true", code: 64, words: ["model.bidirectional"], ranks: [1, 4]),
-      Case(setting: "model.cell=lstmm", code: 64, words: ["model.cell", "lstm, rnn, gru"], ranks: [1, 4]),
+      Case(setting: "model.cell=lstmm", code: 64, words: ["model.cell", "lstm, rnn or gru"], ranks: [1, 4]),
       Case(
         setting: "normalization.whitening_interval=5", code: 64, words: ["normalization.whitening_interval", "no meaning"], ranks: [2]),
       Case(setting: "communication.gradients=float8", code: 64, words: ["communication.gradients", "bfloat16"], ranks: [1, 4]),

@@ -17,6 +17,30 @@ extension CommandTests {
       return try #require(line?.firstMatch(of: /"loss":([-+.e0-9]+)/).flatMap { Double($0.1) })
     }
 
+    /// A run that is resumed at its end with other statistics is tested with those.
+    @Test func testsWithTheConfiguredStatistics() throws {
+      let sandbox = try Sandbox(), settings = ["training.maximum_steps=20", "normalization.scope=local", "evaluation.every_epochs=100"]
+      let averaged = "evaluation.statistics=averaged"
+      try sandbox.train("averaged", settings + [averaged])
+      try sandbox.train("changed", settings)
+      try sandbox.train("changed", settings + [averaged], ["--resume"])
+      let wanted = try #require(try sandbox.events("averaged", "test").last?["loss"] as? Double)
+      let found = try sandbox.events("changed", "test").compactMap { $0["loss"] as? Double }
+      #expect(found.count == 2 && found[1] == wanted && found[0] != wanted)
+    }
+
+    /// Whitened inputs have no statistics of batches, so that evaluation never wants the training text.
+    @Test func evaluatesWhitenedInputsWithoutTheTrainingText() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("run", ["training.maximum_steps=6", "normalization.placement=whitened-input", "checkpoint.every_steps=3"])
+      try FileManager.default.removeItem(atPath: sandbox("train.txt"))
+      for step in ["00000003", "00000006"] {
+        let outcome = try sandbox.run(["evaluate", "run/checkpoints/step-\(step)", "--set", "evaluation.statistics=averaged"])
+        #expect(outcome.exitCode == 0 && outcome.output.contains("perplexity"), "\(outcome)")
+      }
+      try sandbox.expectFailure(64, ["task"], ranks: [1], ["evaluate", "run", "--set", "task=frame-classification"])
+    }
+
     @Test func evaluateAsInTraining() throws {
       let sandbox = try Sandbox()
       let kinds = ["population", "running", "averaged", "batch"]

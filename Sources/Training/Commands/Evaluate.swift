@@ -68,9 +68,8 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   configuration = try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
   let context = try RankContext(world: world, configuration)
   let statistics = configuration.evaluation.statistics
-  let isStored = state.statistics == statistics.stored && configuration.evaluation.framesPerStep == trained.evaluation.framesPerStep
-  let needsPopulation = statistics.populationVariance != nil && !isStored
-    && configuration.normalization.method == .batch && configuration.normalization.placement != .none
+  let isStored = state.statistics == statistics.stored && hasSameSteps(configuration, trained)
+  let needsPopulation = statistics.populationVariance != nil && !isStored && configuration.normalization.usesBatchStatistics
   let data = try task.openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
   let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)
@@ -99,7 +98,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
 
 /// Refuses settings that belong to the model and that the shapes of its tensors do not give away.
 private func checkModel(of configuration: TrainingConfiguration, trainedAs trained: TrainingConfiguration) throws {
-  let fixed = ["data.unit", "data.classes", "data.deltas", "data.normalize", "normalization.epsilon"]
+  let fixed = ["task", "data.unit", "data.classes", "data.deltas", "data.normalize", "normalization.epsilon"]
   for difference in configuration.differences(from: trained) where fixed.contains(difference.key) {
     throw UsageError(
       description: "\(difference.key) is \(difference.new ?? "absent"), but the model was trained with \(difference.old ?? "absent")")
@@ -124,6 +123,11 @@ private func loadModel(
   }
 }
 
+/// Whether time steps take each other's statistics by the same number of frames.
+func hasSameSteps(_ a: TrainingConfiguration, _ b: TrainingConfiguration) -> Bool {
+  a.normalization.statistics == .sequence || a.evaluation.framesPerStep == b.evaluation.framesPerStep
+}
+
 /// Warns where what is evaluated together decides the statistics.
 func warnOfBatchStatistics(_ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ console: Console) {
   guard configuration.evaluation.statistics == .batch && model.configuration.usesBatchStatistics else { return }
@@ -135,10 +139,11 @@ func warnOfBatchStatistics(_ configuration: TrainingConfiguration, _ model: Sequ
 extension SequenceModel<Float> {
   /// From which time step on evaluation takes the statistics of another one for want of frames; nil where no step does.
   func stepsInWords(_ evaluation: TrainingConfiguration.Evaluation) -> String? {
-    guard let steps = evaluationSteps, steps.enough < steps.seen else { return nil }
+    // With `batch` each step has its own.
+    guard evaluation.statistics != .batch, let steps = evaluationSteps, steps.enough < steps.seen else { return nil }
     let frames = "\(evaluation.framesPerStep) frames (evaluation.frames_per_step)"
     return steps.enough == 0
-      ? "No time step has \(frames) behind its statistics: evaluation takes them as they are, and from step \(steps.seen + 1) on those of step \(steps.seen)."
+      ? "No time step has \(frames) behind its statistics: evaluation takes them as they are, and for steps past \(steps.seen) those of step \(steps.seen)."
       : "From time step \(steps.enough + 1) on evaluation takes the statistics of step \(steps.enough), the last with \(frames) behind them."
   }
 }

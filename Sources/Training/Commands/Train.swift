@@ -225,7 +225,7 @@ private func announce(
     "Lockstep \(Version.current): \(ranks) rank\(ranks == 1 ? "" : "s")\(Threads.count == 1 ? "" : " × \(Threads.count) threads"), \(shards) shard\(shards == 1 ? "" : "s"); "
       + "\(configuration.model.layers) × \(configuration.model.hiddenSize) \(configuration.model.bidirectional ? "bidirectional " : "")"
       + "\(configuration.model.cell.rawValue), normalisation "
-      + "\(n.placement.rawValue)\(n.placement == .none ? "" : n.method == .layer ? ", of layers" : ", \(n.statistics.rawValue)"), \(model.layout.parameterCount) parameters.")
+      + "\(n.placement.rawValue)\(n.method == .layer ? ", of layers" : n.usesBatchStatistics ? ", \(n.statistics.rawValue)" : ""), \(model.layout.parameterCount) parameters.")
   console.print(data.summary)
   let exchange = ranks == 1 ? "" : ", gradient exchange: \(trainer.gradientExchange)"
   let products = model.configuration.products == .own ? "own kernels" : "BLAS (kernels \(BLAS.coreType)) from \(ProductLibrary.manyRows) rows on"

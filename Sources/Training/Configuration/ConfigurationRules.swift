@@ -105,7 +105,9 @@ extension TrainingConfiguration {
     if !shape.placements.contains(normalization.placement) {
       throw origins.error(
         ["normalization.placement", "model.cell"],
-        "is \(normalization.placement.rawValue), and \(cell) cells read W_x x and W_h h apart, so that there is no such term",
+        "is \(normalization.placement.rawValue), and "
+          + (normalization.placement == .whitenedInput
+            ? "inputs are whitened for lstm and rnn cells alone" : "\(cell) cells read W_x x and W_h h apart, so that there is no such term"),
         allowed: "\(shape.placements.map(\.rawValue).joined(separator: ", ")) with model.cell: \(cell)")
     }
   }

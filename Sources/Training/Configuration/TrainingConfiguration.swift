@@ -104,6 +104,9 @@ extension TrainingConfiguration {
     public var momentum = 0.1
     public var gamma = 1.0
     public var whiteningInterval = 100
+
+    /// Whether anything is normalised by statistics of minibatches.
+    var usesBatchStatistics: Bool { method == .batch && placement != .none && placement != .whitenedInput }
   }
 
   public typealias Placement = NeuralNetwork.Placement

@@ -5,7 +5,7 @@ import Tensors
 /// A loss or gradient that is not finite.
 struct DivergenceError: Error, CustomStringConvertible {
   /// What is not finite.
-  enum Kind { case loss, gradient, validation }
+  enum Kind { case loss, gradient, validation, covariance }
 
   /// The update that was under way; for `validation` the last one done.
   var step: Int
@@ -23,6 +23,7 @@ struct DivergenceError: Error, CustomStringConvertible {
       case .loss: "the loss is \(value)"
       case .gradient: "the gradient norm is \(value)"
       case .validation: "the validation loss after it is \(value)"
+      case .covariance: "the covariance of a layer's input is \(value)"
       }
     let outcome = kind == .validation ? "No checkpoint was written" : "Weights were not updated"
     let limit =

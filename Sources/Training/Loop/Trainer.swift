@@ -28,7 +28,7 @@ final class Trainer {
   private var populationStep: Int?
   private var validatedStep: Int?
   /// Whether the run has said from which time step on there are too few frames for statistics.
-  private var hasNamedSteps = false
+  private var namedSteps: String?
   /// Seconds that a run which fails waits for its disk, where the watchdog has no limit.
   private static let longestPatience = 600.0
 
@@ -75,9 +75,9 @@ final class Trainer {
     model.restoreRunningSteps(state)
     progress = Progress(
       step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation)
-    let evaluation = configuration.evaluation, before = try state.trainingConfiguration.evaluation
+    let evaluation = configuration.evaluation, before = try state.trainingConfiguration
     if evaluation.statistics.populationVariance != nil && state.statistics == evaluation.statistics.stored
-      && evaluation.framesPerStep == before.framesPerStep
+      && hasSameSteps(configuration, before)
     {
       populationStep = state.step
     }
@@ -194,10 +194,9 @@ final class Trainer {
   /// Makes the evaluation statistics of the configured kind, unless they are of this step already.
   private func prepareStatistics() throws {
     try makeStatistics()
-    if !hasNamedSteps, let words = model.stepsInWords(configuration.evaluation) {
-      console.print(words)
-      hasNamedSteps = true
-    }
+    let words = model.stepsInWords(configuration.evaluation)
+    if let words, words != namedSteps { console.print(words) }
+    namedSteps = words
   }
 
   private func makeStatistics() throws {
@@ -292,16 +291,35 @@ final class Trainer {
     return .success
   }
 
+  /// Gives the model of an earlier checkpoint evaluation statistics of the configured kind, where it was stored with others.
+  private func replaceStatistics(ofStep best: Int) throws {
+    guard let variance = configuration.evaluation.statistics.populationVariance else {
+      return console.warn(
+        "the checkpoint of step \(best) has evaluation statistics of before evaluation.statistics or evaluation.frames_per_step was changed")
+    }
+    survival.begin(.population, step: progress.step)
+    try step.estimatePopulation(
+      variance, minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0)), check: checkSignals)
+    survival.begin(.ending, step: progress.step)
+  }
+
   /// Evaluates the model of the best validation on the test data.
   private func runTest(_ data: any EvaluationData, epoch: Int) throws {
     let best = progress.validation?.bestStep ?? progress.step
-    if best != progress.step {
-      try context.world.agree {
-        guard context.isFirst else { return }
+    if best == progress.step {
+      // A run that was resumed at its end may want other statistics than it had.
+      try prepareStatistics()
+    } else {
+      let hasOtherStatistics = try context.world.agree {
+        guard context.isFirst else { return 0 }
         let checkpoint = try CheckpointStore.open(path: directory.store.path(step: best))
         _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
+        let before = try checkpoint.state.trainingConfiguration
+        let isSame = checkpoint.state.statistics == configuration.evaluation.statistics.stored && hasSameSteps(configuration, before)
+        return isSame || !configuration.normalization.usesBatchStatistics ? 0 : 1
       }
       try checkpointing.broadcastModel()
+      if try context.world.allGather(hasOtherStatistics)[0] != 0 { try replaceStatistics(ofStep: best) }
     }
     let start = clock.now
     let result = try Evaluator(model: model, context: context, data: data, statistics: configuration.evaluation.statistics)

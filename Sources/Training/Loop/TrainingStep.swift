@@ -127,7 +127,7 @@ final class TrainingStep {
     timer.enter(.input)
     var contents = try data.beginUpdate(minibatches, epoch: epoch)
     if isWhiteningDue(step: step) {
-      try whiten(minibatches, epoch: epoch)
+      try whiten(minibatches, epoch: epoch, step: step)
       timer.enter(.input)
       contents = try data.beginUpdate(minibatches, epoch: epoch)
     }
@@ -162,7 +162,7 @@ final class TrainingStep {
   }
 
   /// Estimates the covariance of every layer's input over the frames of an update, as its forward passes see it, and whitens by it.
-  private func whiten(_ minibatches: Range<Int>, epoch: Int) throws {
+  private func whiten(_ minibatches: Range<Int>, epoch: Int, step: Int) throws {
     let saved = data.carriesState ? RecurrentState(workspace, of: model) : nil
     model.beginWhitening()
     for (index, minibatch) in minibatches.enumerated() {
@@ -175,6 +175,10 @@ final class TrainingStep {
     saved?.restore(to: workspace)
     timer.enter(.normalization)
     model.finishWhitening()
+    if model.whitenings.contains(where: { $0.whitening.averageCovariance.vector.firstNotFinite != nil }) {
+      let (rank, place) = try firstNotFinite(model, workspace, world: context.world)
+      throw DivergenceError(step: step, kind: .covariance, loss: .nan, rank: rank, place: place)
+    }
     for (layer, whitening) in model.whitenings {
       // LAPACK's last bits are those of one processor, so the first rank's count for all.
       let solution = try context.world.agree {
