@@ -2,7 +2,7 @@
 struct CumulativeCounts {
   private var steps = 1
   private var features = 0
-  /// [S + 1, steps]: frames of the shards before.
+  /// [S + 1, steps], and room for more: frames of the shards before.
   private var sums: [Int] = []
 
   /// Takes the counts [S × steps] that belong to rows of `columns = steps × features` values, time-major.
@@ -12,7 +12,9 @@ struct CumulativeCounts {
     steps = counts.count / shards
     precondition(columns % steps == 0, "\(columns) columns for \(steps) steps")
     features = columns / steps
-    if sums.count != counts.count + steps { sums = Array(repeating: 0, count: counts.count + steps) }
+    // Exchanges of different sizes take turns: the memory grows to that of the largest.
+    if sums.count < counts.count + steps { sums = Array(repeating: 0, count: counts.count + steps) }
+    for step in 0..<steps { sums[step] = 0 }
     for index in counts.indices { sums[index + steps] = sums[index] + counts[index] }
   }
 

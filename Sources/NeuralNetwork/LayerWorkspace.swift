@@ -12,8 +12,8 @@ final class LayerWorkspace<S: Scalar> {
   var sequences = PackedSequences(lengths: [])
   /// What the layer reads, [N, I]: after dropout, where there is any.
   let input: MatrixView<S>
-  /// The same whitened, [N, I]; without rows where it is not.
-  let whitenedInput: MatrixView<S>
+  /// The same without its mean, and whitened, [N, I]; without rows where it is not.
+  let centeredInput, whitenedInput: MatrixView<S>
   /// `W_x x_t`, [N, G], or the sum with `W_h h_{t-1}` where nothing wants the two apart; standardised in place by layer normalisation.
   let inputProduct: MatrixView<S>
   /// Activated gates, [N, G]. The same memory as `inputProduct` where backward does not need that.
@@ -65,6 +65,7 @@ final class LayerWorkspace<S: Scalar> {
     let isLayerNormalized = c.normalization.method == .layer, hasState = hasTerm(.cell) || hasTerm(.output)
     self.B = B
     self.input = input
+    centeredInput = MatrixView(zeros: layer.whitening == nil ? 0 : N, input.columns)
     whitenedInput = MatrixView(zeros: layer.whitening == nil ? 0 : N, input.columns)
     inputProduct = MatrixView(zeros: N, G)
     gates = training && (hasTerm(.inputProduct) || hasTerm(.sum)) ? MatrixView(zeros: N, G) : inputProduct

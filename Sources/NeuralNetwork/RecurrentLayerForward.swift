@@ -16,7 +16,7 @@ extension RecurrentLayer {
     if case .training = pass.mode { packWeights() }
     for w in shards {
       let rows = 0..<w.sequences.frames
-      whitening?.whiten(w.input.rows(rows), into: w.whitenedInput.rows(rows))
+      whitening?.whiten(w.input.rows(rows), centered: w.centeredInput.rows(rows), into: w.whitenedInput.rows(rows))
       w.inputProduct.rows(rows).setProduct(w.factor.rows(rows).asIs, packed: packedInput)
     }
     try normalize(inputTerm, 0..<pass.steps, shards, memory, pass)

@@ -16,9 +16,9 @@ public final class Whitening<S: Scalar> {
   public let averageMean: VectorView<S>
   /// Whether there are averages yet.
   public var hasAverages = false
-  // U for products, and −c U.
+  // U for products, and −c with a scale of 1.
   private let packed: PackedMatrix<S>
-  private let shift: VectorView<S>
+  private let shift, one: VectorView<S>
   private let momentum: Double
   private let epsilon: Double
   // Frames, mean and sum of products of deviations of the estimate under way.
@@ -35,6 +35,8 @@ public final class Whitening<S: Scalar> {
     averageMean = VectorView(zeros: I)
     packed = PackedMatrix(outputs: I, inputs: I, library: library)
     shift = VectorView(zeros: I)
+    one = VectorView(zeros: I)
+    one.fill(1)
     momentum = configuration.momentum
     epsilon = configuration.epsilon
     newMean = VectorView(zeros: I)
@@ -46,15 +48,15 @@ public final class Whitening<S: Scalar> {
   /// Gets U and c ready for products, after they have changed.
   func prepare() {
     packed.pack(matrix.asIs)
-    let row = shift.matrix(rows: 1, columns: features)
-    row.setProduct(mean.matrix(rows: 1, columns: features).asIs, packed: packed)
+    shift.copy(from: mean)
     shift.scale(by: -1)
   }
 
-  /// `U (x − c)` of each row, [n, I].
-  func whiten(_ x: MatrixView<S>, into whitened: MatrixView<S>) {
-    for row in 0..<x.rows { whitened[row].copy(from: shift) }
-    whitened.setProduct(x.asIs, packed: packed, accumulate: true)
+  /// `U (x − c)` of each row, [n, I]. The mean goes first: U may be large where x hardly varies.
+  /// - centered: room for `x − c`, [n, I].
+  func whiten(_ x: MatrixView<S>, centered: MatrixView<S>, into whitened: MatrixView<S>) {
+    scaleAndShift(x, scale: one, shift: shift, out: centered)
+    whitened.setProduct(centered.asIs, packed: packed)
   }
 
   /// The gradient of `x` from that of the whitened input, [n, I].
@@ -74,10 +76,9 @@ public final class Whitening<S: Scalar> {
   /// - reducer: sums over all shards.
   func add(_ inputs: [MatrixView<S>], frames: Int, _ reducer: any StatisticsReducing<S>) throws {
     let I = features, sums = MatrixView<S>(zeros: inputs.count, I), squares = MatrixView<S>(zeros: inputs.count, I * I)
-    let one = VectorView<S>(zeros: I), shift = VectorView<S>(zeros: I)
+    let shift = VectorView<S>(zeros: I)
     for (i, x) in inputs.enumerated() { sums[i].columnSums(of: x, accumulate: false) }
     try reducer.combineSums(sums)
-    one.fill(1)
     shift.copy(from: sums[0])
     shift.scale(by: -1 / S(frames))
     for (i, x) in inputs.enumerated() {

@@ -158,7 +158,7 @@ final class TrainingStep {
 
   /// Whether inputs are whitened anew before update `step`.
   private func isWhiteningDue(step: Int) -> Bool {
-    !model.whitenings.isEmpty && (step - 1) % configuration.normalization.whiteningInterval == 0
+    configuration.normalization.placement == .whitenedInput && (step - 1) % configuration.normalization.whiteningInterval == 0
   }
 
   /// Estimates the covariance of every layer's input over the frames of an update, as its forward passes see it, and whitens by it.
