@@ -187,7 +187,7 @@ extension CommandTests {
       ["normalization.placement=preactivation", "normalization.scope=local"],
       ["normalization.placement=input", "normalization.scope={group: 4}", "training.accumulate_steps=2", "optimizer.method=adam"],
       ["normalization.placement=separate", "normalization.scope={group: 2}", "model.initial_state=learned"],
-      ["normalization.placement=hidden", "model.cell=gru"], ["normalization.placement=state", "model.tied_embedding=true"],
+      ["normalization.placement=hidden", "model.cell=gru"], ["normalization.placement=state", "model.tied_embedding=true", "model.embedding_size=8"],
       ["normalization.placement=whitened-input"], ["normalization.method=layer", "normalization.placement=separate"],
     ])
     func stepsAllocateNothing(_ settings: [String]) throws {
