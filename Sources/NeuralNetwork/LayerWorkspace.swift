@@ -47,7 +47,7 @@ final class LayerWorkspace<S: Scalar> {
   /// The learned state before the first step of a sequence, [H] each; nil for zero.
   private let initialHidden, initialCell: VectorView<S>?
   /// Whether the minibatch under way begins with that state, and not with one carried over.
-  private(set) var beginsWithInitialState = false
+  var beginsWithInitialState = false
   /// Where the gradient of the recurrent product lies.
   private let recurrentGradient: RecurrentGradient
 
@@ -193,7 +193,4 @@ final class LayerWorkspace<S: Scalar> {
     hPrevious.rows(0..<last.count).copy(from: h.rows(last))
     if c.rows > 0 { c.rows(0..<last.count).copy(from: cells(sequences.steps - 1)) }
   }
-
-  /// States that the state before the first step was set from elsewhere.
-  func replaceState(beginsWithInitialState isInitial: Bool) { beginsWithInitialState = isInitial }
 }

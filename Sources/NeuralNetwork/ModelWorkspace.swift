@@ -205,7 +205,7 @@ public final class ModelWorkspace<S: Scalar> {
   /// Whether the next pass begins with the initial state of each sequence. Set when a state has come from elsewhere.
   public var beginsWithInitialState: Bool {
     get { layers.first?.first?.beginsWithInitialState ?? true }
-    set { for layer in layers { for w in layer { w.replaceState(beginsWithInitialState: newValue) } } }
+    set { for layer in layers { for w in layer { w.beginsWithInitialState = newValue } } }
   }
 
   /// Gives every layer its initial state.

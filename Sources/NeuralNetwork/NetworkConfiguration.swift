@@ -19,6 +19,14 @@ public enum Placement: String, Sendable, CaseIterable {
   /// `W_x U (x − c)`, with the input's whitening U and mean c (Desjardins et al. 2015).
   case whitenedInput = "whitened-input"
 
+  /// Whether there is a normalised term: a mean and a deviation are taken away.
+  public var normalizes: Bool {
+    switch self {
+    case .input, .preactivation, .state, .separate, .hidden: true
+    case .none, .whitenedInput: false
+    }
+  }
+
   /// Whether a part of what is normalised is known only as the recurrence goes along, one time step after the other.
   public var dependsOnRecurrence: Bool {
     switch self {
@@ -185,7 +193,7 @@ public struct NetworkConfiguration: Equatable, Sendable {
   public var gateSize: Int { cell.shape.gates * hiddenSize }
 
   /// Whether anything is normalised by statistics of minibatches.
-  public var usesBatchStatistics: Bool { normalization.method == .batch && !NormalizationSite.sites(of: self).isEmpty }
+  public var usesBatchStatistics: Bool { normalization.method == .batch && normalization.placement.normalizes }
 
   /// Whether a layer has a bias: a β that is added to the preactivation takes its place.
   public var hasBias: Bool { !NormalizationSite.sites(of: self).contains(where: \.replacesBias) }

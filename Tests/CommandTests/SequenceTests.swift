@@ -15,25 +15,7 @@ func randomSequences(lengths: [Int], classes: Int = 3, seed: UInt64) -> [Utteran
 extension Sandbox {
   /// Writes archives with one label an utterance and `sequences.yaml`, a tiny bidirectional model of 8 shards.
   func writeSequences() throws {
-    try write("train", randomSequences(lengths: Self.trainLengths, seed: 1))
-    try write("valid", randomSequences(lengths: Self.validLengths, seed: 2))
-    try write("test", randomSequences(lengths: [4, 7], seed: 3))
-    try write("sequences.yaml", """
-      task: sequence-classification
-      data:
-        train: {features: train-features.ark, labels: train-labels.ark}
-        validation: {features: valid-features.ark, labels: valid-labels.ark}
-        test: {features: test-features.ark, labels: test-labels.ark}
-        classes: 3
-        deltas: 1
-      model: {hidden_size: 6, layers: 2, bidirectional: true}
-      normalization: {statistics: sequence}
-      training: {batch_size: 10, shards: 8, epochs: 1000, maximum_steps: 10}
-      optimizer: {learning_rate: 0.1, decay: null}
-      checkpoint: {every_steps: 4}
-      evaluation: {population_batches: 2}
-
-      """)
+    try writeArchives("sequences.yaml", task: "sequence-classification", classes: 3, deltas: 1) { randomSequences(lengths: $0, seed: $1) }
   }
 
   /// The arguments of a training run of `sequences.yaml` in `directory`.
@@ -70,16 +52,7 @@ extension CommandTests {
     @Test(arguments: variants) func sameBits(_ variant: Speech.Variant) throws {
       let sandbox = try Sandbox()
       try sandbox.writeSequences()
-      for ranks in variant.ranks {
-        let outcome = try sandbox.run(ranks: ranks, sandbox.sequenceTraining("on-\(ranks)", variant.settings))
-        try #require(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)")
-        for file in ["model.safetensors", "training.safetensors", "features.json"] {
-          #expect(
-            try sandbox.data("on-\(ranks)/checkpoints/latest/\(file)") == sandbox.data("on-1/checkpoints/latest/\(file)"),
-            "\(file) on \(ranks) ranks")
-        }
-        #expect(try sandbox.numbers("on-\(ranks)") == sandbox.numbers("on-1"), "\(ranks) ranks")
-      }
+      try sandbox.expectSameBits(onRanks: variant.ranks) { sandbox.sequenceTraining($0, variant.settings) }
     }
 
     /// Both settings of `average_over` divide by the number of sequences.

@@ -1,4 +1,5 @@
 import Foundation
+import Testing
 
 /// One utterance of a test.
 struct Utterance {
@@ -62,17 +63,24 @@ extension Sandbox {
 
   /// Writes archives and `speech.yaml`, a tiny bidirectional model of 8 shards.
   func writeSpeech() throws {
-    try write("train", randomUtterances(lengths: Self.trainLengths, seed: 1))
-    try write("valid", randomUtterances(lengths: Self.validLengths, seed: 2))
-    try write("test", randomUtterances(lengths: [4, 7], seed: 3))
-    try write("speech.yaml", """
-      task: frame-classification
+    try writeArchives("speech.yaml", task: "frame-classification", classes: 5, deltas: 2) { randomUtterances(lengths: $0, seed: $1) }
+  }
+
+  /// Writes archives of utterances, by their lengths and a seed, and a configuration of a tiny bidirectional model of 8 shards.
+  func writeArchives(
+    _ name: String, task: String, classes: Int, deltas: Int, _ utterances: (_ lengths: [Int], _ seed: UInt64) -> [Utterance]
+  ) throws {
+    try write("train", utterances(Self.trainLengths, 1))
+    try write("valid", utterances(Self.validLengths, 2))
+    try write("test", utterances([4, 7], 3))
+    try write(name, """
+      task: \(task)
       data:
         train: {features: train-features.ark, labels: train-labels.ark}
         validation: {features: valid-features.ark, labels: valid-labels.ark}
         test: {features: test-features.ark, labels: test-labels.ark}
-        classes: 5
-        deltas: 2
+        classes: \(classes)
+        deltas: \(deltas)
       model: {hidden_size: 6, layers: 2, bidirectional: true}
       normalization: {statistics: sequence}
       training: {batch_size: 10, shards: 8, epochs: 1000, maximum_steps: 10}
@@ -81,6 +89,20 @@ extension Sandbox {
       evaluation: {population_batches: 2}
 
       """)
+  }
+
+  /// Trains on several numbers of ranks and expects the same bits and metrics of all.
+  /// - training: the arguments of a run in a directory.
+  func expectSameBits(onRanks counts: [Int], _ training: (_ directory: String) -> [String]) throws {
+    for ranks in counts {
+      let outcome = try run(ranks: ranks, training("on-\(ranks)"))
+      try #require(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)")
+      for file in ["model.safetensors", "training.safetensors", "features.json"] {
+        #expect(
+          try data("on-\(ranks)/checkpoints/latest/\(file)") == data("on-\(counts[0])/checkpoints/latest/\(file)"), "\(file) on \(ranks) ranks")
+      }
+      #expect(try numbers("on-\(ranks)") == numbers("on-\(counts[0])"), "\(ranks) ranks")
+    }
   }
 
   /// The arguments of a training run of `speech.yaml` in `directory`.

@@ -50,16 +50,7 @@ extension CommandTests {
     @Test(arguments: variants) func sameBits(_ variant: Variant) throws {
       let sandbox = try Sandbox()
       try sandbox.writeSpeech()
-      for ranks in variant.ranks {
-        let outcome = try sandbox.run(ranks: ranks, sandbox.speechTraining("on-\(ranks)", variant.settings))
-        try #require(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)")
-        for file in ["model.safetensors", "training.safetensors", "features.json"] {
-          #expect(
-            try sandbox.data("on-\(ranks)/checkpoints/latest/\(file)") == sandbox.data("on-1/checkpoints/latest/\(file)"),
-            "\(file) on \(ranks) ranks")
-        }
-        #expect(try sandbox.numbers("on-\(ranks)") == sandbox.numbers("on-1"), "\(ranks) ranks")
-      }
+      try sandbox.expectSameBits(onRanks: variant.ranks) { sandbox.speechTraining($0, variant.settings) }
     }
 
     /// Frames, padding and error rates in the metrics are those of the data.

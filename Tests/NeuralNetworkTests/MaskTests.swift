@@ -2,6 +2,26 @@ import NeuralNetwork
 import Tensors
 import Testing
 
+extension Trial {
+  /// A minibatch after a larger one has the loss and gradient of one in a new workspace.
+  static func expectBuffersUsedAgain(
+    _ configuration: NetworkConfiguration, _ minibatch: (_ trial: Trial, _ seed: UInt64) -> Minibatch
+  ) throws {
+    let fresh = Trial(configuration, scope: .global, lengths: [[3, 2], [2]]), used = Trial(configuration, scope: .global, lengths: [[6, 5], [6]])
+    _ = try used.gradient(of: minibatch(used, 8), gradientScale: 1)
+    let batch = minibatch(fresh, 9), wanted = try fresh.gradient(of: batch, gradientScale: 0.5)
+    used.restoreRunning()
+    used.workspace.begin(fresh.packed, examples: zip(fresh.firstExamples, fresh.packed).map { first, p in (0..<p.count).map { first + $0 } })
+    used.workspace.resetState()
+    used.load(batch, tokens: [])
+    try used.model.forward(used.workspace, fresh.pass, globalReducer: used.globalReducer)
+    let sink = SummingSink(used.model.layout, embeddingSize: 0, embeddingRows: 0)
+    let losses = try used.model.backward(used.workspace, fresh.pass, gradientScale: 0.5, sink: sink)
+    #expect(losses.reduce(0) { $0 + $1.loss } == wanted.loss)
+    #expect(sink.gradient(tokens: []) == wanted.gradient)
+  }
+}
+
 /// Sequences of different lengths, in one direction and in two, over features and over tokens.
 @Suite struct MaskTests {
   struct Case: CustomTestStringConvertible, Sendable {
@@ -66,19 +86,7 @@ import Testing
   /// What an earlier, larger minibatch left in the buffers changes nothing.
   @Test(arguments: cases.filter { $0.variant.scope == .global })
   func buffersAreUsedAgain(_ c: Case) throws {
-    let fresh = Trial(c.configuration(steps: 6), scope: .global, lengths: [[3, 2], [2]])
-    let used = Trial(c.configuration(steps: 6), scope: .global, lengths: [[6, 5], [6]])
-    _ = try used.gradient(of: minibatch(used, seed: 8), gradientScale: 1)
-    let batch = minibatch(fresh, seed: 9), wanted = try fresh.gradient(of: batch, gradientScale: 0.5)
-    used.restoreRunning()
-    used.workspace.begin(fresh.packed, examples: zip(fresh.firstExamples, fresh.packed).map { first, p in (0..<p.count).map { first + $0 } })
-    used.workspace.resetState()
-    used.load(batch, tokens: [])
-    try used.model.forward(used.workspace, fresh.pass, globalReducer: used.globalReducer)
-    let sink = SummingSink(used.model.layout, embeddingSize: 0, embeddingRows: 0)
-    let losses = try used.model.backward(used.workspace, fresh.pass, gradientScale: 0.5, sink: sink)
-    #expect(losses.reduce(0) { $0 + $1.loss } == wanted.loss)
-    #expect(sink.gradient(tokens: []) == wanted.gradient)
+    try Trial.expectBuffersUsedAgain(c.configuration(steps: 6), minibatch)
   }
 
   /// Without normalisation a minibatch is its sequences one by one, in loss and gradient.

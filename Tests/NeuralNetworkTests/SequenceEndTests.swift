@@ -61,19 +61,7 @@ import Testing
   /// What an earlier, larger minibatch left in the buffers changes nothing.
   @Test(arguments: cases.filter { $0.variant.scope == .global })
   func buffersAreUsedAgain(_ c: MaskTests.Case) throws {
-    let fresh = Trial(configuration(c), scope: .global, lengths: [[3, 2], [2]])
-    let used = Trial(configuration(c), scope: .global, lengths: [[6, 5], [6]])
-    _ = try used.gradient(of: minibatch(used, seed: 8), gradientScale: 1)
-    let batch = minibatch(fresh, seed: 9), wanted = try fresh.gradient(of: batch, gradientScale: 0.5)
-    used.restoreRunning()
-    used.workspace.begin(fresh.packed, examples: zip(fresh.firstExamples, fresh.packed).map { first, p in (0..<p.count).map { first + $0 } })
-    used.workspace.resetState()
-    used.load(batch, tokens: [])
-    try used.model.forward(used.workspace, fresh.pass, globalReducer: used.globalReducer)
-    let sink = SummingSink(used.model.layout, embeddingSize: 0, embeddingRows: 0)
-    let losses = try used.model.backward(used.workspace, fresh.pass, gradientScale: 0.5, sink: sink)
-    #expect(losses.reduce(0) { $0 + $1.loss } == wanted.loss)
-    #expect(sink.gradient(tokens: []) == wanted.gradient)
+    try Trial.expectBuffersUsedAgain(configuration(c), minibatch)
   }
 
   /// Of sequences of one frame both ends are the frame: the output layer reads what it reads of every frame.

@@ -106,7 +106,7 @@ extension TrainingConfiguration {
     public var whiteningInterval = 100
 
     /// Whether anything is normalised by statistics of minibatches.
-    var usesBatchStatistics: Bool { method == .batch && placement != .none && placement != .whitenedInput }
+    var usesBatchStatistics: Bool { method == .batch && placement.normalizes }
   }
 
   public typealias Placement = NeuralNetwork.Placement
