@@ -48,6 +48,8 @@ final class LayerWorkspace<S: Scalar> {
   private let initialHidden, initialCell: VectorView<S>?
   /// Whether the minibatch under way begins with that state, and not with one carried over.
   var beginsWithInitialState = false
+  /// Noise on one sequence's initial state, [H] and one more where that is odd.
+  private let noise: VectorView<Double>
   /// Where the gradient of the recurrent product lies.
   private let recurrentGradient: RecurrentGradient
 
@@ -91,6 +93,7 @@ final class LayerWorkspace<S: Scalar> {
     dPeephole = MatrixView(zeros: 3, H)
     initialHidden = layer.initialHidden
     initialCell = layer.initialCell
+    noise = VectorView(zeros: c.initialStateNoise > 0 ? (H + 1) & ~1 : 0)
     recurrentGradient =
       hasTerm(.recurrentProduct) || shape.readsProductsApart ? .recurrentProduct : hasTerm(.sum) ? .inputProduct : .gates
   }
@@ -184,6 +187,19 @@ final class LayerWorkspace<S: Scalar> {
     beginsWithInitialState = true
     reset(hPrevious.rows(0..<B), initialHidden)
     if c.rows > 0 { reset(c.rows(0..<B), initialCell) }
+  }
+
+  /// Adds normal noise to the output before the first step of every sequence that begins.
+  /// - examples: global number of each sequence, [B].
+  /// - stream: what its numbers are drawn from.
+  func addNoise(deviation: Double, _ key: NoiseKey, examples: VectorView<Int32>, stream: RandomStream) {
+    var stream = stream
+    for b in 0..<sequences.count {
+      stream.seek(toBlock: key.firstBlock(sequence: Int(examples[b])))
+      stream.fillNormal(noise)
+      let state = hPrevious[b]
+      for unit in 0..<state.count { state[unit] += S(deviation * noise[unit]) }
+    }
   }
 
   /// Makes the state after the last step the state before the first step of the next window, for sequences of equal lengths.

@@ -132,6 +132,8 @@ public struct NetworkConfiguration: Equatable, Sendable {
   public var dropout: Double
   public var normalization: NormalizationConfiguration
   public var initialState = InitialState.zero
+  /// Standard deviation of the normal noise on h_0 wherever statistics of the minibatch normalise; 0: none (Cooijmans et al. 2016).
+  public var initialStateNoise = 0.0
   /// How the copies of W_h that products read are stored. Rounded copies are part of what the network computes, in evaluation too; its
   /// gradients are those at the rounded weights, and updates go to the weights themselves.
   public var recurrentWeights = PackedFormat.exact

@@ -14,6 +14,30 @@ public enum Mode: Equatable, Sendable {
   var usesBatchStatistics: Bool { self != .evaluation }
 }
 
+/// What decides the noise on initial states, beside layer, direction, sequence and unit: the same on every rank count.
+public struct NoiseKey: Equatable, Sendable {
+  /// What a pass is for. Passes for different ends have different noise.
+  public enum Purpose: UInt64, Sendable { case training, population, evaluation }
+
+  /// Seed of the run.
+  public var seed: UInt64
+  public var purpose: Purpose
+  /// Number of the minibatch, from 0.
+  public var minibatch: Int
+  /// The noise of one minibatch.
+  public init(seed: UInt64, purpose: Purpose, minibatch: Int) {
+    self.seed = seed
+    self.purpose = purpose
+    self.minibatch = minibatch
+  }
+
+  /// Where the numbers of a sequence begin in the stream of a layer: 2¹⁵ blocks of two numbers each are enough for 65,536 cells,
+  /// 2²⁰ sequences are the most of a minibatch, and minibatches count modulo 2²⁶.
+  func firstBlock(sequence: Int) -> UInt64 {
+    purpose.rawValue << 61 | UInt64(minibatch & (1 << 26 - 1)) << 35 | UInt64(sequence & (1 << 20 - 1)) << 15
+  }
+}
+
 /// What a pass over one minibatch needs beside activations.
 public struct PassContext<S: Scalar> {
   public var mode: Mode
@@ -25,6 +49,8 @@ public struct PassContext<S: Scalar> {
   public var counts: FrameCounts
   public var groups: ShardGroups
   public var reducer: any StatisticsReducing<S>
+  /// What decides the noise on initial states; nil for none.
+  public var initialNoise: NoiseKey?
   public var timer: PhaseTimer
 
   /// A pass of `steps` steps over shards with the frames `counts`.
@@ -63,6 +89,8 @@ public final class RecurrentLayer<S: Scalar> {
   let peepholes: Peepholes<S>
   /// The learned state before the first step of a sequence, [H] each.
   let initialHidden, initialCell: VectorView<S>?
+  /// The random stream of the noise on its initial state.
+  let noiseStream: UInt32
   /// Of the placement `whitened-input`.
   public let whitening: Whitening<S>?
   /// What is normalised, in the order of `NormalizationSite.sites`.
@@ -110,6 +138,7 @@ public final class RecurrentLayer<S: Scalar> {
     peepholes = Self.peepholes(configuration, in: places.peephole.map { parameters[$0] })
     initialHidden = places.initialHidden.map { parameters[$0] }
     initialCell = places.initialCell.map { parameters[$0] }
+    noiseStream = RandomStream.number(of: prefix + "initial_noise")
     whitening = configuration.normalization.placement == .whitenedInput
       ? Whitening(features: I, configuration: configuration.normalization, library: library) : nil
     terms = sites.indices.map { number in

@@ -31,6 +31,7 @@ extension SequenceModel {
             w.input.rows(rows).gatherRows(of: workspace.inputs[index][i], ids: workspace.reversal(i))
           }
         }
+        if let key = pass.initialNoise { addInitialNoise(layer, key, shards, workspace.examples) }
         try layer.forward(shards, workspace.terms[number], pass)
         if layer.direction == .backward {
           pass.timer.enter(.input)
@@ -243,7 +244,19 @@ extension SequenceModel {
     }
   }
 
-  // MARK: Dropout
+  // MARK: Noise and dropout
+
+  /// Noise on the state of `layer` before the first step, where that is the initial state of a sequence.
+  private func addInitialNoise(
+    _ layer: RecurrentLayer<S>, _ key: NoiseKey, _ shards: [LayerWorkspace<S>], _ examples: [VectorView<Int32>]
+  ) {
+    let deviation = configuration.initialStateNoise
+    if deviation == 0 { return }
+    let stream = RandomStream(seed: key.seed, stream: layer.noiseStream)
+    for (i, w) in shards.enumerated() where w.beginsWithInitialState && w.sequences.count > 0 {
+      w.addNoise(deviation: deviation, key, examples: examples[i], stream: stream)
+    }
+  }
 
   /// The masks of connection `layer`, where this pass has any.
   private func dropoutKey(_ layer: Int, _ pass: PassContext<S>) -> DropoutKey? {

@@ -20,8 +20,14 @@ public struct RandomStream: Sendable {
   /// Philox 4×32-10 block v₀…v₃ whose key is the seed (lower half, upper half) and whose counter is (lower and upper half of ⌊i / 2⌋, number of the stream,
   /// 2³² − 1).
   public init(seed: UInt64, name: String) {
-    self.init(seed: seed, stream: name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 })
+    self.init(seed: seed, stream: Self.number(of: name))
   }
+
+  /// The number of the stream with a name.
+  public static func number(of name: String) -> UInt32 { name.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 } }
+
+  /// Goes to block `block` of the stream, from 0; a block has two numbers.
+  public mutating func seek(toBlock block: UInt64) { next = 2 * block }
 
   /// Fills `values` with the next numbers, uniform in [0, 1) with 53 bits. A stream moves on by an even number of values.
   public mutating func fillUniform(_ values: VectorView<Double>) {
@@ -31,13 +37,19 @@ public struct RandomStream: Sendable {
 
   /// Fills `values` with the next numbers of the standard normal distribution (Box & Muller 1958).
   public mutating func fillNormal(_ values: VectorView<Double>) {
-    let pairs = (values.count + 1) / 2
-    let uniform = VectorView<Double>(zeros: 2 * pairs)
-    fillUniform(uniform)
-    for i in 0..<pairs {
-      let radius = (-2 * log(1 - uniform[2 * i])).squareRoot(), angle = 2 * Double.pi * uniform[2 * i + 1]
-      values[2 * i] = radius * cos(angle)
-      if 2 * i + 1 < values.count { values[2 * i + 1] = radius * sin(angle) }
+    let even = values.count & ~1
+    fillUniform(values[0..<even])
+    for i in stride(from: 0, to: even, by: 2) { (values[i], values[i + 1]) = Self.normalPair(values[i], values[i + 1]) }
+    if even < values.count {
+      let last = VectorView<Double>(zeros: 2)
+      fillUniform(last)
+      values[even] = Self.normalPair(last[0], last[1]).0
     }
+  }
+
+  /// Two standard normal numbers from two uniform ones.
+  private static func normalPair(_ u: Double, _ v: Double) -> (Double, Double) {
+    let radius = (-2 * log(1 - u)).squareRoot(), angle = 2 * Double.pi * v
+    return (radius * cos(angle), radius * sin(angle))
   }
 }

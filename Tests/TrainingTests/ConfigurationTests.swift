@@ -36,6 +36,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           dropout: 0
           recurrent_weights: float32
           initial_state: zero
+          initial_state_noise: 0
           tied_embedding: false
         normalization:
           method: batch

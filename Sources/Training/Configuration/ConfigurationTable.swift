@@ -84,6 +84,10 @@ package enum ConfigurationTable {
       "model.initial_state", \.model.initialState, .choice,
       "state before the first step of a sequence; with `learned` a trained vector of each layer and direction"),
     Key(
+      "model.initial_state_noise", \.model.initialStateNoise, .number(from: 0),
+      "standard deviation of normal noise on the output before the first step, wherever a minibatch's own statistics normalise",
+      needs: .batchStatistics),
+    Key(
       "model.tied_embedding", \.model.tiedEmbedding, .boolean,
       "whether the output layer's weights are the embedding's; `embedding_size` is then `hidden_size`", tasks: texts),
   ]

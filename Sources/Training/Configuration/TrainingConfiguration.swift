@@ -82,6 +82,7 @@ extension TrainingConfiguration {
     public var dropout = 0.0
     public var recurrentWeights = WeightFormat.float32
     public var initialState = InitialState.zero
+    public var initialStateNoise = 0.0
     public var tiedEmbedding = false
   }
 

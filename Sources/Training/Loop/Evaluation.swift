@@ -24,14 +24,17 @@ final class Evaluator {
   private let data: any EvaluationData
   // Whether minibatches are normalised with their own statistics.
   private let usesBatchStatistics: Bool
+  private let seed: UInt64
   /// Activations of the last minibatch, for a look at what went wrong.
   let workspace: ModelWorkspace<Float>
   private let timer = PhaseTimer()
 
+  /// - seed: of the noise on initial states, where minibatches are normalised with their own statistics.
   init(
     model: SequenceModel<Float>, context: RankContext, data: any EvaluationData,
-    statistics: TrainingConfiguration.EvaluationStatistics
+    statistics: TrainingConfiguration.EvaluationStatistics, seed: UInt64
   ) {
+    self.seed = seed
     usesBatchStatistics = statistics == .batch && model.configuration.usesBatchStatistics
     self.model = model
     self.context = context
@@ -68,9 +71,10 @@ final class Evaluator {
       // Fixed statistics need no counts.
       let frames = usesBatchStatistics ? data.frameCounts(minibatch) : Array(repeating: 0, count: context.layout.shards * steps)
       let counts = FrameCounts(perStep: frames, steps: steps, groups: context.allShards)
-      let pass = PassContext(
+      var pass = PassContext(
         mode: usesBatchStatistics ? .batchEvaluation : .evaluation, steps: steps, counts: counts, groups: context.allShards,
         reducer: context.globalStatistics, timer: timer)
+      if usesBatchStatistics { pass.initialNoise = NoiseKey(seed: seed, purpose: .evaluation, minibatch: minibatch) }
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       try body(minibatch, pass)
       if data.carriesState { workspace.carryState() }

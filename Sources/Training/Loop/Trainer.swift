@@ -57,7 +57,8 @@ final class Trainer {
       tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors, faults: faults)
     step.survival = survival
     self.validation = Evaluator(
-      model: model, context: context, data: validation, statistics: configuration.evaluation.statistics)
+      model: model, context: context, data: validation, statistics: configuration.evaluation.statistics,
+      seed: configuration.training.seed)
     testData = test
     updates = data.updates(configuration.training)
     progress = Progress()
@@ -322,8 +323,9 @@ final class Trainer {
       if try context.world.allGather(hasOtherStatistics)[0] != 0 { try replaceStatistics(ofStep: best) }
     }
     let start = clock.now
-    let result = try Evaluator(model: model, context: context, data: data, statistics: configuration.evaluation.statistics)
-      .run(check: checkSignals)
+    let result = try Evaluator(
+      model: model, context: context, data: data, statistics: configuration.evaluation.statistics, seed: configuration.training.seed
+    ).run(check: checkSignals)
     try journal.evaluation("test", result, task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
       "Test loss \(fixed(result.loss, 4)), \(task.measure.words(result)) (model of step \(best)).")

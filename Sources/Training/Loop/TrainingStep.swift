@@ -104,9 +104,13 @@ final class TrainingStep {
   /// How gradients get from rank to rank, in words.
   var gradientExchange: String { gradients.exchange }
 
-  private func pass(_ mode: Mode, _ counts: FrameCounts) -> PassContext<Float> {
-    PassContext(
+  private func pass(
+    _ mode: Mode, _ counts: FrameCounts, noise purpose: NoiseKey.Purpose, minibatch: Int
+  ) -> PassContext<Float> {
+    var pass = PassContext(
       mode: mode, steps: counts.steps, counts: counts, groups: context.groups, reducer: context.statistics, timer: timer)
+    pass.initialNoise = NoiseKey(seed: seed, purpose: purpose, minibatch: minibatch)
+    return pass
   }
 
   /// What the summed cross entropy of an update is multiplied by before it is differentiated: all micro-batches count, so that they make the
@@ -191,8 +195,8 @@ final class TrainingStep {
 
   private func trainingPass(_ minibatch: Int, epoch: Int, _ loaded: LoadedMinibatch) -> PassContext<Float> {
     // As many numbers an epoch as the longest one needs.
-    let number = UInt32(truncatingIfNeeded: (epoch - 1) * data.minibatchBounds.upperBound + minibatch)
-    return pass(.training(step: number, seed: seed), loaded.counts)
+    let number = (epoch - 1) * data.minibatchBounds.upperBound + minibatch
+    return pass(.training(step: UInt32(truncatingIfNeeded: number), seed: seed), loaded.counts, noise: .training, minibatch: number)
   }
 
   private func load(_ minibatch: Int, epoch: Int) throws -> LoadedMinibatch {
@@ -258,7 +262,7 @@ final class TrainingStep {
     for minibatch in 0..<count {
       try check()
       let loaded = try load(minibatch, epoch: 0)
-      try model.forward(workspace, pass(.population, loaded.counts), globalReducer: context.globalStatistics)
+      try model.forward(workspace, pass(.population, loaded.counts, noise: .population, minibatch: minibatch), globalReducer: context.globalStatistics)
       if data.carriesState { workspace.carryState() }
     }
     try model.finishPopulation(groups: context.allShards, globalReducer: context.globalStatistics,

@@ -14,6 +14,7 @@ extension NetworkConfiguration {
         epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
       steps: steps)
     initialState = c.model.initialState
+    initialStateNoise = c.model.initialStateNoise
     tiesEmbedding = c.model.tiedEmbedding
     recurrentWeights = c.model.recurrentWeights == .bfloat16 ? .bfloat16 : .exact
     products = switch c.compute.products {
