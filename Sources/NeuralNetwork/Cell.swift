@@ -33,6 +33,8 @@ public struct CellShape: Equatable, Sendable {
   public let gates: Int
   /// The gate whose initial bias is configured, counted from 0.
   public let forgetGate: Int?
+  /// The block that no σ makes a gate of: what goes into the state, counted from 0.
+  public let candidate: Int
   /// The states, as checkpoints list them.
   public let states: [StateKind]
   /// Whether gates may see the cell.
@@ -43,12 +45,13 @@ public struct CellShape: Equatable, Sendable {
   public let placements: [Placement]
 
   init(
-    gates: Int, forgetGate: Int?, states: [StateKind], allowsPeepholes: Bool, readsProductsApart: Bool,
+    gates: Int, forgetGate: Int?, candidate: Int, states: [StateKind], allowsPeepholes: Bool, readsProductsApart: Bool,
     placements: [Placement] = Placement.allCases
   ) {
     self.placements = placements
     self.gates = gates
     self.forgetGate = forgetGate
+    self.candidate = candidate
     self.states = states
     self.allowsPeepholes = allowsPeepholes
     self.readsProductsApart = readsProductsApart

@@ -7,7 +7,7 @@ import Tensors
 extension CellShape {
   /// Gates in the order reset, update, new.
   static let gru = CellShape(
-    gates: 3, forgetGate: nil, states: [.output], allowsPeepholes: false, readsProductsApart: true,
+    gates: 3, forgetGate: nil, candidate: 2, states: [.output], allowsPeepholes: false, readsProductsApart: true,
     placements: [.none, .input, .separate, .hidden])
 }
 

@@ -12,7 +12,8 @@ public enum InitializationScheme: String, Sendable, CaseIterable {
 
 /// How recurrent weights are drawn, where not as the other weights are.
 public enum RecurrentScheme: String, Sendable, CaseIterable {
-  /// Each gate's matrix is the identity (Le et al. 2015).
+  /// The matrix of the candidate, which is all that a plain cell has, is the identity (Le et al. 2015); those of gates are orthogonal, as in the
+  /// code of Cooijmans et al. 2016.
   case identity
   /// Each gate's matrix is orthogonal (Saxe et al. 2014).
   case orthogonal
@@ -83,7 +84,14 @@ extension SequenceModel {
     case .recurrentWeight:
       let gates = configuration.cell.shape.gates
       switch initialization.recurrentScheme {
-      case .identity: for gate in blocks(slice, gates, values) { for i in 0..<gate.rows { gate[i, i] = 1 } }
+      case .identity:
+        for (number, gate) in blocks(slice, gates, values).enumerated() {
+          if number != configuration.cell.shape.candidate {
+            fillOrthogonal(gate, &random)
+          } else {
+            for i in 0..<gate.rows { gate[i, i] = 1 }
+          }
+        }
       case .orthogonal: for gate in blocks(slice, gates, values) { fillOrthogonal(gate, &random) }
       case nil: drawWeights(slice, blocks: gates, initialization.scheme, initialization, &random, values)
       }

@@ -1,7 +1,18 @@
 import Tensors
 
 /// The rule that turns a gradient into an update.
-public enum OptimizationMethod: String, Sendable, CaseIterable { case sgd, adam, rmsprop }
+public enum OptimizationMethod: String, Sendable, CaseIterable {
+  case sgd, adam, rmsprop
+
+  /// What keeps the divisor from 0 where nothing else is configured: values of Kingma & Ba 2015 and of Graves 2013; nil: no divisor.
+  public var epsilon: Double? {
+    switch self {
+    case .sgd: nil
+    case .adam: 1e-8
+    case .rmsprop: 1e-4
+    }
+  }
+}
 
 /// Updates all parameters from the reduced gradient; holds what the rule remembers.
 ///
@@ -10,24 +21,25 @@ public final class Optimizer<S: Scalar> {
   public let method: OptimizationMethod
   private let momentum: S
   private let decayRate: Double
+  private let epsilon: S
   private let layout: ParameterLayout
   /// What the rule remembers, by name, each in the layout of the parameters.
   public let state: [(name: String, values: VectorView<S>)]
   private let zeroRow: VectorView<S>
   private let tokens: Int
 
-  // Kingma & Ba 2015 and Graves 2013 give these values.
+  // Kingma & Ba 2015 give these values.
   private static var adamBeta1: Double { 0.9 }
   private static var adamBeta2: Double { 0.999 }
-  private static var adamEpsilon: S { S(1e-8) }
-  private static var rmspropEpsilon: S { S(1e-4) }
 
   /// - momentum: m of SGD and RMSProp; 0 for Adam, which has its own.
   /// - decayRate: ρ of RMSProp, the share of the mean square that stays, at least 0 and below 1.
+  /// - epsilon: what Adam adds to the root and RMSProp under it; nil for the method's own.
   public init(
-    _ method: OptimizationMethod, momentum: Double, decayRate: Double, configuration: NetworkConfiguration,
+    _ method: OptimizationMethod, momentum: Double, decayRate: Double, epsilon: Double? = nil, configuration: NetworkConfiguration,
     layout: ParameterLayout
   ) {
+    self.epsilon = S(epsilon ?? method.epsilon ?? 0)
     self.method = method
     self.momentum = S(momentum)
     self.decayRate = decayRate
@@ -90,12 +102,12 @@ public final class Optimizer<S: Scalar> {
         gradient, gradientScale: s, learningRate: rate, momentum: momentum, velocity: state[0].values[range])
     case .adam:
       theta.updateByAdam(
-        gradient, gradientScale: s, learningRate: rate, beta1: Self.adamBeta1, beta2: Self.adamBeta2, epsilon: Self.adamEpsilon,
+        gradient, gradientScale: s, learningRate: rate, beta1: Self.adamBeta1, beta2: Self.adamBeta2, epsilon: epsilon,
         step: step, firstMoment: state[0].values[range], secondMoment: state[1].values[range])
     case .rmsprop:
       theta.updateByRMSProp(
         gradient, gradientScale: s, learningRate: rate, momentum: momentum, decay: decayRate,
-        epsilon: Self.rmspropEpsilon, meanSquare: state[0].values[range], velocity: state[1].values[range])
+        epsilon: epsilon, meanSquare: state[0].values[range], velocity: state[1].values[range])
     }
   }
 }

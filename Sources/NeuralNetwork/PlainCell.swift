@@ -3,7 +3,7 @@ import Tensors
 //   h_t = tanh(a_t)
 
 extension CellShape {
-  static let plain = CellShape(gates: 1, forgetGate: nil, states: [.output], allowsPeepholes: false, readsProductsApart: false)
+  static let plain = CellShape(gates: 1, forgetGate: nil, candidate: 0, states: [.output], allowsPeepholes: false, readsProductsApart: false)
 }
 
 enum PlainCell<S: Scalar>: RecurrentCell {

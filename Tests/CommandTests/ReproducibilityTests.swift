@@ -59,7 +59,7 @@ extension CommandTests {
         settings: ["training.batch_size=8", "normalization.scope={group: 3}", "evaluation.statistics=running"]),
       Variant(
         name: "statistics of what is evaluated", ranks: [1, 2, 3, 8],
-        settings: ["normalization.scope=local", "evaluation.statistics=batch", "evaluation.streams=11"]),
+        settings: ["normalization.scope=local", "evaluation.statistics=batch", "evaluation.streams=11", "model.initial_state_noise=0.1"]),
       Variant(
         name: "group of 2, averaged statistics", ranks: [1, 2, 3],
         settings: ["normalization.scope={group: 2}", "evaluation.statistics=averaged", "evaluation.population_batches=7"]),
@@ -67,7 +67,7 @@ extension CommandTests {
         name: "separate, learned states, dropout", ranks: [1, 2, 3, 8],
         settings: [
           "normalization.placement=separate", "normalization.scope={group: 3}", "normalization.gamma=0.1", "model.initial_state=learned",
-          "model.dropout=0.3", "model.peepholes=all",
+          "model.dropout=0.3", "model.peepholes=all", "model.initial_state_noise=0.1", "training.windows=shuffled",
         ]),
       Variant(name: "state", ranks: [1, 3], settings: ["normalization.placement=state", "normalization.scope=global", "model.dropout=0.3"]),
       Variant(
@@ -145,7 +145,7 @@ extension CommandTests {
         "normalization.method=layer", "model.cell=gru", "model.initial_state=learned", "training.seed=2", "model.dropout=0.3",
         "communication.gradients=float16", "communication.gradients=bfloat16", "model.recurrent_weights=bfloat16",
         "initialization.recurrent_scheme=identity", "initialization.recurrent_scheme=orthogonal",
-        "training.windows=shuffled",
+        "training.windows=shuffled", "model.initial_state_noise=0.1",
         "evaluation.statistics=averaged", "evaluation.statistics=running",
       ]
       for (index, setting) in variants.enumerated() {

@@ -34,7 +34,8 @@ extension CommandTests {
 
     /// In the middle of an epoch, and of an interval between two whitenings.
     @Test(arguments: [
-      ["normalization.placement=state"], ["normalization.placement=separate", "model.initial_state=learned"],
+      ["normalization.placement=state", "model.initial_state_noise=0.1"],
+      ["normalization.placement=separate", "model.initial_state=learned"],
       ["normalization.placement=hidden", "model.cell=gru"], ["normalization.method=layer", "normalization.placement=preactivation"],
       ["normalization.placement=whitened-input", "normalization.whitening_interval=7", "optimizer.momentum=0.9"],
     ])

@@ -14,7 +14,7 @@ import Testing
     var a = 0.0, b = 0.0
 
     mutating func update(
-      _ method: OptimizationMethod, _ g: Double, rate: Double, momentum m: Double, decayRate rho: Double, step: Int
+      _ method: OptimizationMethod, _ g: Double, rate: Double, momentum m: Double, decayRate rho: Double, epsilon: Double?, step: Int
     ) {
       switch method {
       case .sgd:
@@ -24,20 +24,20 @@ import Testing
         a = 0.9 * a + 0.1 * g
         b = 0.999 * b + 0.001 * g * g
         let (p1, p2) = (1...step).reduce((1.0, 1.0)) { p, _ in (p.0 * 0.9, p.1 * 0.999) }
-        theta -= rate * (a / (1 - p1)) / ((b / (1 - p2)).squareRoot() + 1e-8)
+        theta -= rate * (a / (1 - p1)) / ((b / (1 - p2)).squareRoot() + (epsilon ?? 1e-8))
       case .rmsprop:
         a = rho * a + (1 - rho) * g * g
-        b = m * b - rate * g / (a + 1e-4).squareRoot()
+        b = m * b - rate * g / (a + (epsilon ?? 1e-4)).squareRoot()
         theta += b
       }
     }
   }
 
   @Test(arguments: [
-    (OptimizationMethod.sgd, 0.0, 0.95), (.sgd, 0.9, 0.95), (.adam, 0, 0.95), (.rmsprop, 0, 0.95), (.rmsprop, 0.9, 0.95), (.rmsprop, 0.5, 0),
-    (.rmsprop, 0, 0.999),
+    (OptimizationMethod.sgd, 0.0, 0.95, Double?.none), (.sgd, 0.9, 0.95, nil), (.adam, 0, 0.95, nil), (.rmsprop, 0, 0.95, nil),
+    (.rmsprop, 0.9, 0.95, nil), (.rmsprop, 0.5, 0, nil), (.rmsprop, 0, 0.999, nil), (.rmsprop, 0, 0.5, 0.25), (.adam, 0, 0.95, 0.25),
   ])
-  func updates(_ method: OptimizationMethod, _ momentum: Double, _ decayRate: Double) {
+  func updates(_ method: OptimizationMethod, _ momentum: Double, _ decayRate: Double, _ epsilon: Double?) {
     let layout = ParameterLayout(Self.configuration), E = 3, first = layout.embedding.lowerBound
     let parameters = VectorView<Double>(zeros: layout.count)
     var random = TestRandom(3)
@@ -47,7 +47,7 @@ import Testing
       scalars[i] = Scalar(theta: parameters[i])
     }
     let optimizer = Optimizer<Double>(
-      method, momentum: momentum, decayRate: decayRate, configuration: Self.configuration, layout: layout)
+      method, momentum: momentum, decayRate: decayRate, epsilon: epsilon, configuration: Self.configuration, layout: layout)
     for (number, rows) in [[0, 2, 5], [1], [], [2, 3]].enumerated() {
       let gradient = VectorView<Double>(zeros: first + rows.count * E), s = 0.5, rate = 0.1
       for i in layout.tensors.filter({ $0.name != "embedding.weight" }).flatMap({ Array($0.range) }) { gradient[i] = random.value() }
@@ -57,7 +57,7 @@ import Testing
       for i in scalars.keys {
         var g = i < first ? gradient[i] : 0
         if i >= first, let row = rows.firstIndex(of: (i - first) / E) { g = gradient[first + row * E + (i - first) % E] }
-        scalars[i]?.update(method, s * g, rate: rate, momentum: momentum, decayRate: decayRate, step: number + 1)
+        scalars[i]?.update(method, s * g, rate: rate, momentum: momentum, decayRate: decayRate, epsilon: epsilon, step: number + 1)
       }
       for (i, scalar) in scalars {
         // The same few operations in double precision; powers are multiplied out in another order.

@@ -183,7 +183,7 @@ private func failure(
     ("normalization.momentum", "0", "0"), ("normalization.momentum", "1.01", "1.01"), ("normalization.gamma", ".inf", ".inf"),
     ("normalization.scope", "everyone", "\"everyone\""), ("normalization.placement", "Input", "\"Input\""),
     ("optimizer.momentum", "1", "1"), ("optimizer.momentum", "-0.5", "-0.5"), ("optimizer.clip_norm", "0", "0"),
-    ("optimizer.decay_rate", "1", "1"), ("optimizer.decay_rate", "-0.1", "-0.1"),
+    ("optimizer.decay_rate", "1", "1"), ("optimizer.decay_rate", "-0.1", "-0.1"), ("optimizer.epsilon", "0", "0"),
     ("optimizer.method", "adamw", "\"adamw\""), ("initialization.range", "0", "0"),
     ("initialization.embedding_deviation", "0", "0"), ("initialization.recurrent_scheme", "uniform", "\"uniform\""),
     ("training.seed", "-1", "-1"), ("training.seed", "18446744073709551616", "18446744073709551616"),
@@ -282,6 +282,7 @@ private func failure(
     (["model.cell=rnn", "initialization.forget_bias=1"], "initialization.forget_bias", "is 1, and rnn cells have no forget gate"),
     (["optimizer.method=adam", "optimizer.momentum=0.9"], "optimizer.momentum", "is 0.9, and adam"),
     (["optimizer.method=adam", "optimizer.decay_rate=0.9"], "optimizer.decay_rate", "is 0.9, and adam keeps no mean square"),
+    (["optimizer.epsilon=1e-6"], "optimizer.epsilon", "is 1e-06, and sgd divides by no mean square"),
     (["optimizer.decay_rate=0.9"], "optimizer.decay_rate", "is 0.9, and sgd keeps no mean square"),
     (
       ["communication.reproducible=false", "communication.gradients=float16"], "communication.reproducible",
@@ -318,7 +319,7 @@ private func failure(
     ["normalization.placement=separate", "model.cell=rnn"], ["normalization.placement=hidden"],
     ["normalization.placement=separate", "model.cell=gru"], ["normalization.method=layer", "normalization.placement=state"],
     ["training.shards=8", "normalization.scope={group: 3}"], ["optimizer.method=rmsprop", "optimizer.momentum=0.9"],
-    ["optimizer.method=rmsprop", "optimizer.decay_rate=0"], ["optimizer.method=adam", "optimizer.decay_rate=0.95"],
+    ["optimizer.method=rmsprop", "optimizer.decay_rate=0"], ["optimizer.method=adam", "optimizer.epsilon=0.001"], ["optimizer.method=adam", "optimizer.decay_rate=0.95"],
     ["model.tied_embedding=true", "model.hidden_size=7", "model.embedding_size=7"],
     ["optimizer.method=adam"], ["training.batch_size=30", "training.shards=5"],
   ])

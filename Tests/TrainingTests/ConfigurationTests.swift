@@ -69,6 +69,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           clip_norm: 10
           decay: {factor: 2, after: 6}
           decay_rate: 0.95
+          epsilon: null
         evaluation:
           statistics: population
           frames_per_step: 100

@@ -57,6 +57,12 @@ extension TrainingConfiguration {
         allowed: "\(ConfigurationValue.number(Optimizer.defaultDecayRate).yaml), its default, with optimizer.method: "
           + optimizer.method.rawValue)
     }
+    if optimizer.method.epsilon == nil, let epsilon = optimizer.epsilon {
+      throw origins.error(
+        ["optimizer.epsilon", "optimizer.method"],
+        "is \(ConfigurationValue.number(epsilon).yaml), and \(optimizer.method.rawValue) divides by no mean square",
+        allowed: "null with optimizer.method: \(optimizer.method.rawValue)")
+    }
     if communication.gradients != .float32 && !communication.reproducible {
       throw origins.error(
         ["communication.reproducible", "communication.gradients"],

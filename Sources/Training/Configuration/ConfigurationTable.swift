@@ -117,7 +117,7 @@ package enum ConfigurationTable {
     Key("initialization.scheme", \.initialization.scheme, .choice, "how weights are drawn"),
     Key(
       "initialization.recurrent_scheme", \.initialization.recurrentScheme, .orNull(.choice),
-      "what each gate's recurrent matrix is at first; null: as `scheme` has it"),
+      "recurrent weights at first: identity for the candidate and orthogonal for gates, or all orthogonal; null: as `scheme`"),
     Key(
       "initialization.embedding_deviation", \.initialization.embeddingDeviation, .orNull(.number(over: 0)),
       "standard deviation of a normal embedding; null: as the other weights", tasks: texts),
@@ -159,6 +159,9 @@ package enum ConfigurationTable {
     Key(
       "optimizer.decay_rate", \.optimizer.decayRate, .number(from: 0, below: 1),
       "share of rmsprop's mean square that stays from one update to the next; for rmsprop alone"),
+    Key(
+      "optimizer.epsilon", \.optimizer.epsilon, .orNull(.number(over: 0)),
+      "added to the root of adam's mean square, and to rmsprop's mean square under the root; null: 1e-08 and 0.0001"),
   ]
 
   private static let evaluation: [ConfigurationKey] = [

@@ -173,6 +173,8 @@ extension TrainingConfiguration {
     public var decay: Decay? = Decay(factor: 2, after: 6)
     /// ρ of rmsprop.
     public var decayRate = Self.defaultDecayRate
+    /// nil: the method's own.
+    public var epsilon: Double?
 
     /// What Graves 2013 gives.
     static let defaultDecayRate = 0.95

@@ -24,7 +24,8 @@ final class FrameEvaluationData: EvaluationData {
   /// - files: where there are no labels, they count as of class 0.
   /// - labelled: what has a label, and so a target.
   /// - record: of the features that the model was trained on, which these must be like.
-  /// - keepsOrder: whether minibatches follow the order of the archive; otherwise utterances of like length go together.
+  /// - keepsOrder: whether minibatches follow the order of the archive, as they always do with statistics of their own; otherwise
+  ///   utterances of like length go together.
   /// - Throws: on every rank the same error.
   init(
     _ files: DataFiles, _ labelled: Labelled, key: String, record: FeatureRecord, transform: FeatureTransform,
@@ -44,7 +45,9 @@ final class FrameEvaluationData: EvaluationData {
     _ = try survey(utterances, deltas: 0, classes: classes, context)
     let B = configuration.training.batchSize, S = context.layout.shards
     let plan = MinibatchPlan(frames: utterances.frames, batchSize: B, seed: 0, shuffle: false)
-    members = keepsOrder ? plan.minibatches(epoch: 1) : plan.minibatchesByLength()
+    // Where results depend on what is evaluated together, that is the archive's order, so that it can be told without the lengths.
+    let inOrder = keepsOrder || configuration.evaluation.statistics == .batch
+    members = inOrder ? plan.minibatches(epoch: 1) : plan.minibatchesByLength()
     frames = utterances.frames.reduce(0, +)
     targets = utterances.frames.reduce(0) { $0 + labelled.count(frames: $1) }
     let longest = utterances.frames.sorted(by: >), most = min(longest.count, (B + S - 1) / S)

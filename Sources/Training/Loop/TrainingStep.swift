@@ -89,7 +89,7 @@ final class TrainingStep {
     sums = MatrixView(zeros: context.localShards.count, 5)
     optimizer = Optimizer(
       configuration.optimizer.method, momentum: configuration.optimizer.momentum, decayRate: configuration.optimizer.decayRate,
-      configuration: model.configuration, layout: model.layout)
+      epsilon: configuration.optimizer.epsilon, configuration: model.configuration, layout: model.layout)
     workspace = ModelWorkspace(model, data.capacity, training: true)
     let tokens = configuration.training.batchSize * configuration.training.unrollSteps * A
     gradients = try ShardGradients(
@@ -262,7 +262,8 @@ final class TrainingStep {
     for minibatch in 0..<count {
       try check()
       let loaded = try load(minibatch, epoch: 0)
-      try model.forward(workspace, pass(.population, loaded.counts, noise: .population, minibatch: minibatch), globalReducer: context.globalStatistics)
+      let pass = pass(.population, loaded.counts, noise: .population, minibatch: minibatch)
+      try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       if data.carriesState { workspace.carryState() }
     }
     try model.finishPopulation(groups: context.allShards, globalReducer: context.globalStatistics,
