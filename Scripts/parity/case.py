@@ -27,6 +27,7 @@ class BaseCase:
     method: str = "sgd"
     learning_rate: float = 0.5
     decay_rate: float = 0.95
+    optimizer_epsilon: float | None = None
     weight_decay: float = 0.0
     decay: tuple[float, int] = (1.0, 1000)
     warmup_steps: int = 0
@@ -77,6 +78,7 @@ def sections(case: BaseCase) -> dict:
         "method": case.method, "learning_rate": case.learning_rate, "momentum": case.momentum, "clip_norm": case.clip_norm,
         "decay": {"factor": case.decay[0], "after": case.decay[1]}}
     optimizer |= _unless("decay_rate", case.decay_rate, 0.95) | _unless("weight_decay", case.weight_decay, 0.0)
+    optimizer |= _unless("epsilon", case.optimizer_epsilon, None)
     optimizer |= _unless("warmup_steps", case.warmup_steps, 0)
     if case.plateau:
         optimizer["plateau"] = dict(zip(("factor", "patience", "threshold"), case.plateau))

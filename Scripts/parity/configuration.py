@@ -16,7 +16,8 @@ DEFAULTS = {
     "training": {"seed": 1, "batch_size": 32, "shards": 1, "unroll_steps": 20, "windows": "continued", "epochs": 15,
                  "maximum_steps": None, "average_over": "sequences", "shuffle": True, "accumulate_steps": 1},
     "optimizer": {"method": "sgd", "learning_rate": 1, "momentum": 0, "clip_norm": 10, "decay": {"factor": 2, "after": 6},
-                  "warmup_steps": 0, "plateau": None, "cosine": None, "weight_decay": 0, "decay_rate": 0.95},
+                  "warmup_steps": 0, "plateau": None, "cosine": None, "weight_decay": 0, "decay_rate": 0.95,
+                  "epsilon": None},
     "evaluation": {"statistics": "population", "frames_per_step": 100, "population_batches": None, "streams": "auto"},
 }
 # Without batch normalisation all of these are the same.

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-ADAM_FIRST, ADAM_SECOND, ADAM_EPSILON = 0.9, 0.999, 1e-8  # Kingma & Ba, algorithm 1
-RMSPROP_EPSILON = 1e-4  # Graves 2013, eq. 40 to 45; the mean term is left out
+ADAM_FIRST, ADAM_SECOND = 0.9, 0.999  # Kingma & Ba, algorithm 1
+# Of Kingma & Ba, and of Graves 2013, eq. 40 to 45, whose mean term is left out.
+EPSILON = {"sgd": 0.0, "adam": 1e-8, "rmsprop": 1e-4}
 
 
 class Schedule:
@@ -53,10 +54,12 @@ def clip(gradients: dict[str, Tensor], norm: float | None) -> float:
 class Optimizer:
     """SGD with momentum, Adam or RMSProp."""
 
-    def __init__(self, method: str, momentum: float = 0.0, decay_rate: float = 0.95, weight_decay: float = 0.0):
+    def __init__(self, method: str, momentum: float = 0.0, decay_rate: float = 0.95, weight_decay: float = 0.0,
+                 epsilon: float | None = None):
         if method not in ("sgd", "adam", "rmsprop"):
             raise ValueError(f"optimizer method {method!r}")
         self.method, self.momentum, self.decay_rate, self.weight_decay = method, momentum, decay_rate, weight_decay
+        self.epsilon = EPSILON[method] if epsilon is None else epsilon
         self.updates = 0
         self.first: dict[str, Tensor] = {}
         self.second: dict[str, Tensor] = {}
@@ -86,11 +89,11 @@ class Optimizer:
         v.mul_(ADAM_SECOND).add_((1 - ADAM_SECOND) * g * g)
         mean = u / (1 - ADAM_FIRST**self.updates)
         square = v / (1 - ADAM_SECOND**self.updates)
-        theta.sub_(rate * mean / (torch.sqrt(square) + ADAM_EPSILON))
+        theta.sub_(rate * mean / (torch.sqrt(square) + self.epsilon))
 
     def _rmsprop(self, theta: Tensor, g: Tensor, u: Tensor, v: Tensor, rate: float) -> None:
         v.mul_(self.decay_rate).add_((1 - self.decay_rate) * g * g)
-        u.mul_(self.momentum).sub_(rate * g / torch.sqrt(v + RMSPROP_EPSILON))
+        u.mul_(self.momentum).sub_(rate * g / torch.sqrt(v + self.epsilon))
         theta.add_(u)
 
 

@@ -71,7 +71,8 @@ class Trainer(ABC):
         self.config, self.model = config, model
         settings = config["optimizer"]
         self.optimizer = Optimizer(
-            settings["method"], float(settings["momentum"]), float(settings["decay_rate"]), float(settings["weight_decay"]))
+            settings["method"], float(settings["momentum"]), float(settings["decay_rate"]), float(settings["weight_decay"]),
+            settings["epsilon"])
         self.kinds = statistics_kinds(config)
 
     @abstractmethod

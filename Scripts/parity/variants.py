@@ -103,6 +103,7 @@ def further() -> list[Case | SpeechCase]:
         replace(base, name="shuffled-windows/learned/preactivation", windows="shuffled", initial_state="learned", placement="preactivation",
                 learning_rate=0.1),
         replace(base, name="rmsprop/decay-rate0.8", method="rmsprop", learning_rate=0.002, decay_rate=0.8),
+        replace(base, name="rmsprop/epsilon1e-6", method="rmsprop", learning_rate=0.001, optimizer_epsilon=1e-6),
         replace(base, name="warmup/cosine", warmup_steps=20, cosine=0.1),
         replace(base, name="plateau", plateau=(2.0, 2, 0.01), epochs=10, kinds=("population",)),
         replace(base, name="plateau/gru", cell="gru", plateau=(3.0, 1, 0.05), epochs=10, decay=(1.5, 6), kinds=("running",)),
