@@ -79,6 +79,6 @@ import Testing
       return sink.gradient(tokens: [3]).reduce(0) { $0 + $1 * $1 }.squareRoot()
     }
     let (with, without) = (try norm(noise: 0.1), try norm(noise: 0))
-    #expect(with < 1e3 && !(without < 1e6), "norms of the gradient: \(with) with noise, \(without) without")
+    #expect(with < 1e5 && !(without < 1e20), "norms of the gradient: \(with) with noise, \(without) without")
   }
 }

@@ -106,7 +106,10 @@ private let configs = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
   /// Settings of Cooijmans et al. 2016, each with a twin that differs in normalisation.
   @Test(arguments: ["ptb-char", "mnist", "pmnist"]) func tableOfCooijmansAndOthers(_ name: String) throws {
     let plain = try load("cooijmans-\(name).yaml"), normalised = try load("cooijmans-\(name)-bn.yaml")
-    #expect(normalised.differences(from: plain).map(\.key) == ["normalization.placement", "normalization.gamma", "evaluation.statistics"])
+    // Only images in the usual order begin with pixels that are the same in all of them.
+    let noise = name == "mnist" ? ["model.initial_state_noise"] : []
+    #expect(
+      normalised.differences(from: plain).map(\.key) == noise + ["normalization.placement", "normalization.gamma", "evaluation.statistics"])
     #expect(normalised.evaluation.statistics == .averaged)
     #expect(normalised.normalization.placement == .separate && normalised.normalization.gamma == 0.1)
     let isText = name == "ptb-char"
