@@ -76,12 +76,13 @@ struct Train: ParsableCommand {
   @Flag(help: "Go on with the run that is there, or begin one where there is none.") var resume = false
   @Option(help: "A safetensors file with initial weights.", completion: .file(extensions: ["safetensors"]))
   var initializeFrom: String?
+  @Flag(help: "Go on although the training data is not what the run began with; the epoch begins again with it.") var newData = false
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
   var request: TrainRequest {
     TrainRequest(
-      configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom,
+      configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom, newData: newData,
       overrides: overrides.set, threads: threads.threads)
   }
 

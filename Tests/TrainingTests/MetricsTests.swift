@@ -141,14 +141,26 @@ import Training
     }
   }
 
-  @Test func aFullDeviceIsInputOutput() throws {
-    var log = try MetricsLog(path: "/dev/full")
-    do {
-      try log.append(step(1))
-      Issue.record("a full device took a line")
-    } catch {
-      #expect(error.isInputOutput && error.description == "cannot write /dev/full: No space left on device")
+  /// What a link leads to belongs to somebody else, and a device or a pipe has no lines that could be cut off.
+  @Test func onlyRegularFiles() throws {
+    let scratch = try CheckpointScratch()
+    try write(Array("precious\nwithout an end".utf8), toFile: scratch.file("other"))
+    symlink(scratch.file("other"), scratch.file("link"))
+    symlink(scratch.file("nowhere"), scratch.file("dangling"))
+    mkfifo(scratch.file("pipe"), 0o600)
+    for (path, words) in [
+      (scratch.file("link"), "it is a symbolic link"), (scratch.file("dangling"), "it is a symbolic link"),
+      (scratch.file("pipe"), "it is a pipe"), ("/dev/full", "it is a device"),
+    ] {
+      do {
+        _ = try MetricsLog(path: path)
+        Issue.record("\(path) was opened")
+      } catch {
+        #expect(!error.isInputOutput && error.description == "cannot open \(path): \(words), and not a regular file")
+      }
     }
+    #expect(try String(contentsOfFile: scratch.file("other"), encoding: .utf8) == "precious\nwithout an end")
+    #expect(!FileManager.default.fileExists(atPath: scratch.file("nowhere")))
   }
 
   @Test func aFullDiskLeavesWholeLines() throws {

@@ -63,7 +63,7 @@ public struct CheckpointError: Error, Equatable, Sendable, CustomStringConvertib
     return switch problem {
     case .file(let error): "\(place): \(error)"
     case .tensors(let error): "\(place): \(error)"
-    case .notACheckpoint: "\(place): neither a checkpoint (a directory with state.json) nor a run directory with checkpoints/latest"
+    case .notACheckpoint: "\(place): neither a checkpoint (a directory with state.json) nor a run directory with checkpoints/best or checkpoints/latest"
     case .missingFile: "\(place): the file is missing"
     case .size(let found, let expected): "\(place): \(found) bytes; \(expected) were written"
     case .checksum(let found, let expected): "\(place): altered: checksum \(found); \(expected) was written"

@@ -37,6 +37,20 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     }
   }
 
+  /// What tells the data of a run from other data.
+  public struct DataDigests: Codable, Equatable, Sendable {
+    /// Of the training data.
+    public var train: String
+    /// Of the validation data.
+    public var validation: String
+
+    /// The digests of both.
+    public init(train: String, validation: String) {
+      self.train = train
+      self.validation = validation
+    }
+  }
+
   /// Version of the layout.
   public var formatVersion: Int
   /// Version of the program that wrote it.
@@ -68,6 +82,8 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public var runningSteps: [String: Int]
   /// For each time step the frames behind its running statistics; nil where it is not known.
   public var runningFrames: [Int]?
+  /// The data that the run trains on and is judged by; nil where it is not known.
+  public var data: DataDigests?
   /// The other files of the checkpoint; filled in when it is written.
   public internal(set) var files: [String: FileRecord] = [:]
 
@@ -75,8 +91,9 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public init(
     programVersion: String, step: Int, epoch: Int, position: Int, seed: UInt64, shards: Int, frames: Int,
     statistics: Statistics, configuration: String, validation: Validation? = nil, runningSteps: [String: Int] = [:],
-    runningFrames: [Int]? = nil
+    runningFrames: [Int]? = nil, data: DataDigests? = nil
   ) {
+    self.data = data
     formatVersion = Self.currentFormatVersion
     self.programVersion = programVersion
     self.step = step

@@ -57,17 +57,18 @@ public struct CheckpointStore: Sendable {
     return (nil, skipped)
   }
 
-  /// Opens what a user names: a checkpoint's directory, a link to one, or a run directory, whose `latest` is taken.
+  /// Opens what a user names: a checkpoint's directory, a link to one, or a run directory, whose `best` is taken, and `latest` where there is no best.
   /// - Throws: `CheckpointError` if there is no checkpoint, or a file of it is not as it was written.
   public static func open(path: String) throws(CheckpointError) -> Checkpoint {
     let system = FileSystem()
-    let candidates = [path, "\(path)/\(CheckpointLayout.directory)/\(CheckpointLayout.latest)"]
+    let links = [CheckpointLayout.best, CheckpointLayout.latest].map { "\(path)/\(CheckpointLayout.directory)/\($0)" }
+    let candidates = [path] + links
     let found = try CheckpointError.naming(path) { () throws(FileError) -> String? in
       for candidate in candidates where try system.kind("\(candidate)/\(CheckpointLayout.state)", followingLinks: true) != nil {
         return candidate
       }
       // A link without a target, or to a checkpoint that lost its state: opening it says what is missing.
-      for candidate in candidates.reversed() where try system.linkTarget(candidate) != nil { return candidate }
+      for candidate in links + [path] where try system.linkTarget(candidate) != nil { return candidate }
       return nil
     }
     guard let found else { throw CheckpointError(path, .notACheckpoint) }

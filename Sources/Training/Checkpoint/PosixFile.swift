@@ -8,14 +8,18 @@ package struct PosixFile: ~Copyable {
     case read
     /// A new file, to write; one that exists is an error.
     case create
-    /// A file to read and write at its end; made if there is none.
+    /// A file to read and write at its end; made if there is none. A link is not followed: what it leads to is somebody else's.
     case append
+    /// A file to read and write; made if there is none. A link is not followed.
+    case update
 
+    // O_NONBLOCK: a pipe without another end must give an error, not wait. It changes nothing for regular files.
     var flags: Int32 {
       switch self {
-      case .read: O_RDONLY | O_CLOEXEC
+      case .read: O_RDONLY | O_CLOEXEC | O_NONBLOCK
       case .create: O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
-      case .append: O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC
+      case .append: O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW
+      case .update: O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW
       }
     }
   }
@@ -26,15 +30,46 @@ package struct PosixFile: ~Copyable {
   /// Invariant: an open descriptor that nothing else closes, or -1 after `close`.
   private var descriptor: Int32
 
-  /// Opens `path`.
+  /// Opens `path`, which must be a regular file. (A directory opens for reading, and refuses to be read.)
   package init(_ path: String, _ mode: Mode, system: FileSystem = FileSystem()) throws(FileError) {
-    let descriptor = try system.call(mode == .create ? .create : .open, path) {
-      Int(unsafe open(path, mode.flags, 0o666))
-    }
+    descriptor = try Self.open(path, mode, system)
     self.path = path
     self.system = system
-    self.descriptor = Int32(descriptor)
   }
+
+  private static func open(_ path: String, _ mode: Mode, _ system: FileSystem) throws(FileError) -> Int32 {
+    let descriptor: Int32
+    do {
+      descriptor = Int32(try system.call(mode == .create ? .create : .open, path) { Int(unsafe Glibc.open(path, mode.flags, 0o666)) })
+    } catch {
+      // A link at the end of the path, where none is followed, and not a circle of them on the way.
+      if error.code == ELOOP && mode != .read, (try? system.kind(path)) == .link { throw FileError(.open, path, found: "a symbolic link") }
+      throw error
+    }
+    var status = stat()
+    do { try system.call(.status, path) { Int(unsafe fstat(descriptor, &status)) } } catch {
+      Glibc.close(descriptor)
+      throw error
+    }
+    let kind = status.st_mode & S_IFMT
+    guard kind == S_IFREG || kind == S_IFDIR else {
+      Glibc.close(descriptor)
+      throw FileError(.open, path, found: words(kind))
+    }
+    return descriptor
+  }
+
+  private static func words(_ kind: mode_t) -> String {
+    switch kind {
+    case S_IFIFO: "a pipe"
+    case S_IFSOCK: "a socket"
+    default: "a device"
+    }
+  }
+
+  /// Takes the lock of the system on the whole file, which goes with the process.
+  /// - Returns: whether another process holds it. File systems without locks cannot say that somebody does.
+  package func isLockedElsewhere() -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK }
 
   deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
 

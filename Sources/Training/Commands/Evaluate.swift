@@ -70,7 +70,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   let statistics = configuration.evaluation.statistics
   let isStored = state.statistics == statistics.stored && hasSameSteps(configuration, trained)
   let needsPopulation = statistics.populationVariance != nil && !isStored && configuration.normalization.usesBatchStatistics
-  let data = try task.openTrainingData(configuration, context, stored: stored, readsTraining: needsPopulation)
+  let data = try task.openTrainingData(configuration, context, stored: stored, for: needsPopulation ? .training : .unread)
   let model = SequenceModel<Float>(data.network)
   try loadModel(model, checkpoint, state, configuration, world: world)
   if needsPopulation, let variance = statistics.populationVariance {

@@ -29,6 +29,7 @@ public func generate(checkpoint path: String, _ request: GenerationRequest, cons
     throw UsageError(description: "--tokens and --temperature must be 0 or more")
   }
   let checkpoint = try CheckpointStore.open(path: path)
+  console.note("model of step \(checkpoint.state.step)")
   let configuration = try TrainingConfiguration(yaml: checkpoint.state.configuration, file: path, overrides: [])
   guard configuration.task.definition.predictsInputs else {
     throw UsageError(description: "\(path): a model for \(configuration.task.rawValue), which generates no text")

@@ -12,19 +12,26 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let requested = try loadConfiguration(request, world: world)
   let faults = try world.agree { try Faults.fromEnvironment(rank: world.rank) }
   directory.fileFaults = faults?.ofFiles
-  let found = try findRun(request, directory, world: world, console: console)
+  var found = try findRun(request, directory, world: world, console: console)
   let configuration = try resolve(requested, found.state, world: world)
-  if let state = found.state { try checkContinuation(of: state, configuration, console: console) }
+  if let state = found.state {
+    try checkContinuation(of: state, configuration, console: console)
+    if let file = request.initializeFrom { console.warn("--initialize-from \(file) is not read: the run goes on from step \(state.step)") }
+  }
 
   if world.size > 1 { world.pulse = try Pulse(world) }
   world.pulse?.begin(Activity.startingUp.rawValue, step: found.state?.step ?? 0)
   let watchdog = try watch(world, configuration.watchdog, directory)
   defer { watchdog?.stop() }
   let context = try RankContext(world: world, configuration)
-  let data = try configuration.task.definition.openTrainingData(configuration, context, stored: found.data, readsTraining: true)
+  let data = try configuration.task.definition.openTrainingData(configuration, context, stored: found.data, for: request.newData ? .replacement : .training)
   let validation = try data.evaluationData(configuration.data.validation, key: "data.validation")
   // Read now, so that a mistake in it does not wait for the end of the run.
   let test = try configuration.data.test.map { try data.evaluationData($0, key: "data.test") }
+  found.state = try found.state.map {
+    let digests = CheckpointState.DataDigests(train: data.digest, validation: validation.digest)
+    return try ReplacedData.adapt($0, to: digests, configuration.data, isAllowed: request.newData, console: console)
+  }
   if let state = found.state, state.position > data.minibatches(epoch: state.epoch) {
     throw UsageError(
       description: "data.train: the run stands after minibatch \(state.position) of an epoch, and the data has "
@@ -32,13 +39,18 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   }
   let model = SequenceModel<Float>(data.network)
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
-  let journal = try openJournal(directory, configuration, world: world, console: console)
+  let (journal, hasEvents) = try openJournal(directory, configuration, world: world, console: console)
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
     console: console, validation: validation, test: test, faults: faults)
   try journal.write("start", try startFields(configuration, model, context, data, trainer))
   announce(configuration, model, context, data, trainer, console)
-  if let state = found.state { try trainer.resume(state, found.checkpoint) } else { try trainer.begin() }
+  if let state = found.state {
+    try trainer.resume(state, found.checkpoint)
+  } else {
+    if hasEvents { try journal.write("restart", [JSONField("step", .integer(0))]) }
+    try trainer.begin()
+  }
   defer { withExtendedLifetime(found.lock) {} }
   let code: ExitCode
   do {
@@ -89,9 +101,11 @@ private func findRun(
     lock = try directory.lock(host: world.hostName)
     for name in try directory.store.prepareForWriting() { console.warn("cleared \(name), left by a run that was killed") }
     guard request.resume else { return nil }
+    if !holdsRun { console.print("No run lies in \(directory.path): one begins.") }
     let (checkpoint, skipped) = try directory.store.newestValid()
     for skip in skipped { console.warn("passed over a checkpoint: \(skip.reason)") }
     if checkpoint == nil, let damaged = skipped.first { throw damaged.reason }
+    if checkpoint == nil && holdsRun { console.print("The run in \(directory.path) has no checkpoint: it begins again.") }
     if let checkpoint {
       for link in try directory.store.restoreLinks(checkpoint.state) { console.print("The link \(link) did not fit the checkpoint that the run goes on from, and does now.") }
     }
@@ -151,6 +165,7 @@ private func checkContinuation(
     "evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "training.epochs", "training.maximum_steps",
     "data.validation", "data.test", "data.train",
   ]
+  var refused: [String] = []
   for difference in configuration.differences(from: before) {
     let (old, new) = (difference.old ?? "absent", difference.new ?? "absent")
     if free.contains(where: { difference.key.hasPrefix($0) }) { continue }
@@ -159,8 +174,10 @@ private func checkContinuation(
       console.warn("\(difference.key) is \(new), and was \(old) before")
       continue
     }
-    throw UsageError(
-      description: "\(difference.key) is \(new), but the run began with \(old); a run goes on only with the same")
+    refused.append("\(difference.key) is \(new), but the run began with \(old)")
+  }
+  if !refused.isEmpty {
+    throw UsageError(description: refused.joined(separator: "; ") + "; a run goes on only with the same")
   }
 }
 
@@ -187,13 +204,16 @@ private func setInitialWeights(
   }
 }
 
+/// Opens the metrics on rank 0, and says whether there are events of a run before.
 private func openJournal(
   _ directory: RunDirectory, _ configuration: TrainingConfiguration, world: Communicator, console: Console
-) throws -> Journal {
+) throws -> (journal: Journal, hasEvents: Bool) {
   try world.agree {
     if world.rank == 0 { try directory.write(configuration) }
-    return try Journal(
+    let hasEvents = world.rank == 0 ? try directory.hasEvents() : false
+    let journal = try Journal(
       path: world.rank == 0 ? directory.metricsPath : nil, onError: configuration.checkpoint.onError, console: console)
+    return (journal, hasEvents)
   }
 }
 

@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 
 /// Reading a configuration's text from disk.
 package enum ConfigurationFile {
@@ -10,21 +10,12 @@ package enum ConfigurationFile {
     func unreadable(_ found: String, line: Int? = nil) -> ConfigurationError {
       ConfigurationError(.unreadable, file: path, line: line, found: found, allowed: "a text file with a configuration in YAML")
     }
-    var isDirectory: ObjCBool = false
-    guard unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-      throw unreadable("no such file")
-    }
-    guard !isDirectory.boolValue else { throw unreadable("is a directory") }
-
-    var bytes = Foundation.Data()
-    do {
-      let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-      defer { try? handle.close() }
-      while bytes.count <= largestSize, let chunk = try handle.read(upToCount: largestSize + 1), !chunk.isEmpty {
-        bytes.append(chunk)
-      }
+    var bytes = [UInt8](repeating: 0, count: largestSize + 1)
+    do throws(FileError) {
+      let count = try PosixFile(path, .read).read(into: &bytes, at: 0)
+      bytes.removeSubrange(count...)
     } catch {
-      throw unreadable("cannot be read (\(reason(error)))")
+      throw unreadable(error.code == ENOENT ? "no such file" : error.code == EISDIR ? "is a directory" : "cannot be read (\(error.reason))")
     }
     guard bytes.count <= largestSize else { throw unreadable("is larger than \(largestSize) bytes") }
     guard let text = String(validating: bytes, as: UTF8.self) else {
@@ -33,22 +24,7 @@ package enum ConfigurationFile {
     return text
   }
 
-  /// The system's words, without the path, which the message has already.
-  private static func reason(_ error: any Error) -> String {
-    let error = error as NSError
-    let cause = error.userInfo[NSUnderlyingErrorKey] as? NSError ?? error
-    guard cause.domain == NSPOSIXErrorDomain, let code = POSIXErrorCode(rawValue: Int32(cause.code)) else {
-      return abbreviated(error.localizedDescription)
-    }
-    return switch code {
-    case .EACCES, .EPERM: "permission denied"
-    case .EISDIR: "it is a directory"
-    case .EIO: "input/output error"
-    default: "error \(code.rawValue) of the system"
-    }
-  }
-
-  private static func lineOfFirstInvalidByte(_ bytes: Foundation.Data) -> Int {
+  private static func lineOfFirstInvalidByte(_ bytes: [UInt8]) -> Int {
     var decoder = UTF8()
     var iterator = bytes.makeIterator()
     var line = 1

@@ -42,6 +42,11 @@ public final class Console {
     write("lockstep: warning: \(message)\n", to: STDERR_FILENO)
   }
 
+  /// Writes a remark to standard error, where standard output is the result.
+  public func note(_ message: String) {
+    if !isSilent { write("lockstep: \(message)\n", to: STDERR_FILENO) }
+  }
+
   /// Shows how far the run is: ten times a second on a terminal, elsewhere a line every 30 seconds. `line` is made only when it is shown.
   public func progress(_ line: () -> String) {
     if isSilent { return }

@@ -71,6 +71,22 @@ extension FeatureRecord {
 }
 
 extension FeatureRecord {
+  /// This record, of data that takes the place of what a model was trained on: features keep their scale, and the model its time steps.
+  /// - Throws: `UsageError` where the model cannot read such data.
+  func continuing(_ before: FeatureRecord) throws -> FeatureRecord {
+    guard dimension == before.dimension else {
+      throw UsageError(description: "data.train: \(dimension) features a frame, but the model was trained on \(before.dimension)")
+    }
+    guard longest <= before.longest else {
+      throw UsageError(
+        description: "data.train: an utterance of \(longest) frames, but the longest that the run began with has \(before.longest); "
+          + "data.maximum_frames: \(before.longest) leaves longer ones out")
+    }
+    var record = self
+    (record.longest, record.mean, record.deviation) = (before.longest, before.mean, before.deviation)
+    return record
+  }
+
   /// What is done to features before the network reads them.
   func transform(_ configuration: TrainingConfiguration) -> FeatureTransform {
     let normalizer: FeatureNormalizer =

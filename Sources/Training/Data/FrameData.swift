@@ -12,6 +12,7 @@ final class FrameData: TrainingData {
   private let labelled: Labelled
   private let context: RankContext
   let record: FeatureRecord
+  let digest: String
   private let transform: FeatureTransform
   // Nothing of these without the training data.
   private let utterances: Utterances?
@@ -40,14 +41,17 @@ final class FrameData: TrainingData {
   }
 
   /// - labelled: what has a label, and so a target.
-  /// - stored: the record of a checkpoint, which the training data must then agree with.
-  init(_ configuration: TrainingConfiguration, labelled: Labelled, context: RankContext, stored: [UInt8]?, readsTraining: Bool) throws {
+  /// - stored: the record of a checkpoint, which the training data must then agree with, or at least have the form of where it is replaced.
+  init(
+    _ configuration: TrainingConfiguration, labelled: Labelled, context: RankContext, stored: [UInt8]?, for use: TrainingDataUse
+  ) throws {
     self.configuration = configuration
     self.labelled = labelled
     self.context = context
     let before = try context.world.agree { try stored.map { try FeatureRecord(decoding: $0) } }
-    if !readsTraining, let before {
+    if use == .unread, let before {
       record = before
+      digest = ""
       utterances = nil
       plan = nil
       capacity = WorkspaceCapacity(
@@ -56,7 +60,12 @@ final class FrameData: TrainingData {
       let kept = try openUtterances(
         DataFiles(configuration.data.train), labelled, maximumFrames: configuration.data.maximumFrames, context)
       utterances = kept
-      record = try before.map { try Self.check($0, against: kept) } ?? Self.record(kept, configuration, context)
+      digest = try kept.contentDigest(context.world)
+      record = switch (before, use) {
+      case (let before?, .replacement): try Self.record(kept, configuration, context).continuing(before)
+      case (let before?, _): try Self.check(before, against: kept)
+      case (nil, _): try Self.record(kept, configuration, context)
+      }
       let frames = kept.frames
       plan = MinibatchPlan(
         frames: frames, batchSize: configuration.training.batchSize, seed: configuration.training.seed,
@@ -92,7 +101,7 @@ final class FrameData: TrainingData {
     guard record.digest == kept.digest else {
       throw UsageError(
         description: "data.train: \(kept.frames.count) utterances of \(kept.frames.reduce(0, +)) frames, not those that the run began with "
-          + "(\(record.utterances) of \(record.frames)), or in another order")
+          + "(\(record.utterances) of \(record.frames)), or in another order; \(ReplacedData.option)")
     }
     return record
   }

@@ -11,6 +11,7 @@ final class FrameEvaluationData: EvaluationData {
   /// Frames of all utterances.
   let frames: Int
   let targets: Int
+  let digest: String
   /// The utterances of each minibatch.
   let members: [[Int]]
   private let utterances: Utterances
@@ -42,6 +43,7 @@ final class FrameEvaluationData: EvaluationData {
         description: "\(key): \(path) has \(utterances.dimension) features a frame, but the model was trained on \(record.dimension)")
     }
     self.utterances = utterances
+    digest = try utterances.contentDigest(context.world)
     _ = try survey(utterances, deltas: 0, classes: classes, context)
     let B = configuration.training.batchSize, S = context.layout.shards
     let plan = MinibatchPlan(frames: utterances.frames, batchSize: B, seed: 0, shuffle: false)

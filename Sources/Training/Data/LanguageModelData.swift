@@ -19,6 +19,7 @@ final class LanguageModelData: TrainingData {
   let vocabulary: Vocabulary
   /// N of the training text; 0 if it was not read.
   let tokenCount: Int
+  let digest: String
   // One of them, or none without the training text.
   private let streams: TokenStreams?
   private var pieces: ShuffledWindows?
@@ -80,6 +81,7 @@ final class LanguageModelData: TrainingData {
     let path = readsTraining ? DataFiles(configuration.data.train).path : ""
 
     var bytes: [UInt8]?, count = 0
+    digest = readsTraining ? try textDigest(path, world) : ""
     try world.agree {
       guard world.rank == 0 else { return }
       if let stored {
@@ -160,19 +162,28 @@ final class LanguageModelData: TrainingData {
   }
 
   func evaluationData(_ files: DataFiles, key: String, keepsOrder: Bool) throws -> any EvaluationData {
-    try context.world.agree {
+    let digest = try textDigest(files.path, context.world)
+    return try context.world.agree {
       let path = files.path, file = TextFile(path: path, unit: unit), count = try file.countTokens()
       let layout = try EvaluationLayout(
         tokens: count, runs: min(configuration.evaluation.streams ?? configuration.training.batchSize, max(1, count - 1)),
         unroll: configuration.training.unrollSteps, file: path)
-      return try EvaluationText(file, layout: layout, vocabulary: vocabulary, context: context)
+      return try EvaluationText(file, layout: layout, vocabulary: vocabulary, context: context, digest: digest)
     }
   }
+}
+
+/// The checksum of a text's bytes, which rank 0 reads.
+/// - Throws: on every rank the same error.
+private func textDigest(_ path: String, _ world: Communicator) throws -> String {
+  let digest = try world.agree { world.rank == 0 ? Array(try Checksum(ofFile: path).hexadecimal.utf8) : nil }
+  return String(decoding: try world.broadcast(bytes: digest, root: 0), as: UTF8.self)
 }
 
 /// The runs of a text for evaluation that this rank's shards read.
 final class EvaluationText: EvaluationData {
   let path: String
+  let digest: String
   /// The runs of each local shard; consecutive runs, spread over all shards as evenly as can be.
   let runsOfLocalShards: [Range<Int>]
   let capacity: WorkspaceCapacity
@@ -181,7 +192,10 @@ final class EvaluationText: EvaluationData {
   // The runs of every shard.
   private let runsOfShards: [Range<Int>]
 
-  init(_ file: TextFile, layout: EvaluationLayout, vocabulary: Vocabulary, context: RankContext) throws {
+  init(
+    _ file: TextFile, layout: EvaluationLayout, vocabulary: Vocabulary, context: RankContext, digest: String
+  ) throws {
+    self.digest = digest
     let shards = context.layout.shards
     func firstRun(_ shard: Int) -> Int { shard * (layout.runs / shards) + min(shard, layout.runs % shards) }
     runsOfShards = (0..<shards).map { firstRun($0)..<firstRun($0 + 1) }

@@ -21,6 +21,16 @@ struct UpdateContents {
   var tokens: [Int32]
 }
 
+/// What training data is opened for.
+enum TrainingDataUse {
+  /// What a checkpoint kept of it is enough.
+  case unread
+  /// To begin a run, or to go on with one on the data that it began with.
+  case training
+  /// To go on with a run on other data.
+  case replacement
+}
+
 /// The training data of a task as one rank sees it.
 protocol TrainingData: AnyObject {
   /// Minibatches of an epoch (from 1; 0 for that of population statistics).
@@ -35,6 +45,8 @@ protocol TrainingData: AnyObject {
   var carriesState: Bool { get }
   /// What a checkpoint has to keep of the data, in a file beside the tensors.
   var stored: [UInt8] { get }
+  /// Tells this data from other data; the same on every rank.
+  var digest: String { get }
   /// The network that a configuration describes for this data.
   var network: NetworkConfiguration { get }
   /// What the `start` event says of the data.
@@ -85,6 +97,8 @@ extension TrainingData {
 protocol EvaluationData: AnyObject {
   /// The file that it comes from.
   var path: String { get }
+  /// Tells this data from other data; the same on every rank.
+  var digest: String { get }
   /// Minibatches of all of it.
   var minibatches: Int { get }
   /// The largest minibatch of this rank.

@@ -85,6 +85,30 @@ struct Utterances: UtteranceSource {
     for (utterance, length) in frames.enumerated() { bytes += Array("\(key(utterance)) \(length)\n".utf8) }
     return Checksum(of: bytes).hexadecimal
   }
+
+  /// A checksum of keys, lengths, and of what some utterances hold: 64 that are spread over all of them, since a corpus may take an hour to read.
+  /// Rank 0 reads them.
+  /// - Throws: on every rank the same error.
+  func contentDigest(_ world: Communicator) throws -> String {
+    let found = try world.agree { world.rank == 0 ? Array(try sampledDigest().utf8) : nil }
+    return String(decoding: try world.broadcast(bytes: found, root: 0), as: UTF8.self)
+  }
+
+  private func sampledDigest() throws -> String {
+    let reader = makeReader(), last = frames.count - 1, samples = min(frames.count, 64)
+    var hasher = ChecksumHasher()
+    unsafe hasher.update(Array(digest.utf8).span.bytes)
+    for sample in 0..<samples {
+      let utterance = samples == 1 ? 0 : sample * last / (samples - 1)
+      var values = Array(repeating: Float(0), count: frames[utterance] * dimension)
+      var classes = Array(repeating: Int32(0), count: labelled.count(frames: frames[utterance]))
+      var valueSpan = values.mutableSpan, classSpan = classes.mutableSpan
+      try reader.read(utterance, features: &valueSpan, labels: &classSpan)
+      unsafe hasher.update(values.span.bytes)
+      unsafe hasher.update(classes.span.bytes)
+    }
+    return hasher.checksum.hexadecimal
+  }
 }
 
 /// Frames of every shard and step of a minibatch whose utterance `k` goes to shard `k mod S`.

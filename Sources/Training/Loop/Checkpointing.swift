@@ -26,14 +26,16 @@ final class Checkpointing {
   private let store: CheckpointStore
   private let configuration: TrainingConfiguration
   private let data: any TrainingData
+  private let digests: CheckpointState.DataDigests
   // On rank 0: what is written while the run goes on.
   private var modelCopy = TensorCopy()
   private var trainingCopy = TensorCopy()
 
   init(
     configuration: TrainingConfiguration, context: RankContext, model: SequenceModel<Float>, optimizer: Optimizer<Float>,
-    workspace: ModelWorkspace<Float>, store: CheckpointStore, data: any TrainingData
+    workspace: ModelWorkspace<Float>, store: CheckpointStore, data: any TrainingData, digests: CheckpointState.DataDigests
   ) {
+    self.digests = digests
     self.configuration = configuration
     self.context = context
     self.model = model
@@ -62,7 +64,7 @@ final class Checkpointing {
         programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.minibatch,
         seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
         configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps,
-        runningFrames: model.runningFrames)
+        runningFrames: model.runningFrames, data: digests)
       return CheckpointJob(
         store: store, model: modelCopy.tensors, training: trainingCopy.tensors, files: [(configuration.task.definition.dataFile, data.stored)],
         state: state, isBest: isBest, keep: configuration.checkpoint.keep)
@@ -146,7 +148,7 @@ struct NotFiniteError: Error, CustomStringConvertible {
   var tensor: String
 
   var description: String {
-    "step \(step): the update left values in \(tensor) that are not finite. No checkpoint of them was written and the last one stands; "
+    "step \(step): the update left values in \(tensor) that are not finite. No checkpoint of them was written, and those of before stand; "
       + "a lower learning rate or clip norm may help."
   }
 }

@@ -30,7 +30,7 @@ struct DivergenceError: Error, CustomStringConvertible {
       kind == .gradient && format == .float16
       ? " Gradients are rounded to float16, whose largest number is 65504; communication.gradients: bfloat16 has the range of float32." : ""
     return "step \(step): \(what); the first value that is not finite is in \(place) on rank \(rank). "
-      + "\(outcome) and the last checkpoint stands; a lower learning rate or clip norm may help.\(limit)"
+      + "\(outcome), and checkpoints of before stand; a lower learning rate or clip norm may help.\(limit)"
   }
 
   // The sign of a NaN says nothing.

@@ -21,6 +21,11 @@ struct RunDirectory {
     return try kind != .directory || !system.names(in: checkpoints).isEmpty
   }
 
+  /// Whether the metrics have events of a run before.
+  func hasEvents() throws -> Bool { 
+    try system.kind(metricsPath) != nil && PosixFile(metricsPath, .read).status().bytes > 0
+  }
+
   /// Makes the directory where it is missing.
   func create() throws { try system.makeDirectories(path) }
 

@@ -8,6 +8,8 @@ public struct TrainRequest: Sendable {
   public var resume: Bool
   /// A safetensors file with initial weights.
   public var initializeFrom: String?
+  /// Whether a run goes on with other training data than it began with.
+  public var newData: Bool
   /// `KEY=VALUE`, later ones win.
   public var overrides: [String]
   /// Threads of each rank.
@@ -16,12 +18,13 @@ public struct TrainRequest: Sendable {
   /// The arguments as the command line gives them.
   public init(
     configuration: String, runDirectory: String? = nil, resume: Bool = false, initializeFrom: String? = nil,
-    overrides: [String] = [], threads: Int = 1
+    newData: Bool = false, overrides: [String] = [], threads: Int = 1
   ) {
     self.configuration = configuration
     self.runDirectory = runDirectory
     self.resume = resume
     self.initializeFrom = initializeFrom
+    self.newData = newData
     self.overrides = overrides
     self.threads = threads
   }

@@ -48,7 +48,8 @@ final class Trainer {
     step = try TrainingStep(configuration, model: model, context: context, data: data)
     checkpointing = Checkpointing(
       configuration: configuration, context: context, model: model, optimizer: step.optimizer, workspace: step.workspace,
-      store: directory.store, data: data)
+      store: directory.store, data: data,
+      digests: CheckpointState.DataDigests(train: data.digest, validation: validation.digest))
     checkpoints = CheckpointSchedule(
       configuration.checkpoint, contents: checkpointing, context: context, journal: journal, console: console,
       patience: configuration.watchdog.abortSeconds ?? Self.longestPatience)

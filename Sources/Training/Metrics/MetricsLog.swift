@@ -7,7 +7,6 @@ public struct MetricsLog: ~Copyable {
 
   private var file: PosixFile
   private var bytes: Int
-  private let isRegular: Bool
   // Whether a part of a line that could not be written may still stand at the end.
   private var isTorn = false
 
@@ -18,14 +17,12 @@ public struct MetricsLog: ~Copyable {
   package init(path: String, system: FileSystem) throws(MetricsError) {
     do {
       let file = try PosixFile(path, .append, system: system)
-      let status = try file.status()
-      let end = status.isRegular ? try Self.endOfLastLine(file, bytes: status.bytes) : 0
-      if status.isRegular && end < status.bytes { try file.truncate(to: end) }
+      let size = try file.status().bytes, end = try Self.endOfLastLine(file, bytes: size)
+      if end < size { try file.truncate(to: end) }
       self.path = path
       self.file = file
       bytes = end
-      isRegular = status.isRegular
-      tornBytes = status.isRegular ? status.bytes - end : 0
+      tornBytes = size - end
     } catch { throw MetricsError(path, .file(error)) }
   }
 
@@ -39,10 +36,8 @@ public struct MetricsLog: ~Copyable {
       try unsafe file.write(line.span.bytes)
     } catch {
       // The first error is the one to report. What cannot be cut off now is cut off before the next line, or when the file is next opened.
-      if isRegular {
-        isTorn = true
-        if (try? file.truncate(to: bytes)) != nil { isTorn = false }
-      }
+      isTorn = true
+      if (try? file.truncate(to: bytes)) != nil { isTorn = false }
       throw MetricsError(path, .file(error))
     }
     bytes += line.count

@@ -24,10 +24,10 @@ protocol LearningTask: Sendable {
 
   /// Opens the training data of a configuration.
   /// - stored: what a checkpoint kept of the data.
-  /// - readsTraining: whether minibatches will be asked for; without it a checkpoint's `stored` is enough.
+  /// - use: what for; where it is not read, a checkpoint's `stored` is enough.
   /// - Throws: on every rank the same error.
   func openTrainingData(
-    _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, readsTraining: Bool
+    _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, for use: TrainingDataUse
   ) throws -> any TrainingData
 }
 
@@ -58,9 +58,9 @@ struct LanguageModelTask: LearningTask {
   }
 
   func openTrainingData(
-    _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, readsTraining: Bool
+    _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, for use: TrainingDataUse
   ) throws -> any TrainingData {
-    try LanguageModelData(configuration, context: context, vocabulary: stored, readsTraining: readsTraining)
+    try LanguageModelData(configuration, context: context, vocabulary: stored, readsTraining: use != .unread)
   }
 }
 
@@ -90,8 +90,8 @@ struct ClassificationTask: LearningTask {
   func resolve(_ configuration: inout TrainingConfiguration) {}
 
   func openTrainingData(
-    _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, readsTraining: Bool
+    _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, for use: TrainingDataUse
   ) throws -> any TrainingData {
-    try FrameData(configuration, labelled: labelled, context: context, stored: stored, readsTraining: readsTraining)
+    try FrameData(configuration, labelled: labelled, context: context, stored: stored, for: use)
   }
 }

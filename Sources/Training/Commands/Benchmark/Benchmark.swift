@@ -38,7 +38,7 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let train = TrainRequest(configuration: request.configuration, overrides: request.overrides)
   let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size, fastest: fastestProducts(world))
   let context = try RankContext(world: world, configuration)
-  let data = try configuration.task.definition.openTrainingData(configuration, context, stored: nil, readsTraining: true)
+  let data = try configuration.task.definition.openTrainingData(configuration, context, stored: nil, for: .training)
   let model = SequenceModel<Float>(data.network)
   model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
   try broadcast(model, world: world)
