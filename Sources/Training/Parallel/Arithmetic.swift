@@ -10,6 +10,8 @@ extension KernelSetError: ExitCodeError {
 /// - Throws: `KernelSetError` for a set that this processor cannot run.
 func startKernels() throws(KernelSetError) {
   BLAS.useOneThread()
+  // Before any thread starts. Saturated gates and memories of rare words would fill with them.
+  Subnormals.flush(true)
   if let name = unsafe getenv("LOCKSTEP_KERNELS") { _ = try KernelSet.named(unsafe String(cString: name)) }
 }
 
