@@ -75,13 +75,10 @@ extension CommandTests {
       // As long as no other file of the beginning of a run, so that files may grow to this size and no further.
       let before = String(repeating: "{\"event\":\"end\",\"reason\":\"done\"}\n", count: 400)
       try sandbox.write("run/metrics.jsonl", before)
-      for ranks in [1, 3] {
-        let outcome = try sandbox.run(
-          ranks: ranks, sandbox.training("run", [], ["--resume"]), environment: ["prlimit", "--fsize=\(before.utf8.count)"])
-        #expect(outcome.exitCode == 74 && outcome.errorMessages.count == 1, "\(outcome)")
-        #expect(outcome.errorMessages.first?.contains("metrics.jsonl: File too large") == true, "\(outcome)")
-        #expect(try sandbox.text("run/metrics.jsonl") == before)
-      }
+      let outcome = try sandbox.run(sandbox.training("run", [], ["--resume"]), environment: ["prlimit", "--fsize=\(before.utf8.count)"])
+      #expect(outcome.exitCode == 74 && outcome.errorMessages.count == 1, "\(outcome)")
+      #expect(outcome.errorMessages.first?.contains("metrics.jsonl: File too large") == true, "\(outcome)")
+      #expect(try sandbox.text("run/metrics.jsonl") == before)
     }
 
     @Test func directoryThatCannotBe() throws {

@@ -36,6 +36,39 @@ import Testing
     }
   }
 
+  /// Memories that fade, and products of small numbers: zero in every set, where they would be below the least normal number.
+  @Test func subnormals() {
+    func faded(flushing isOn: Bool) -> [(name: String, result: [(String, [UInt64])])] {
+      let before = Subnormals.flush(isOn)
+      defer { Subnormals.flush(before) }
+      return withEachSet {
+        let n = 67, theta = VectorView<Float>(zeros: n), zero = VectorView<Float>(zeros: n)
+        let a = VectorView<Float>((0..<n).map { Float(1.2e-38) * Float(1 + $0 / 8) }), b = VectorView<Float>(a.array)
+        let c = VectorView<Float>(a.array), d = VectorView<Float>(zeros: n)
+        for step in 1...8 {
+          theta.updateByAdam(zero, gradientScale: 1, learningRate: 0, beta1: 0.5, beta2: 0.5, epsilon: 1e-8, step: step, firstMoment: a, secondMoment: b)
+          theta.updateByRMSProp(zero, gradientScale: 1, learningRate: 0, momentum: 0, decay: 0.5, epsilon: 1e-4, meanSquare: c, velocity: d)
+        }
+        let x = VectorView<Float>((0..<3 * n).map { Float(3e-20) * Float($0 % 7 + 1) }).matrix(rows: n, columns: 3)
+        let w = VectorView<Float>((0..<3 * n).map { Float(4e-20) * Float($0 % 5) }).matrix(rows: 3, columns: n)
+        let product = MatrixView<Float>(zeros: n, n)
+        product.setProduct(x.asIs, w.asIs)
+        return [("first", a.array), ("second", b.array), ("square", c.array), ("product", product.vector.array)].map { name, values in
+          (name, values.map { UInt64($0.bitPattern) })
+        }
+      }
+    }
+    func below(_ bits: UInt64) -> Bool { Float(bitPattern: UInt32(bits)).isSubnormal }
+    let flushed = faded(flushing: true), gradual = faded(flushing: false)
+    expectEqualBits(flushed)
+    expectEqualBits(gradual)
+    for (name, values) in flushed[0].result {
+      #expect(!values.contains { below($0) } && values.contains { $0 == 0 }, "\(name)")
+    }
+    for (name, values) in gradual[0].result where name != "product" { #expect(values.contains { below($0) }, "\(name)") }
+    #expect(flushed[0].result[3].1.contains { $0 != 0 })
+  }
+
   /// Shapes around the lanes of vectors, tiles, panels, blocks, parts of K, rows that are copied together, and weights that are prefetched.
   static let shapes = [
     (1, 1, 1), (2, 3, 9), (3, 7, 5), (4, 8, 16), (5, 15, 3), (6, 16, 8), (7, 17, 33), (8, 48, 7), (9, 49, 12), (13, 63, 769), (16, 200, 80),

@@ -62,7 +62,7 @@ public struct Checkpoint: Sendable {
     do {
       return try PosixFile("\(path)/\(name)", .read, system: system)
     } catch {
-      throw CheckpointError(path, file: name, error.operation == .open && !error.isInputOutput ? .missingFile : .file(error))
+      throw CheckpointError(path, file: name, error.operation == .open && !error.isInputOutput && error.found == nil ? .missingFile : .file(error))
     }
   }
 
