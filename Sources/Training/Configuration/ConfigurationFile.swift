@@ -1,4 +1,5 @@
 import Foundation
+import SequenceData
 
 /// Reading a configuration's text from disk.
 package enum ConfigurationFile {
@@ -12,7 +13,7 @@ package enum ConfigurationFile {
     }
     var isDirectory: ObjCBool = false
     guard unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-      throw unreadable("no such file")
+      throw unreadable("no such file" + remark(onPath: path))
     }
     guard !isDirectory.boolValue else { throw unreadable("is a directory") }
 
