@@ -82,6 +82,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   let key = request.data == nil ? "data.validation" : "--data"
   let files = request.data.map { DataFiles(path: $0, labels: request.labels) } ?? DataFiles(configuration.data.validation)
   let evaluated = try data.evaluationData(files, key: key, keepsOrder: request.posteriors != nil)
+  for remark in (needsPopulation ? data.remarks : []) + evaluated.remarks { console.warn(remark) }
   let evaluator = Evaluator(model: model, context: context, data: evaluated, statistics: statistics, seed: configuration.training.seed)
   let writer = try request.posteriors.map {
     try evaluated.posteriorWriter(path: $0, model: model, subtractsPriors: request.subtractsPriors)

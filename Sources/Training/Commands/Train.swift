@@ -25,6 +25,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let validation = try data.evaluationData(configuration.data.validation, key: "data.validation")
   // Read now, so that a mistake in it does not wait for the end of the run.
   let test = try configuration.data.test.map { try data.evaluationData($0, key: "data.test") }
+  for remark in data.remarks + validation.remarks + (test?.remarks ?? []) { console.warn(remark) }
   if let state = found.state, state.position > data.minibatches(epoch: state.epoch) {
     throw UsageError(
       description: "data.train: the run stands after minibatch \(state.position) of an epoch, and the data has "
@@ -149,7 +150,7 @@ private func checkContinuation(
   let before = try state.trainingConfiguration
   let free = [
     "evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "training.epochs", "training.maximum_steps",
-    "data.validation", "data.test", "data.train",
+    "data.validation", "data.test", "data.train", "data.on_unusable",
   ]
   for difference in configuration.differences(from: before) {
     let (old, new) = (difference.old ?? "absent", difference.new ?? "absent")
