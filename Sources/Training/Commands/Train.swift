@@ -13,6 +13,8 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let faults = try world.agree { try Faults.fromEnvironment(rank: world.rank) }
   directory.fileFaults = faults?.ofFiles
   let found = try findRun(request, directory, world: world, console: console)
+  var hasBegun = false
+  defer { if !hasBegun { directory.discard(found.made) } }
   let configuration = try resolve(requested, found.state, world: world)
   if let state = found.state { try checkContinuation(of: state, configuration, console: console) }
 
@@ -34,6 +36,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let model = SequenceModel<Float>(data.network)
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
   let journal = try openJournal(directory, configuration, world: world, console: console)
+  hasBegun = true
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
     console: console, validation: validation, test: test, faults: faults)
@@ -69,6 +72,8 @@ private struct FoundRun {
   var state: CheckpointState?
   /// On rank 0: keeps others away.
   var lock: RunLock?
+  /// On rank 0, the directories that were made for the run.
+  var made: [String] = []
   /// On rank 0 the checkpoint.
   var checkpoint: Checkpoint?
   /// What the checkpoint holds of the data, on all ranks.
@@ -79,14 +84,14 @@ private struct FoundRun {
 private func findRun(
   _ request: TrainRequest, _ directory: RunDirectory, world: Communicator, console: Console
 ) throws -> FoundRun {
-  var lock: RunLock?
+  var lock: RunLock?, made: [String] = []
   let checkpoint = try world.agree { () -> Checkpoint? in
     guard world.rank == 0 else { return nil }
     let holdsRun = try directory.holdsRun()
     if holdsRun && !request.resume {
       throw UsageError.holdsRun(directory)
     }
-    try directory.create()
+    made = try directory.create()
     lock = try directory.lock(host: world.hostName)
     for name in try directory.store.prepareForWriting() { console.warn("cleared \(name), left by a run that was killed") }
     guard request.resume else { return nil }
@@ -99,7 +104,7 @@ private func findRun(
     return checkpoint
   }
   let isThere = try world.broadcast(bytes: world.rank == 0 ? [checkpoint == nil ? 0 : 1] : nil, root: 0)[0] == 1
-  guard isThere else { return FoundRun(lock: lock) }
+  guard isThere else { return FoundRun(lock: lock, made: made) }
   let parts = try sendParts(of: checkpoint, path: directory.path, world: world)
   return FoundRun(state: parts.state, lock: lock, checkpoint: checkpoint, data: parts.data)
 }
@@ -174,7 +179,7 @@ private func setInitialWeights(
     if let file = request.initializeFrom {
       let statistics = model.evaluationTensors
       let absent = try SafetensorsFile(file).read(
-        into: model.parameterTensors + statistics, optional: Set(statistics.map(\.name)))
+        into: model.parameterTensors + statistics, optional: Set(statistics.map(\.name)), converting: true)
       if absent.isEmpty { model.useEvaluationStatisticsAsRunning() }
       // All or none: a layer with statistics beside one without would be neither a fresh model nor a trained one.
       if let name = absent.first, absent.count < statistics.count {

@@ -60,10 +60,10 @@ extension ConfigurationDocument {
     for (keyNode, node) in entries {
       let name = try word(keyNode, of: text)
       let place = Place.line(keyNode.mark?.line)
-      try checkVisible(node, of: text, key: name, place)
       if ConfigurationTable.sections.contains(name) {
         try add(section: name, node, place, of: text)
       } else {
+        try checkVisible(node, of: text, key: name, place)
         try add(path: name, node, place)
       }
     }

@@ -90,6 +90,9 @@ extension ConfigurationValue {
   }
 }
 
+/// The whole number that a text is, as a configuration reads it: `32`, `32.0`, `3.2e1`. Nil for anything else.
+public func wholeNumber(_ text: String) -> Int128? { ConfigurationValue(plain: text).integer }
+
 /// The two ways of writing a number: `[-+]?(0|[1-9][0-9]*)` and the same with point, digits or exponent.
 private enum NumberForm {
   case integer
