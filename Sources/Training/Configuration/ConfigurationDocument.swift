@@ -57,6 +57,8 @@ extension ConfigurationDocument {
         .wrongType, at: .line(root.mark?.line), key: nil, found: "found \(ConfigurationValue(root).spelledOut)",
         allowed: "a mapping of sections and keys")
     }
+    // A line that seems to be indented may be a key, and what it seems to stand under be empty.
+    for (keyNode, _) in entries { _ = try word(keyNode, of: text) }
     for (keyNode, node) in entries {
       let name = try word(keyNode, of: text)
       let place = Place.line(keyNode.mark?.line)
