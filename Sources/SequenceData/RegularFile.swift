@@ -71,3 +71,14 @@ func systemMessage(_ code: Int32) -> String {
   // SAFETY: strerror returns a terminated string, which is copied before any other call.
   unsafe String(cString: strerror(code))
 }
+
+/// What may be the matter with a path that cannot be opened, for the end of a message; empty where it looks like any other.
+package func remark(onPath path: String) -> String {
+  if path.hasPrefix("~") { return " (a leading ~ is not expanded: write the whole path)" }
+  if path.unicodeScalars.contains("\r") { return " (the name has a carriage return, U+000D: do lines end with CR?)" }
+  if let found = InvisibleCharacter.first(in: path) { return " (the name has \(found.character), character \(found.column))" }
+  for quote in ["\"", "'"] where path.count > 1 && path.hasPrefix(quote) && path.hasSuffix(quote) {
+    return " (the quotes count as part of the name)"
+  }
+  return path.hasPrefix(" ") || path.hasSuffix(" ") ? " (the name begins or ends with a space)" : ""
+}

@@ -14,10 +14,18 @@ public struct TextStatistics: Sendable, Equatable {
   }
 }
 
+/// How long a text is, and how its lines end.
+public struct TextExtent: Sendable, Equatable {
+  /// Tokens, `<eos>` among them.
+  public var tokens: Int
+  public var lineEnds: LineEnds
+}
+
 /// A text on disk as a sequence of tokens.
 ///
-/// The file is read in pieces: only what is asked for is held. It is UTF-8 without a byte-order mark and without NUL. A newline is `\n`; in words
-/// the `\r` of `\r\n` is white space, in characters it is a token. A last line without newline gets no `<eos>`.
+/// The file is read in pieces: only what is asked for is held. It is UTF-8 without byte-order marks and without NUL. A newline is `\n`; in words
+/// the `\r` of `\r\n` is white space, in characters it is a token. A last line without newline gets no `<eos>`, and to a vocabulary without `<eos>`,
+/// as that of a text of one line, newlines are white space.
 public struct TextFile: Sendable {
   public let path: String
   public let unit: TextUnit
@@ -42,33 +50,44 @@ public struct TextFile: Sendable {
 
   /// Makes the vocabulary of the text, in one pass.
   /// - size: the largest number of tokens in it, at least 1.
+  /// - unknown: when `<unk>` is one of them; with `add` there may be one more.
   /// - Throws: every `CorpusError` that concerns a file by itself: missing, empty, binary, not UTF-8, and so on.
-  public func buildVocabulary(size: Int) throws(CorpusError) -> (vocabulary: Vocabulary, statistics: TextStatistics) {
+  public func buildVocabulary(
+    size: Int, unknown reading: UnknownTokens = .automatic
+  ) throws(CorpusError) -> (vocabulary: Vocabulary, statistics: TextStatistics, lineEnds: LineEnds) {
     var table = TokenTable()
     var counts: [Int] = []
-    try scan { (token, hash, _) throws(CorpusError) in
+    let lineEnds = try scan(newlines: .token) { (token, hash, _) throws(CorpusError) in
       let id = table.insert(token, hash)
       if id == counts.count { counts.append(0) }
       counts[id] += 1
     }
-    let vocabulary = Vocabulary(types: table, counts: counts, size: size)
-    var unknown = 0
+    let vocabulary = Vocabulary(types: table, counts: counts, size: size, unknown: reading)
+    let ignored = vocabulary.newlines(unit) == .space ? Array(SpecialToken.endOfSentence.utf8) : nil
+    var tokens = 0, unknown = 0
     for id in counts.indices {
       let token = Array(table[id])
+      // Too rare to be kept: newlines are white space then.
+      if token == ignored { continue }
+      tokens += counts[id]
       let kept = vocabulary.idOrUnknown(token.span, TokenHash(token.span))
       if kept == vocabulary.unknownID { unknown += counts[id] }
     }
-    let statistics = TextStatistics(tokens: counts.reduce(0, +), types: counts.count, unknown: unknown)
-    return (vocabulary, statistics)
+    return (vocabulary, TextStatistics(tokens: tokens, types: counts.count, unknown: unknown), lineEnds)
   }
 
   /// The number of tokens.
+  /// - vocabulary: the one that they will be read with; nil counts every newline.
   /// - Throws: as `buildVocabulary`.
-  public func countTokens() throws(CorpusError) -> Int {
+  public func extent(_ vocabulary: Vocabulary? = nil) throws(CorpusError) -> TextExtent {
     var count = 0
-    try scan { (_, _, _) throws(CorpusError) in count += 1 }
-    return count
+    let lineEnds = try scan(newlines: vocabulary?.newlines(unit) ?? .token) { (_, _, _) throws(CorpusError) in count += 1 }
+    return TextExtent(tokens: count, lineEnds: lineEnds)
   }
+
+  /// The number of tokens, each newline among them.
+  /// - Throws: as `buildVocabulary`.
+  package func countTokens() throws(CorpusError) -> Int { try extent().tokens }
 
   /// The tokens at the given positions, one range after the other. The whole text is checked all the same, so that
   /// ranks that hold different ranges find the same error.
@@ -86,7 +105,7 @@ public struct TextFile: Sendable {
     }
     precondition(previous <= expectedTokens, "ranges lie in the text")
     var collector = TokenCollector(ranges: ranges, vocabulary: vocabulary, file: path)
-    try scan { (token, hash, line) throws(CorpusError) in try collector.take(token, hash, line) }
+    _ = try scan(newlines: vocabulary.newlines(unit)) { (token, hash, line) throws(CorpusError) in try collector.take(token, hash, line) }
     guard collector.position == expectedTokens else {
       throw .changed(file: path, expected: expectedTokens, found: collector.position)
     }
@@ -94,9 +113,9 @@ public struct TextFile: Sendable {
   }
 
   /// Hands every token to `body`. A token that a piece cuts off is moved to the front, and the next piece read behind it.
-  private func scan(_ body: TokenScanner.Body) throws(CorpusError) {
+  private func scan(newlines: NewlineReading, _ body: TokenScanner.Body) throws(CorpusError) -> LineEnds {
     var file = try FileReader(path: path)
-    var scanner = TokenScanner(source: path, unit: unit, longestToken: longestToken)
+    var scanner = TokenScanner(source: path, unit: unit, longestToken: longestToken, newlines: newlines)
     var buffer = [UInt8](repeating: 0, count: chunkSize)
     var filled = 0
     var tokens = 0
@@ -114,6 +133,7 @@ public struct TextFile: Sendable {
       if done > 0 { for index in 0..<filled { buffer[index] = buffer[done + index] } }
     }
     guard tokens > 0 else { throw .empty(file: path, bytes: scanner.offset) }
+    return scanner.lineEnds
   }
 }
 
@@ -139,7 +159,7 @@ private struct TokenCollector {
 
   mutating func take(_ token: borrowing Span<UInt8>, _ hash: TokenHash, _ line: Int) throws(CorpusError) {
     guard let id = vocabulary.idOrUnknown(token, hash) else {
-      throw .unknownToken(file: file, line: line, token: String(copying: token))
+      throw .unknownToken(file: file, line: line, token: String(copying: token), types: vocabulary.count)
     }
     while next < ranges.count && position >= ranges[next].upperBound { next += 1 }
     if next < ranges.count && position >= ranges[next].lowerBound { kept.append(id) }

@@ -1,5 +1,13 @@
 import FoundationEssentials
 
+/// When `<unk>` is a token of a vocabulary.
+public enum UnknownTokens: String, CaseIterable, Sendable {
+  /// Where there are more types than the vocabulary may have, or the text has it itself.
+  case automatic
+  /// Always: so that other texts may have types that the training text does not.
+  case add
+}
+
 /// The tokens that a model knows, numbered from 0.
 ///
 /// Tokens are compared byte by byte, never by canonical equivalence.
@@ -19,7 +27,8 @@ public struct Vocabulary: Sendable, Equatable {
   /// frequent are kept and the others become `<unk>`, which takes the last place unless it is among those kept; together they are `size`.
   /// - table, counts: the distinct tokens and how often each occurs, [types].
   /// - size: the largest number of tokens, at least 1.
-  init(types table: TokenTable, counts: [Int], size: Int) {
+  /// - unknown: whether `<unk>` is a token too where all distinct ones are kept; it is one more then.
+  init(types table: TokenTable, counts: [Int], size: Int, unknown reading: UnknownTokens) {
     precondition(size >= 1, "a vocabulary holds at least one token")
     precondition(table.count == counts.count, "one count a type")
     let ranked = (0..<counts.count).sorted { left, right in
@@ -28,9 +37,10 @@ public struct Vocabulary: Sendable, Equatable {
     }
     let unknown = Array(SpecialToken.unknown.utf8)
     var kept = ranked.prefix(size)
+    let isFull = ranked.count > size, hasUnknown = kept.contains { table[$0].elementsEqual(unknown) }
     // `<unk>` may be a type that is too rare to be kept: then it takes the last place like one that is no type at all.
-    let addsUnknown = ranked.count > size && !kept.contains { table[$0].elementsEqual(unknown) }
-    if addsUnknown { kept.removeLast() }
+    let addsUnknown = !hasUnknown && (isFull || reading == .add)
+    if addsUnknown && isFull { kept.removeLast() }
     var tokens = kept.map { Array(table[$0]) }
     if addsUnknown { tokens.append(unknown) }
     var ordered = TokenTable()

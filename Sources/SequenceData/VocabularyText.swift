@@ -5,11 +5,11 @@ extension Vocabulary {
   /// - Throws: `CorpusError.unknownToken` where there is no `<unk>`, `.binary`, `.byteOrderMark`.
   public func encode(_ text: String, unit: TextUnit, source: String) throws(CorpusError) -> [Int32] {
     let bytes = Array(text.utf8)
-    var scanner = TokenScanner(source: source, unit: unit)
+    var scanner = TokenScanner(source: source, unit: unit, newlines: newlines(unit))
     var ids: [Int32] = []
     _ = try scanner.scan(bytes.span, isLast: true) { (token, hash, line) throws(CorpusError) in
       guard let id = idOrUnknown(token, hash) else {
-        throw .unknownToken(file: source, line: line, token: String(copying: token))
+        throw .unknownToken(file: source, line: line, token: String(copying: token), types: count)
       }
       ids.append(id)
     }

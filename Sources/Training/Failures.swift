@@ -94,11 +94,11 @@ public func run(world: Communicator, _ body: () throws -> ExitCode) -> Terminati
   do {
     return .orderly(try body())
   } catch let error as any ExitCodeError where error is RemoteFailure || error is any AgreedError {
-    if world.rank == 0 { printError("\(error)") }
+    if world.rank == 0 { printError(oneLine(error)) }
     return .orderly(ExitCode(rawValue: error.exitCode) ?? .internalFault)
   } catch {
     let code = (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue
-    return .abort(code: code, message: world.size > 1 ? "rank \(world.rank): \(error)" : "\(error)")
+    return .abort(code: code, message: (world.size > 1 ? "rank \(world.rank): " : "") + oneLine(error))
   }
 }
 
@@ -108,7 +108,10 @@ public func runAlone(_ body: () throws -> Void) -> Int32 {
     try body()
     return ExitCode.success.rawValue
   } catch {
-    printError("\(error)")
+    printError(oneLine(error))
     return (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue
   }
 }
+
+/// What an error says, on one line whatever names are in it.
+private func oneLine(_ error: any Error) -> String { abbreviated("\(error)", limit: .max) }

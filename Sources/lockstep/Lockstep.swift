@@ -14,6 +14,7 @@ struct Lockstep: ParsableCommand {
   /// Every rank parses the same arguments; one of them says what is wrong with them.
   static func main() {
     do {
+      try requireUTF8()
       var command = try parseAsRoot()
       try command.run()
     } catch {
@@ -29,6 +30,16 @@ struct Lockstep: ParsableCommand {
       // The first rank that ends with an error makes mpirun end the others: all wait until the message is out.
       if launchedRank != nil { try? onAllRanks { _, _ in Training.ExitCode(rawValue: code) ?? .usage } }
       Glibc.exit(code)
+    }
+  }
+
+  /// Refuses an argument that is not UTF-8: what Swift makes of it is another text, and would name another file.
+  private static func requireUTF8() throws {
+    for number in 1..<max(1, Int(CommandLine.argc)) {
+      guard let argument = unsafe CommandLine.unsafeArgv[number] else { break }
+      if unsafe String(validatingCString: argument) == nil {
+        throw ValidationError("argument \(number), '\(unsafe String(cString: argument))', is not UTF-8; rename the file that it names")
+      }
     }
   }
 
@@ -97,8 +108,8 @@ struct Launch: ParsableCommand {
     abstract: "Start a training run under mpirun, and again from its last checkpoint whenever it fails.",
     usage: "lockstep launch -n RANKS [--restarts N] [--hosts LIST] [--mpirun-options TEXT] -- train CONFIG ...")
 
-  @Option(name: [.customShort("n"), .long], help: "Ranks, or fewer where hosts are missing.") var ranks: Int
-  @Option(help: "How many times the run is started again.") var restarts = 10
+  @Option(name: [.customShort("n"), .long], help: "Ranks, or fewer where hosts are missing.", transform: integer) var ranks: Int
+  @Option(help: "How many times the run is started again.", transform: integer) var restarts = 10
   @Option(help: ArgumentHelp("Hosts with their slots, as a:2,b:2. Those that ssh does not reach are left out.", valueName: "list"))
   var hosts: String?
   @Option(help: ArgumentHelp("Further options of mpirun, separated by spaces: --mpirun-options='--bind-to none'.", valueName: "text"))
@@ -110,7 +121,7 @@ struct Launch: ParsableCommand {
     guard (0...1_000_000).contains(restarts) else { throw ValidationError("--restarts is \(restarts); allowed are the integers from 0 to 1000000") }
     guard command.first == "train" else { throw ValidationError("the training command is missing: lockstep launch -n 4 -- train CONFIG") }
     if let hosts, LaunchHost.list(hosts) == nil {
-      throw ValidationError("--hosts is '\(hosts)', and not a list such as a:2,b:2")
+      throw ValidationError("--hosts is '\(hosts)', and not a list such as a:2,b:2\(remark(onInvisible: hosts))")
     }
     if Lockstep.isUnderLauncher { throw ValidationError("launch starts mpirun itself, and is not to be started by it") }
   }
@@ -127,6 +138,12 @@ struct Launch: ParsableCommand {
   }
 }
 
+/// The integer that an option says, in any notation: `1000`, `1e3`.
+@Sendable func integer<T: FixedWidthInteger>(_ text: String) throws -> T {
+  guard let value = wholeNumber(text).flatMap({ T(exactly: $0) }) else { throw ValidationError("allowed are integers") }
+  return value
+}
+
 struct Overrides: ParsableArguments {
   @Option(name: .customLong("set"), parsing: .singleValue, help: "KEY=VALUE: replace a key of the configuration, such as model.hidden_size=400.")
   var set: [String] = []
@@ -140,7 +157,7 @@ struct ThreadCount: ParsableArguments {
 
   /// The number that `text` says.
   @Sendable private static func count(_ text: String) throws -> Int {
-    guard let count = Int(text), (1...mostThreads).contains(count) else {
+    guard let count = wholeNumber(text).flatMap({ Int(exactly: $0) }), (1...mostThreads).contains(count) else {
       throw ValidationError("allowed are the integers from 1 to \(mostThreads)")
     }
     return count
@@ -172,9 +189,9 @@ struct Generate: ParsableCommand {
 
   @Argument(help: "A checkpoint, a link to one, or a run directory.") var checkpoint: String
   @Option(help: "Text that comes first.") var prompt = ""
-  @Option(help: "How many tokens to add.") var tokens = 100
+  @Option(help: "How many tokens to add.", transform: integer) var tokens = 100
   @Option(help: "1 draws from the model's distribution, 0 takes the most likely token.") var temperature = 1.0
-  @Option(help: "Seed of the draws.") var seed: UInt64 = 1
+  @Option(help: "Seed of the draws.", transform: integer) var seed: UInt64 = 1
 
   func run() throws {
     try onOneProcess { console in
@@ -199,12 +216,12 @@ struct Benchmark: ParsableCommand {
     abstract: "Measure training throughput, the time of each phase of a step, and the share that it reaches of the machine's limit.")
 
   @Argument(help: "The configuration file.") var config: String
-  @Option(help: "How many steps to time.") var steps = 20
+  @Option(help: "How many steps to time.", transform: integer) var steps = 20
   @Flag(help: "Print the figures as a JSON object on the last line.") var json = false
   @Flag(help: "Measure what messages between ranks cost, and predict steps on more ranks.") var communication = false
   @Option(help: "Speeds of a node's link to predict for, in Gb/s. (default: 10,25,100,200)") var link: String?
   @Option(help: "Microseconds from one node to another to predict for. (default: 5)") var latencyUs: Double?
-  @Option(help: "Ranks of a node to predict for. (default: as in this run)") var ranksPerNode: Int?
+  @Option(help: "Ranks of a node to predict for. (default: as in this run)", transform: integer) var ranksPerNode: Int?
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 

@@ -85,7 +85,10 @@ extension CommandTests {
       try sandbox.expectFailure(65, ["nowhere"], ranks: [1, 2], ["evaluate", "nowhere"])
       try sandbox.expectFailure(65, ["nowhere.txt"], ["evaluate", "run", "--data", "nowhere.txt"])
       try sandbox.expectFailure(64, ["model.hidden"], ranks: [1, 2], ["evaluate", "run", "--set", "model.hidden=3"])
-      try sandbox.expectFailure(65, ["lstm.0.forward"], ranks: [1, 2], ["evaluate", "run", "--set", "model.hidden_size=9"])
+      try sandbox.expectFailure(64, ["model.hidden_size is 9", "trained with 8"], ranks: [1, 2], ["evaluate", "run", "--set", "model.hidden_size=9"])
+      for setting in ["training.unroll_steps=6", "data.unknown=add", "model.cell=gru", "normalization.placement=none"] {
+        try sandbox.expectFailure(64, [String(setting.prefix { $0 != "=" }), "trained with"], ["evaluate", "run", "--set", setting])
+      }
     }
 
     @Test func generateWords() throws {

@@ -104,7 +104,7 @@ extension CommandTests {
         ("features-cut", features.dropLast(2), ["utterance-1", "takes at least"]),
         ("features-junk", features + junk, ["junk", "a matrix"]),
         ("floats", Data("k \0BFV \u{4}\u{1}\0\0\0abcd".utf8), ["floating-point", "a matrix"]),
-        ("words-cut", Data("k 1 2 3\nl 4".utf8), ["\"l\"", "the end of the line"]),
+        ("words-cut", Data("k 1 2 3\nl  ".utf8), ["\"l\"", "the end of the line"]),
       ]
       for (name, data, words) in damaged {
         try sandbox.write("\(name).ark", data)

@@ -21,15 +21,22 @@ struct FileTensor: Equatable {
     }
   }
 
-  static func write(_ tensors: [FileTensor]) throws -> Data {
+  /// - type: of the elements: F32, F64, F16, BF16 or I32.
+  static func write(_ tensors: [FileTensor], type: String = "F32") throws -> Data {
     var header: [String: Any] = [:], content = Data()
     for tensor in tensors {
       let start = content.count
       for value in tensor.values {
-        let bits = value.bitPattern
-        content.append(contentsOf: [UInt8(truncatingIfNeeded: bits), UInt8(truncatingIfNeeded: bits >> 8), UInt8(truncatingIfNeeded: bits >> 16), UInt8(truncatingIfNeeded: bits >> 24)])
+        let (bits, width): (UInt64, Int) =
+          switch type {
+          case "F64": (Double(value).bitPattern, 8)
+          case "F16": (UInt64(Float16(value).bitPattern), 2)
+          case "BF16": (UInt64(value.bitPattern >> 16), 2)
+          default: (UInt64(value.bitPattern), 4)
+          }
+        content.append(contentsOf: (0..<width).map { UInt8(truncatingIfNeeded: bits >> (8 * UInt64($0))) })
       }
-      header[tensor.name] = ["dtype": "F32", "shape": tensor.shape, "data_offsets": [start, content.count]] as [String: Any]
+      header[tensor.name] = ["dtype": type, "shape": tensor.shape, "data_offsets": [start, content.count]] as [String: Any]
     }
     var json = try JSONSerialization.data(withJSONObject: header)
     json.append(contentsOf: repeatElement(UInt8(ascii: " "), count: (8 - json.count % 8) % 8))

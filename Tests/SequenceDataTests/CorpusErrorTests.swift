@@ -51,8 +51,23 @@ import SequenceData
   }
 
   @Test func byteOrderMark() throws {
-    try expect({ .byteOrderMark(file: $0) }, for: [0xEF, 0xBB, 0xBF] + Array("text".utf8))
-    try expect({ .byteOrderMark(file: $0) }, for: [0xEF, 0xBB, 0xBF], unit: .character)
+    for unit in TextUnit.allCases {
+      try expect({ .byteOrderMark(file: $0, line: 1, column: 1) }, for: [0xEF, 0xBB, 0xBF] + Array("text".utf8), unit: unit)
+      // Where texts were joined: at the start of a line, and behind one without its end.
+      try expect({ .byteOrderMark(file: $0, line: 2, column: 1) }, for: Array("é b\n\u{feff}c\n".utf8), unit: unit)
+      try expect({ .byteOrderMark(file: $0, line: 2, column: 4) }, for: Array("a\né ü\u{feff}c\n".utf8), unit: unit)
+    }
+    #expect(
+      CorpusError.byteOrderMark(file: "f", line: 2, column: 4).description
+        == #"f:2: U+FEFF (byte-order mark, EF BB BF) in column 4, expected UTF-8 without it: sed -i 's/\xEF\xBB\xBF//g' removes every one"#)
+  }
+
+  @Test func otherEncodings() throws {
+    for unit in TextUnit.allCases {
+      for bytes: [UInt8] in [[0xFF, 0xFE, 0x61, 0], [0xFE, 0xFF, 0, 0x61], [0xFF, 0xFE]] {
+        try expect({ .notUTF8(file: $0, encoding: "UTF-16") }, for: bytes, unit: unit)
+      }
+    }
   }
 
   @Test(arguments: TextUnit.allCases)
@@ -117,8 +132,10 @@ import SequenceData
     let error = #expect(throws: CorpusError.self) {
       try TextFile(path: other.path, unit: .word).readTokens(in: [0..<1], vocabulary: vocabulary, expectedTokens: 6)
     }
-    #expect(error == .unknownToken(file: other.path, line: 2, token: "\"c"))
-    #expect(error?.description == other.path + #":2: "\"c" is not in the vocabulary, which has no <unk>"#)
+    #expect(error == .unknownToken(file: other.path, line: 2, token: "\"c", types: 3))
+    let words = "is not in the vocabulary, which has no <unk> because all 3 types of the training text are in it: "
+      + "data.unknown: add makes <unk> a type beside them, and data.vocabulary_size below 3 in place of rare ones"
+    #expect(error?.description == other.path + #":2: "\"c" "# + words)
   }
 
   @Test func changedSinceItWasCounted() throws {

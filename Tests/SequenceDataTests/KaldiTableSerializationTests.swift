@@ -98,7 +98,7 @@ import Testing
     expect("2147483648 at byte 13, expected less than 2147483648", start + entry(rows: [0x80, 0x80, 0x80, 0x80, 0x08]))
     expect("sizes of \"k\" that cannot be", start + entry(size: [22]))
     expect("sizes of \"k\" that cannot be", start + entry(columns: [0], size: [15]))
-    expect("sizes of \"k\" that cannot be", start + entry(size: [3], format: 6))
+    expect("sizes of \"k\" that cannot be", start + entry(size: [2], format: 6))
     expect("a format at byte 18 that is not one of a matrix", start + entry(format: 5))
     expect("a format at byte 18 that is not one of a matrix", start + entry(format: 7))
     expect("a bad key at byte 11", start + [1, 0x20] + entry().dropFirst(2))

@@ -94,7 +94,7 @@ import SequenceData
   @Test func ranksTogetherHoldWhatOneHolds() throws {
     let path = repositoryFile("Configs/data/kjv.valid.txt")
     let file = TextFile(path: path, unit: .word)
-    let (vocabulary, statistics) = try file.buildVocabulary(size: 500)
+    let (vocabulary, statistics, _) = try file.buildVocabulary(size: 500)
     let layout = try StreamLayout(tokens: statistics.tokens, batch: 8, unroll: 20, file: path)
     let whole = try TokenStreams(reading: file, vocabulary: vocabulary, layout: layout, streams: 0..<8)
     var inputs = [Int32](repeating: 0, count: 160)
@@ -195,7 +195,7 @@ import SequenceData
   @Test func readsItsRunsFromAFile() throws {
     let path = repositoryFile("Configs/data/kjv.test.txt")
     let file = TextFile(path: path, unit: .character)
-    let (vocabulary, statistics) = try file.buildVocabulary(size: 100)
+    let (vocabulary, statistics, _) = try file.buildVocabulary(size: 100)
     let all = try file.readTokens(in: [0..<statistics.tokens], vocabulary: vocabulary, expectedTokens: statistics.tokens)
     let layout = try EvaluationLayout(tokens: statistics.tokens, runs: 5, unroll: 50, file: path)
     let part = try EvaluationRuns(reading: file, vocabulary: vocabulary, layout: layout, runs: 2..<4)

@@ -58,7 +58,7 @@ extension Array where Element == String {
 
 /// All tokens of a file as strings, through a vocabulary that has them all.
 func tokens(of file: TextFile) throws -> [String] {
-  let (vocabulary, statistics) = try file.buildVocabulary(size: 1_000_000)
+  let (vocabulary, statistics, _) = try file.buildVocabulary(size: 1_000_000)
   let ids = try file.readTokens(
     in: [0..<statistics.tokens], vocabulary: vocabulary, expectedTokens: statistics.tokens)
   return ids.map(vocabulary.token)

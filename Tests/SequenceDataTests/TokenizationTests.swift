@@ -19,7 +19,7 @@ import SequenceData
 
   @Test func canonicallyEquivalentWordsAreDifferentTokens() throws {
     let file = try TemporaryFile("\u{E9} e\u{301} \u{E9}")
-    let (vocabulary, statistics) = try TextFile(path: file.path, unit: .word).buildVocabulary(size: 10)
+    let (vocabulary, statistics, _) = try TextFile(path: file.path, unit: .word).buildVocabulary(size: 10)
     #expect(statistics == TextStatistics(tokens: 3, types: 2, unknown: 0))
     #expect(vocabulary.tokens.asBytes == ["\u{E9}", "e\u{301}"].asBytes)
     #expect(vocabulary.id(of: "e\u{301}") == 1)
@@ -106,7 +106,7 @@ import SequenceData
     let text = (0..<500).map { "w\($0 % 37)" + ($0 % 11 == 0 ? "\n" : " ") }.joined()
     let file = try TemporaryFile(text)
     let textFile = TextFile(path: file.path, unit: .word, chunkSize: 64)
-    let (vocabulary, statistics) = try textFile.buildVocabulary(size: 100)
+    let (vocabulary, statistics, _) = try textFile.buildVocabulary(size: 100)
     let N = statistics.tokens
     let all = try textFile.readTokens(in: [0..<N], vocabulary: vocabulary, expectedTokens: N)
     #expect(all.map(vocabulary.token) == naiveTokens(text, .word))
@@ -121,7 +121,7 @@ import SequenceData
 
   @Test func theEmbeddedCorpusHoldsWhatItsPageSays() throws {
     let train = TextFile(path: repositoryFile("Configs/data/kjv.train.txt"), unit: .word)
-    let (vocabulary, statistics) = try train.buildVocabulary(size: 10_000)
+    let (vocabulary, statistics, _) = try train.buildVocabulary(size: 10_000)
     #expect(statistics.tokens == 229_512)
     #expect(statistics.types == 5_000)
     #expect(vocabulary.count == 5_000)

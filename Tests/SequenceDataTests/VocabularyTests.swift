@@ -43,6 +43,18 @@ import SequenceData
     #expect(vocabulary.unknownID == 2)
   }
 
+  /// One type more where all fit, the same as without where they do not, and nothing where the text has it.
+  @Test func unknownIsAdded() throws {
+    func tokens(_ text: String, size: Int) throws -> [String] {
+      let file = try TemporaryFile(text)
+      return try TextFile(path: file.path, unit: .word).buildVocabulary(size: size, unknown: .add).vocabulary.tokens
+    }
+    #expect(try tokens("b b a", size: 10) == ["b", "a", "<unk>"])
+    #expect(try tokens("b b a", size: 2) == ["b", "a", "<unk>"])
+    #expect(try tokens("c c c b b a", size: 2) == ["c", "<unk>"])
+    #expect(try tokens("b b <unk>", size: 10) == ["b", "<unk>"])
+  }
+
   @Test func sizeOneIsUnknownAlone() throws {
     #expect(try vocabulary("a a b", size: 1).tokens == ["<unk>"])
     #expect(try vocabulary("a a", size: 1).tokens == ["a"])
@@ -80,7 +92,7 @@ import SequenceData
     #expect(ranked[size - 2].value == ranked[size - 1].value)
     let expected = ranked.prefix(size - 1).map(\.key) + ["<unk>"]
     let textFile = TextFile(path: file.path, unit: .word, chunkSize: 4096)
-    let (vocabulary, statistics) = try textFile.buildVocabulary(size: size)
+    let (vocabulary, statistics, _) = try textFile.buildVocabulary(size: size)
     #expect(vocabulary.tokens == expected)
     #expect(statistics.types == counts.count)
     let ids = try textFile.readTokens(in: [0..<words.count], vocabulary: vocabulary, expectedTokens: words.count)
@@ -126,7 +138,7 @@ import SequenceData
     let ids = try vocabulary.encode("é a\n", unit: .character, source: "the prompt")
     #expect(ids == [3, 2, 0, 1])
     #expect(vocabulary.decode(ids, unit: .character) == "é a\n")
-    #expect(throws: CorpusError.unknownToken(file: "the prompt", line: 2, token: "z")) {
+    #expect(throws: CorpusError.unknownToken(file: "the prompt", line: 2, token: "z", types: 4)) {
       try vocabulary.encode("a\nz", unit: .character, source: "the prompt")
     }
   }

@@ -26,6 +26,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           validation: b.txt
           test: null
           vocabulary_size: 10000
+          unknown: automatic
         model:
           embedding_size: 200
           cell: lstm
@@ -103,10 +104,10 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
     #expect(configuration.data.train == .frames(features: "a.ark", labels: "b.ark"))
     let yaml = configuration.yaml()
     #expect(yaml.contains("\n  train: {features: a.ark, labels: b.ark}\n"))
-    for line in ["  classes: 3546", "  deltas: 0", "  maximum_frames: 1300", "  normalize: global", "  shuffle: true"] {
+    for line in ["  classes: 3546", "  deltas: 0", "  maximum_frames: 1300", "  normalize: global", "  on_unusable: stop", "  shuffle: true"] {
       #expect(yaml.contains("\n\(line)\n"), "\(line)")
     }
-    for key in ["embedding_size", "unroll_steps", "streams", "unit", "vocabulary_size", "embedding_deviation"] {
+    for key in ["embedding_size", "unroll_steps", "streams", "unit", "vocabulary_size", "unknown", "embedding_deviation"] {
       #expect(!yaml.contains("  \(key):"), "\(key)")
     }
     #expect(try parse(yaml) == configuration)
@@ -213,7 +214,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 69)
+    #expect(Configuration.keys.count == 71)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })
@@ -282,7 +283,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 extension ConfigurationValue {
   fileprivate var asDouble: Double? {
     switch self {
-    case .number(let value): value
+    case .number(let value, _): value
     case .integer(let value): Double(value)
     default: nil
     }

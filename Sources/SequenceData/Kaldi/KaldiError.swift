@@ -18,6 +18,8 @@ public enum KaldiError: Error, Equatable, Sendable {
   case options(path: String)
   /// A name under which no archive can be written.
   case outputPath(path: String, problem: String)
+  /// A character that looks like a space or like nothing, in words, where a key, a path or a number stands; columns count from 1, in scalars.
+  case invisible(file: String, line: Int, column: Int, character: String)
   /// A line of an index.
   case indexLine(file: String, line: Int, problem: IndexProblem)
   /// The key that begins at `offset`, or has no place in a file yet.
@@ -31,18 +33,10 @@ public enum KaldiError: Error, Equatable, Sendable {
 
   /// A key twice in what should hold each utterance once. Positions count entries from 0.
   case duplicateKey(file: String, key: String, first: Int, second: Int)
-  /// Features of an utterance without its labels; `others` more are alike.
-  case missingLabels(features: String, labels: String, key: String, others: Int)
-  /// Labels of an utterance without its features; `others` more are alike.
-  case missingFeatures(features: String, labels: String, key: String, others: Int)
-  /// Another number of labels than of frames; `others` more utterances are alike.
-  case lengthsDiffer(features: String, labels: String, key: String, frames: Int, labelCount: Int, others: Int)
-  /// Another number of labels than one for the utterance; `others` more utterances are alike.
-  case notOneLabel(labels: String, key: String, labelCount: Int, others: Int)
+  /// Utterances without labels, frames or features, or of other lengths than their labels; `others` can be used.
+  case unusable(UnusableUtterances, others: Int)
   /// A matrix with another number of columns than the first one.
   case widthsDiffer(file: String, key: String, columns: Int, firstKey: String, firstColumns: Int)
-  /// An utterance without frames.
-  case noFrames(file: String, key: String)
   /// Features that are empty, and labels too, where there are any.
   case noUtterances(features: String, labels: String?)
 }
@@ -51,7 +45,7 @@ extension KaldiError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .cannotOpen(let file, let reason):
-      "\(file): cannot be opened: \(reason)"
+      "\(file): cannot be opened: \(reason)\(remark(onPath: file))"
     case .notARegularFile(let file, let found):
       "\(file): is a \(found), expected a regular file"
     case .cannotRead(let file, let offset, let reason):
@@ -66,6 +60,8 @@ extension KaldiError: CustomStringConvertible {
       "\(path): options before the path are not read, expected PATH, ark:PATH or scp:PATH"
     case .outputPath(let path, let problem):
       "\(path.debugDescription): \(problem), expected a name such as x.ark"
+    case .invisible(let file, let line, let column, let character):
+      "\(file):\(line): \(character) in column \(column), expected spaces of ASCII and no byte-order mark"
     case .indexLine(let file, let line, let problem):
       "\(file):\(line): \(problem)"
     case .key(let file, let offset?, let problem):
@@ -80,27 +76,13 @@ extension KaldiError: CustomStringConvertible {
       "table of a Kaldi archive: \(reason)"
     case .duplicateKey(let file, let key, let first, let second):
       "\(file): \(key.debugDescription) is there twice, as entries \(first) and \(second) (from 0), expected each utterance once"
-    case .missingLabels(let features, let labels, let key, let others):
-      "\(features): \(key.debugDescription)\(Self.and(others)) without labels in \(labels)"
-    case .missingFeatures(let features, let labels, let key, let others):
-      "\(labels): \(key.debugDescription)\(Self.and(others)) without features in \(features)"
-    case .lengthsDiffer(let features, let labels, let key, let frames, let labelCount, let others):
-      "\(features): \(key.debugDescription) has \(frames) frames, but \(labelCount) labels in \(labels)"
-        + (others > 0 ? "; \(others) more utterances differ too" : "")
-    case .notOneLabel(let labels, let key, let labelCount, let others):
-      "\(labels): \(key.debugDescription) has \(labelCount) labels, expected one for the whole utterance"
-        + (others > 0 ? "; \(others) more utterances are like it" : "")
+    case .unusable(let utterances, let others):
+      "\(utterances); " + (others > 0 ? "data.on_unusable: skip goes on with the other \(others)" : "no utterance is left")
     case .widthsDiffer(let file, let key, let columns, let firstKey, let firstColumns):
       "\(file): \(key.debugDescription) has \(columns) columns, but \(firstKey.debugDescription) has \(firstColumns), "
         + "expected the same for all"
-    case .noFrames(let file, let key):
-      "\(file): \(key.debugDescription) has no frames, expected at least 1"
     case .noUtterances(let features, let labels):
       "\(features): holds no utterance" + (labels.map { ", nor does \($0)" } ?? "")
     }
-  }
-
-  private static func and(_ others: Int) -> String {
-    others == 0 ? " is" : " and \(others) more are"
   }
 }

@@ -6,6 +6,11 @@ enum KaldiKey {
 
   static func problem(ofLength count: Int) -> KaldiError.KeyProblem? { count > longest ? .tooLong(limit: longest) : nil }
 
+  /// A character that cannot be seen, unless keys may need it: two of the format characters join letters or keep them apart.
+  static func refused(_ scalar: Unicode.Scalar) -> InvisibleCharacter? {
+    scalar == "\u{200C}" || scalar == "\u{200D}" ? nil : InvisibleCharacter(scalar)
+  }
+
   /// The key that the bytes are.
   static func key(_ bytes: some Collection<UInt8>) throws(KaldiError.KeyProblem) -> String {
     if bytes.isEmpty { throw .empty }

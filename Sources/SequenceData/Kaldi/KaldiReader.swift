@@ -108,9 +108,9 @@ public final class KaldiReader {
     let changed = KaldiFault(offset: 0, problem: .changed)
     var text = KaldiTextGrammar(content)
     var count = 0
-    for index in bytes.indices {
-      if text.isFinished { throw changed }
-      guard try text.take(bytes[index]) else { continue }
+    for index in 0...bytes.count {
+      if index < bytes.count && text.isFinished { throw changed }
+      guard index < bytes.count ? try text.take(bytes[index]) : try text.end() else { continue }
       guard count < entry.rows * entry.columns else { throw changed }
       guard try store(text.number, count) else {
         let expected = content == .matrices ? "a number" : "an integer of 32 bits"
@@ -119,7 +119,6 @@ public final class KaldiReader {
       }
       count += 1
     }
-    try text.end()
     guard text.rows == entry.rows, text.columns == entry.columns else { throw changed }
   }
 }

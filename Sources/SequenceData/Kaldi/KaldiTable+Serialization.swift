@@ -125,9 +125,9 @@ extension KaldiTable {
     /// Whether the object takes the bytes that its values need: who makes room for the values then never makes more than files justify.
     private static func isLarge(_ entry: Entry) -> Bool {
       if entry.format != .text { return entry.byteCount == entry.format.byteCount(rows: entry.rows, columns: entry.columns) }
-      // A character each, and one between them.
+      // A character each, and one between them; the last may end with the file.
       let (values, overflow) = entry.rows.multipliedReportingOverflow(by: entry.columns)
-      return !overflow && values <= entry.byteCount / 2
+      return !overflow && values <= entry.byteCount / 2 + entry.byteCount % 2
     }
   }
 }

@@ -34,7 +34,8 @@ public struct KaldiTable: Sendable, Equatable {
   /// In the order of the archive or of the index.
   public let entries: [Entry]
 
-  /// Indexes an archive or reads an index. Headers are read and payloads are passed over; archives in text are read through once.
+  /// Indexes an archive or reads an index. Headers are read and payloads are passed over; archives in text are read through once. The last line of
+  ///   one may lack its end.
   /// - path: an index if it ends with `.scp` or begins with `scp:`, else an archive; `ark:` before an archive is allowed.
   ///   Paths in an index are relative to the working directory, as in Kaldi; those that do not exist there are looked for
   ///   beside the index, so that a data set can be moved.

@@ -54,6 +54,7 @@ extension KaldiTableBuilder {
     var lineNumber = 0
     while let bytes = try scanLine(&lines, from: &offset, number: &lineNumber) {
       let line: KaldiIndexLine
+      try checkVisible(bytes, file: path, line: lineNumber)
       do {
         guard let parsed = try KaldiIndexLine.parse(bytes) else { continue }
         line = parsed
@@ -76,6 +77,18 @@ extension KaldiTableBuilder {
       }
       _ = try scanObject(&window, at: line.offset, key: line.key, file: number)
       objects = (number, window)
+    }
+  }
+
+  /// Refuses characters that cannot be seen in a key, and where a path begins and ends.
+  private func checkVisible(_ bytes: [UInt8], file: String, line: Int) throws(KaldiError) {
+    guard let text = String(validating: bytes, as: UTF8.self), InvisibleCharacter.first(in: text) != nil else { return }
+    func isSpace(_ scalar: Unicode.Scalar) -> Bool { scalar == " " || scalar == "\t" || scalar == "\r" }
+    let scalars = Array(text.unicodeScalars), key = scalars.firstIndex(where: isSpace) ?? scalars.count
+    let ends = [scalars[key...].firstIndex { !isSpace($0) }, scalars.lastIndex { !isSpace($0) }].compactMap(\.self)
+    for place in Array(0..<key) + ends {
+      guard let character = KaldiKey.refused(scalars[place]) else { continue }
+      throw .invisible(file: file, line: line, column: place + 1, character: character.description)
     }
   }
 

@@ -71,11 +71,12 @@ struct KaldiTableBuilder {
       let byte = try window.byte(at: offset + text.count)
       do {
         guard let byte else {
-          try text.end()
+          _ = try text.end()
           break
         }
         _ = try text.take(byte)
       } catch {
+        if case .unexpected(0x80..., _) = error.problem { try checkVisible(&window, at: offset + error.offset) }
         throw error.error(file: window.file.path, key: key, start: offset)
       }
     }
@@ -98,10 +99,29 @@ struct KaldiTableBuilder {
         throw .key(file: window.file.path, offset: offset, problem: problem)
       }
     }
+    let key: String
     do {
-      return try KaldiKey.key(bytes)
+      key = try KaldiKey.key(bytes)
     } catch {
       throw .key(file: window.file.path, offset: offset, problem: error)
     }
+    if let place = key.unicodeScalars.firstIndex(where: { KaldiKey.refused($0) != nil }) {
+      try checkVisible(&window, at: offset + key.utf8.distance(from: key.startIndex, to: place))
+    }
+    return key
+  }
+
+  /// Refuses a character that cannot be seen at `fault` in an archive, and says on which line it is.
+  private func checkVisible(_ window: inout KaldiWindow, at fault: Int) throws(KaldiError) {
+    let bytes = try window.bytes(at: fault, count: 4)
+    guard !bytes.isEmpty, case .scalar(let value, _) = UTF8Sequence.decode(bytes.span, at: 0), let scalar = Unicode.Scalar(value),
+      let character = KaldiKey.refused(scalar)
+    else { return }
+    var line = 1, column = 1
+    for offset in 0..<fault {
+      guard let byte = try window.byte(at: offset) else { break }
+      if byte == 0x0A { (line, column) = (line + 1, 1) } else if byte & 0xC0 != 0x80 { column += 1 }
+    }
+    throw .invisible(file: window.file.path, line: line, column: column, character: character.description)
   }
 }

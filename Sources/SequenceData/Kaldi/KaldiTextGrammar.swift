@@ -1,7 +1,7 @@
 /// One object of a text archive, taken byte by byte: `[ 1 2` newline `3 4 ]` is a matrix, `1 2 3` or `[ 1 2 3 ]` a vector of integers.
 ///
-/// A vector without brackets ends with its line, which must have an end: of a file that was cut off in the middle of a number the rest
-/// would be a number too. `\r` is white space.
+/// A vector without brackets ends with its line or with the file: whether that was cut off shows in the length of the vector alone, and not
+/// always. `\r` is white space.
 struct KaldiTextGrammar {
   /// No number is longer: 24 characters write any float64.
   static let longestNumber = 64
@@ -46,12 +46,18 @@ struct KaldiTextGrammar {
   }
 
   /// The file has ended.
-  func end() throws(KaldiFault) {
+  /// - Returns: whether a number has ended with it.
+  mutating func end() throws(KaldiFault) -> Bool {
     switch state {
-    case .finished, .behind: break
+    case .finished, .behind: return false
     case .before where content == .matrices: throw fault(.unfinished(expected: "["))
-    case .before, .line: throw fault(.unfinished(expected: "the end of the line"))
+    case .before: throw fault(.unfinished(expected: "the end of the line"))
     case .brackets: throw fault(.unfinished(expected: "]"))
+    case .line:
+      // One that `take` has given out already is over.
+      if isNumberWhole { return false }
+      endNumber()
+      return isNumberWhole
     }
   }
 

@@ -11,7 +11,10 @@ public struct UtteranceSet: Sendable {
     public let labels: Int
   }
 
+  /// Those that can be used.
   public let utterances: [Utterance]
+  /// The others.
+  public let unusable: UnusableUtterances
   /// Features of a frame: the columns of every matrix.
   public let dimension: Int
   public let features: KaldiTable
@@ -21,50 +24,58 @@ public struct UtteranceSet: Sendable {
   ///   - features: matrices of frames × dimension.
   ///   - labels: nil where only features are wanted.
   ///   - labelled: what has a label.
-  /// - Throws: `KaldiError.duplicateKey`, `.noUtterances`, `.missingLabels`, `.missingFeatures`, `.noFrames`, `.widthsDiffer`,
-  ///   `.lengthsDiffer` or `.notOneLabel`: the first of them in this order.
-  public init(features: KaldiTable, labels: KaldiTable?, labelled: Labelled = .frames) throws(KaldiError) {
+  ///   - reading: whether utterances without labels, of other lengths than their labels or without frames, and labels without features, are
+  ///     an error or are left out.
+  /// - Throws: `KaldiError.duplicateKey`, `.noUtterances`, `.unusable` (with `skip` where nothing else is left) or `.widthsDiffer`: the first
+  ///   of them in this order.
+  public init(
+    features: KaldiTable, labels: KaldiTable?, labelled: Labelled = .frames, unusable reading: UnusableReading = .stop
+  ) throws(KaldiError) {
     precondition(features.content == .matrices && labels?.content != .matrices, "matrices of features and vectors of labels")
     let featurePlaces = try Self.places(of: features)
     let labelPlaces = try labels.map { table throws(KaldiError) in try Self.places(of: table) }
     if features.entries.isEmpty && labels?.entries.isEmpty ?? true {
       throw .noUtterances(features: features.path, labels: labels?.path)
     }
-    if let labels, let labelPlaces {
-      if let (key, others) = Self.missing(from: labelPlaces, features) {
-        throw .missingLabels(features: features.path, labels: labels.path, key: key, others: others)
+    var usable: [Utterance] = [], unusable = UnusableUtterances(features: features.path, labels: labels?.path)
+    for (place, entry) in features.entries.enumerated() {
+      let label = labelPlaces?[ByteString(entry.key)]
+      let count = label.flatMap { labels?.entries[$0].rows }
+      if let problem = Self.problem(frames: entry.rows, hasLabels: labels != nil, labels: count, labelled) {
+        unusable.list.append((entry.key, problem))
+      } else {
+        usable.append(Utterance(key: entry.key, frames: entry.rows, features: place, labels: label ?? 0))
       }
-      if let (key, others) = Self.missing(from: featurePlaces, labels) {
-        throw .missingFeatures(features: features.path, labels: labels.path, key: key, others: others)
+    }
+    for entry in labels?.entries ?? [] where featurePlaces[ByteString(entry.key)] == nil { unusable.list.append((entry.key, .noFeatures)) }
+    guard unusable.count == 0 || reading == .skip, let first = usable.first else { throw .unusable(unusable, others: usable.count) }
+    let model = features.entries[first.features]
+    for utterance in usable {
+      let entry = features.entries[utterance.features]
+      if entry.columns != model.columns {
+        throw .widthsDiffer(
+          file: features.path, key: entry.key, columns: entry.columns, firstKey: model.key, firstColumns: model.columns)
       }
     }
-    let first = features.entries[0]
-    for entry in features.entries where entry.rows == 0 { throw .noFrames(file: features.path, key: entry.key) }
-    for entry in features.entries where entry.columns != first.columns {
-      throw .widthsDiffer(
-        file: features.path, key: entry.key, columns: entry.columns, firstKey: first.key, firstColumns: first.columns)
-    }
-    utterances = features.entries.enumerated().map { place, entry in
-      Utterance(key: entry.key, frames: entry.rows, features: place, labels: labelPlaces?[ByteString(entry.key)] ?? 0)
-    }
-    if let labels { try Self.checkLengths(utterances, features, labels, labelled) }
-    dimension = first.columns
+    utterances = usable
+    self.unusable = unusable
+    dimension = model.columns
     self.features = features
     self.labels = labels
   }
 
-  /// Every utterance has as many labels as it should.
-  private static func checkLengths(
-    _ utterances: [Utterance], _ features: KaldiTable, _ labels: KaldiTable, _ labelled: Labelled
-  ) throws(KaldiError) {
-    let different = utterances.filter { labels.entries[$0.labels].rows != labelled.count(frames: $0.frames) }
-    guard let utterance = different.first else { return }
-    let count = labels.entries[utterance.labels].rows, others = different.count - 1
+  /// Why an utterance cannot be used, if so.
+  /// - hasLabels: whether there is an archive of labels.
+  /// - labels: how many the utterance has in it; nil where it is not there.
+  private static func problem(
+    frames: Int, hasLabels: Bool, labels: Int?, _ labelled: Labelled
+  ) -> UnusableUtterances.Problem? {
+    if hasLabels && labels == nil { return .noLabels }
+    if frames == 0 { return .noFrames }
+    guard let labels, labels != labelled.count(frames: frames) else { return nil }
     switch labelled {
-    case .frames:
-      throw .lengthsDiffer(
-        features: features.path, labels: labels.path, key: utterance.key, frames: utterance.frames, labelCount: count, others: others)
-    case .utterances: throw .notOneLabel(labels: labels.path, key: utterance.key, labelCount: count, others: others)
+    case .frames: return .lengths(frames: frames, labels: labels)
+    case .utterances: return .notOneLabel(labels: labels)
     }
   }
 
@@ -78,11 +89,5 @@ public struct UtteranceSet: Sendable {
       }
     }
     return places
-  }
-
-  /// The first key of a table that `places` does not have, and how many more there are.
-  private static func missing(from places: [ByteString: Int], _ table: KaldiTable) -> (key: String, others: Int)? {
-    let missing = table.entries.filter { places[ByteString($0.key)] == nil }
-    return missing.first.map { ($0.key, missing.count - 1) }
   }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import SequenceData
 
 /// What the program was doing when the operating system refused.
 public enum FileOperation: String, Sendable, CaseIterable {
@@ -51,5 +52,5 @@ public struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     }
   }
 
-  public var description: String { "cannot \(operation.rawValue) \(path): \(reason)" }
+  public var description: String { "cannot \(operation.rawValue) \(path): \(reason)\(code == ENOENT ? remark(onPath: path) : "")" }
 }

@@ -74,12 +74,18 @@ package struct FileSystem: Sendable {
   }
 
   /// Makes a directory and all that are missing above it, and makes their names durable.
-  package func makeDirectories(_ path: String) throws(FileError) {
-    if try kind(path, followingLinks: true) == .directory { return }
+  /// - Returns: those that were not there, the outermost first.
+  @discardableResult
+  package func makeDirectories(_ path: String) throws(FileError) -> [String] {
+    if try kind(path, followingLinks: true) == .directory { return [] }
     let parent = Self.parent(of: path)
-    if parent != path { try makeDirectories(parent) }
-    do { try makeDirectory(path) } catch { if error.code != EEXIST { throw error } }
+    var made = parent == path ? [] : try makeDirectories(parent)
+    do {
+      try makeDirectory(path)
+      made.append(path)
+    } catch { if error.code != EEXIST { throw error } }
     try synchronizeDirectory(parent)
+    return made
   }
 
   /// Renames, replacing a file or link at `target`.

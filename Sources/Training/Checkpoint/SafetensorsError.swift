@@ -14,6 +14,8 @@ public struct SafetensorsError: Error, Equatable, Sendable, CustomStringConverti
     case duplicateName
     /// An element type that the format does not have, or that cannot be read here.
     case elementType
+    /// A number that float32 cannot hold.
+    case range
     /// A shape that is impossible, or whose size is not that of the data.
     case shape
     /// Data that overlaps, leaves gaps, or lies outside the file.

@@ -68,17 +68,20 @@ public struct SafetensorsFile: ~Copyable {
   /// The tensor of the given name, or nil.
   public subscript(name: String) -> SafetensorsEntry? { indices[name].map { tensors[$0] } }
 
-  /// Reads the elements of a float32 tensor.
+  /// Reads the elements of a tensor.
   /// - destination: as many elements as the tensor has.
-  /// - Throws: `SafetensorsError` for a tensor that is not there, is not float32 or has another size, and if reading fails.
-  public func read(_ name: String, into destination: VectorView<Float>) throws(SafetensorsError) {
+  /// - converting: whether other types of floating-point numbers than float32 are read too.
+  /// - Throws: `SafetensorsError` for a tensor that is not there, is of another type or has another size, for a number that float32 cannot
+  ///   hold, and if reading fails.
+  public func read(_ name: String, into destination: VectorView<Float>, converting: Bool = false) throws(SafetensorsError) {
     guard let entry = self[name] else { throw missing(name, allowed: "a file that holds it") }
-    try checkType(entry)
+    try checkType(entry, converting: converting)
     guard entry.count == destination.count else {
       throw SafetensorsError(
         file: path, tensor: name, .shape, found: "\(entry.count) elements, shape \(entry.shape)",
         allowed: "\(destination.count) elements")
     }
+    if entry.elementType != .float32 { return try convert(entry, into: destination) }
     let count: Int
     do {
       count = try destination.withMutableSpan { (span: inout MutableSpan<Float>) throws(FileError) in
@@ -93,19 +96,48 @@ public struct SafetensorsFile: ~Copyable {
     }
   }
 
+  /// Reads a tensor of another type than float32, a piece at a time.
+  private func convert(_ entry: SafetensorsEntry, into destination: VectorView<Float>) throws(SafetensorsError) {
+    let width = entry.elementType.bytes, piece = 1 << 16
+    for start in stride(from: 0, to: entry.count, by: piece) {
+      var bytes = [UInt8](repeating: 0, count: min(piece, entry.count - start) * width)
+      let count: Int
+      do {
+        count = try file.read(into: &bytes, at: dataOffset + entry.bytes.lowerBound + start * width)
+      } catch { throw SafetensorsError(file: path, tensor: entry.name, error) }
+      guard count == bytes.count else {
+        throw SafetensorsError(
+          file: path, tensor: entry.name, .truncated, found: "\(start * width + count) bytes of data", allowed: "\(entry.bytes.count)")
+      }
+      for element in 0..<count / width {
+        var bits: UInt64 = 0
+        for byte in (0..<width).reversed() { bits = bits << 8 | UInt64(bytes[element * width + byte]) }
+        guard let value = entry.elementType.float32(bits) else {
+          throw SafetensorsError(
+            file: path, tensor: entry.name, .range, found: "\(Double(bitPattern: bits)) as element \(start + element) (from 0)",
+            allowed: "numbers that float32 can hold")
+        }
+        destination[start + element] = value
+      }
+    }
+  }
+
   /// Reads all tensors of a model, after checking that the file holds them, and nothing else, in their shapes.
   /// - model: name, shape and memory of each tensor; unchanged if the check fails.
   /// - optional: names of `model` that the file may lack.
+  /// - converting: whether other types of floating-point numbers than float32 are read too, and rounded to it.
   /// - Returns: the names that it lacks.
   /// - Throws: `SafetensorsError` that names the missing, extra or misshapen tensor.
-  public func read(into model: [NamedTensor], optional: Set<String> = []) throws(SafetensorsError) -> [String] {
+  public func read(
+    into model: [NamedTensor], optional: Set<String> = [], converting: Bool = false
+  ) throws(SafetensorsError) -> [String] {
     let expected = Set(model.map(\.name))
     for tensor in model {
       guard let entry = self[tensor.name] else {
         if optional.contains(tensor.name) { continue }
         throw missing(tensor.name, allowed: "a tensor of shape \(tensor.shape)")
       }
-      try checkType(entry)
+      try checkType(entry, converting: converting)
       guard entry.shape == tensor.shape else {
         throw SafetensorsError(
           file: path, tensor: tensor.name, .shape, found: "the shape \(entry.shape)", allowed: "\(tensor.shape)")
@@ -118,15 +150,17 @@ public struct SafetensorsFile: ~Copyable {
     }
     var absent: [String] = []
     for tensor in model {
-      if self[tensor.name] == nil { absent.append(tensor.name) } else { try read(tensor.name, into: tensor.values) }
+      if self[tensor.name] == nil { absent.append(tensor.name) } else { try read(tensor.name, into: tensor.values, converting: converting) }
     }
     return absent
   }
 
-  private func checkType(_ entry: SafetensorsEntry) throws(SafetensorsError) {
-    guard entry.elementType == .float32 else {
+  private func checkType(_ entry: SafetensorsEntry, converting: Bool) throws(SafetensorsError) {
+    let allowed = converting ? SafetensorsElementType.allCases.filter { $0.float32(0) != nil } : [.float32]
+    guard allowed.contains(entry.elementType) else {
       throw SafetensorsError(
-        file: path, tensor: entry.name, .elementType, found: "the type \(entry.elementType.rawValue)", allowed: "F32")
+        file: path, tensor: entry.name, .elementType, found: "the type \(entry.elementType.rawValue)",
+        allowed: list(allowed.map(\.rawValue)))
     }
   }
 

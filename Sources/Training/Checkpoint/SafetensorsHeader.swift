@@ -25,6 +25,20 @@ public enum SafetensorsElementType: String, Sendable, CaseIterable {
     case .float64, .int64, .uint64: 8
     }
   }
+
+  /// The float32 nearest to the element of these bits. Nil for a finite number that is past float32, and for types that are no floating-point
+  /// numbers of 16 bits or more.
+  func float32(_ bits: UInt64) -> Float? {
+    switch self {
+    case .float16: return Float(Float16(bitPattern: UInt16(truncatingIfNeeded: bits)))
+    case .bfloat16: return Float(bitPattern: UInt32(truncatingIfNeeded: bits) << 16)
+    case .float32: return Float(bitPattern: UInt32(truncatingIfNeeded: bits))
+    case .float64:
+      let number = Double(bitPattern: bits), nearest = Float(number)
+      return nearest.isInfinite && number.isFinite ? nil : nearest
+    case .bool, .uint8, .int8, .float8e5m2, .float8e4m3, .int16, .uint16, .int32, .uint32, .int64, .uint64: return nil
+    }
+  }
 }
 
 /// What the header of a safetensors file says about one tensor.

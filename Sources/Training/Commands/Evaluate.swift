@@ -82,6 +82,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   let key = request.data == nil ? "data.validation" : "--data"
   let files = request.data.map { DataFiles(path: $0, labels: request.labels) } ?? DataFiles(configuration.data.validation)
   let evaluated = try data.evaluationData(files, key: key, keepsOrder: request.posteriors != nil)
+  for remark in (needsPopulation ? data.remarks : []) + evaluated.remarks { console.warn(remark) }
   let evaluator = Evaluator(model: model, context: context, data: evaluated, statistics: statistics, seed: configuration.training.seed)
   let writer = try request.posteriors.map {
     try evaluated.posteriorWriter(path: $0, model: model, subtractsPriors: request.subtractsPriors)
@@ -96,9 +97,15 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   return .success
 }
 
-/// Refuses settings that belong to the model and that the shapes of its tensors do not give away.
+/// Refuses settings that the model was trained with and that cannot be others now.
 private func checkModel(of configuration: TrainingConfiguration, trainedAs trained: TrainingConfiguration) throws {
-  let fixed = ["task", "data.unit", "data.classes", "data.deltas", "data.normalize", "normalization.epsilon"]
+  var fixed: Set = [
+    "task", "data.unit", "data.vocabulary_size", "data.unknown", "data.classes", "data.deltas", "data.normalize", "model.embedding_size",
+    "model.cell", "model.layers", "model.hidden_size", "model.bidirectional", "model.peepholes", "model.initial_state",
+    "model.tied_embedding", "normalization.method", "normalization.placement", "normalization.statistics", "normalization.epsilon",
+  ]
+  // A text's windows have as many steps as statistics are kept for.
+  if trained.normalization.usesBatchStatistics && trained.normalization.statistics == .frame { fixed.insert("training.unroll_steps") }
   for difference in configuration.differences(from: trained) where fixed.contains(difference.key) {
     throw UsageError(
       description: "\(difference.key) is \(difference.new ?? "absent"), but the model was trained with \(difference.old ?? "absent")")

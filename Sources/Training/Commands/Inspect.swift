@@ -5,7 +5,7 @@ import SequenceData
 public func inspect(_ path: String, console: Console) throws {
   let system = FileSystem()
   guard let kind = try system.kind(path, followingLinks: true) else {
-    throw UsageError(description: "\(path): no such file or directory")
+    throw UsageError(description: "\(path): no such file or directory\(remark(onPath: path))")
   }
   if kind == .directory {
     let isCheckpoint = try system.kind("\(path)/\(CheckpointLayout.state)", followingLinks: true) != nil

@@ -13,6 +13,8 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let faults = try world.agree { try Faults.fromEnvironment(rank: world.rank) }
   directory.fileFaults = faults?.ofFiles
   var found = try findRun(request, directory, world: world, console: console)
+  var hasBegun = false
+  defer { if !hasBegun { directory.discard(found.made) } }
   let configuration = try resolve(requested, found.state, world: world)
   if let state = found.state {
     try checkContinuation(of: state, configuration, console: console)
@@ -32,6 +34,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
     let digests = CheckpointState.DataDigests(train: data.digest, validation: validation.digest)
     return try ReplacedData.adapt($0, to: digests, configuration.data, isAllowed: request.newData, console: console)
   }
+  for remark in data.remarks + validation.remarks + (test?.remarks ?? []) { console.warn(remark) }
   if let state = found.state, state.position > data.minibatches(epoch: state.epoch) {
     throw UsageError(
       description: "data.train: the run stands after minibatch \(state.position) of an epoch, and the data has "
@@ -40,6 +43,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let model = SequenceModel<Float>(data.network)
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
   let (journal, hasEvents) = try openJournal(directory, configuration, world: world, console: console)
+  hasBegun = true
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
     console: console, validation: validation, test: test, faults: faults)
@@ -80,6 +84,8 @@ private struct FoundRun {
   var state: CheckpointState?
   /// On rank 0: keeps others away.
   var lock: RunLock?
+  /// On rank 0, the directories that were made for the run.
+  var made: [String] = []
   /// On rank 0 the checkpoint.
   var checkpoint: Checkpoint?
   /// What the checkpoint holds of the data, on all ranks.
@@ -90,14 +96,14 @@ private struct FoundRun {
 private func findRun(
   _ request: TrainRequest, _ directory: RunDirectory, world: Communicator, console: Console
 ) throws -> FoundRun {
-  var lock: RunLock?
+  var lock: RunLock?, made: [String] = []
   let checkpoint = try world.agree { () -> Checkpoint? in
     guard world.rank == 0 else { return nil }
     let holdsRun = try directory.holdsRun()
     if holdsRun && !request.resume {
       throw UsageError.holdsRun(directory)
     }
-    try directory.create()
+    made = try directory.create()
     lock = try directory.lock(host: world.hostName)
     for name in try directory.store.prepareForWriting() { console.warn("cleared \(name), left by a run that was killed") }
     guard request.resume else { return nil }
@@ -112,7 +118,7 @@ private func findRun(
     return checkpoint
   }
   let isThere = try world.broadcast(bytes: world.rank == 0 ? [checkpoint == nil ? 0 : 1] : nil, root: 0)[0] == 1
-  guard isThere else { return FoundRun(lock: lock) }
+  guard isThere else { return FoundRun(lock: lock, made: made) }
   let parts = try sendParts(of: checkpoint, path: directory.path, world: world)
   return FoundRun(state: parts.state, lock: lock, checkpoint: checkpoint, data: parts.data)
 }
@@ -163,7 +169,7 @@ private func checkContinuation(
   let before = try state.trainingConfiguration
   let free = [
     "evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "training.epochs", "training.maximum_steps",
-    "data.validation", "data.test", "data.train",
+    "data.validation", "data.test", "data.train", "data.on_unusable",
   ]
   var refused: [String] = []
   for difference in configuration.differences(from: before) {
@@ -190,7 +196,7 @@ private func setInitialWeights(
     if let file = request.initializeFrom {
       let statistics = model.evaluationTensors
       let absent = try SafetensorsFile(file).read(
-        into: model.parameterTensors + statistics, optional: Set(statistics.map(\.name)))
+        into: model.parameterTensors + statistics, optional: Set(statistics.map(\.name)), converting: true)
       if absent.isEmpty { model.useEvaluationStatisticsAsRunning() }
       // All or none: a layer with statistics beside one without would be neither a fresh model nor a trained one.
       if let name = absent.first, absent.count < statistics.count {

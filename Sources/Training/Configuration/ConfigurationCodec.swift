@@ -19,6 +19,10 @@ struct ConfigurationCodec<T>: Sendable {
   let allowed: String
   let encode: @Sendable (T) -> ConfigurationValue
   let decode: @Sendable (ConfigurationValue) throws(ConfigurationMismatch) -> T
+  /// Whether what `--set` gives is a path, and so taken as it stands and not as YAML.
+  var isPath = false
+  /// Whether `null` is a value.
+  var allowsNull = false
 }
 
 /// An upper bound for counts that have no natural one: sums and products of a few of them stay far inside 64 bits.
@@ -30,7 +34,7 @@ extension ConfigurationCodec where T == Int {
       allowed: "an integer from \(range.lowerBound) to \(range.upperBound)",
       encode: { .integer(Int128($0)) },
       decode: { value throws(ConfigurationMismatch) in
-        guard case .integer(let integer) = value else { throw .wrongType(value) }
+        guard let integer = value.integer else { throw .wrongType(value) }
         guard let result = Int(exactly: integer), range.contains(result) else { throw .outOfRange(value) }
         return result
       })
@@ -43,7 +47,7 @@ extension ConfigurationCodec where T == UInt64 {
       allowed: "an integer from 0 to \(UInt64.max)",
       encode: { .integer(Int128($0)) },
       decode: { value throws(ConfigurationMismatch) in
-        guard case .integer(let integer) = value else { throw .wrongType(value) }
+        guard let integer = value.integer else { throw .wrongType(value) }
         guard let result = UInt64(exactly: integer) else { throw .outOfRange(value) }
         return result
       })
@@ -63,7 +67,7 @@ extension ConfigurationCodec where T == Double {
         let number: Double
         switch value {
         case .integer(let integer): number = Double(integer)
-        case .number(let double): number = double
+        case .number(let double, _): number = double
         default: throw .wrongType(value)
         }
         // Training is in single precision: what that cannot hold would silently become infinite, or zero.
@@ -108,7 +112,8 @@ extension ConfigurationCodec where T == String {
         }
         guard !path.isEmpty, !path.unicodeScalars.contains("\0") else { throw .outOfRange(value) }
         return path
-      })
+      },
+      isPath: true)
   }
 }
 
@@ -131,7 +136,8 @@ extension ConfigurationCodec {
     Self(
       allowed: codec.allowed + ", or null",
       encode: { $0.map(codec.encode) ?? .null },
-      decode: { value throws(ConfigurationMismatch) in value == .null ? nil : try codec.decode(value) })
+      decode: { value throws(ConfigurationMismatch) in value == .null ? nil : try codec.decode(value) },
+      isPath: codec.isPath, allowsNull: true)
   }
 
   /// `auto` for nil.

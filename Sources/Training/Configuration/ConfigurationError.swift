@@ -64,7 +64,7 @@ public struct ConfigurationError: Error, Equatable, Sendable, CustomStringConver
   }
 }
 
-/// Text of unknown origin made fit for one line of a message: control characters as `\u{…}`, the tail cut.
+/// Text of unknown origin made fit for one line of a message: characters that cannot be seen as `\u{…}`, the tail cut.
 func abbreviated(_ text: String, limit: Int = 80) -> String {
   var result = ""
   for (index, scalar) in text.unicodeScalars.enumerated() {
@@ -72,6 +72,7 @@ func abbreviated(_ text: String, limit: Int = 80) -> String {
     switch scalar.properties.generalCategory {
     case .control, .lineSeparator, .paragraphSeparator, .format, .surrogate, .unassigned, .privateUse:
       result += "\\u{\(String(scalar.value, radix: 16))}"
+    case .spaceSeparator where scalar != " ": result += "\\u{\(String(scalar.value, radix: 16))}"
     default: result.unicodeScalars.append(scalar)
     }
   }

@@ -1,4 +1,5 @@
 import Glibc
+import SequenceData
 
 /// Reading a configuration's text from disk.
 package enum ConfigurationFile {
@@ -15,7 +16,7 @@ package enum ConfigurationFile {
       let count = try PosixFile(path, .read).read(into: &bytes, at: 0)
       bytes.removeSubrange(count...)
     } catch {
-      throw unreadable(error.code == ENOENT ? "no such file" : error.code == EISDIR ? "is a directory" : "cannot be read (\(error.reason))")
+      throw unreadable(error.code == ENOENT ? "no such file" + remark(onPath: path) : error.code == EISDIR ? "is a directory" : "cannot be read (\(error.reason))")
     }
     guard bytes.count <= largestSize else { throw unreadable("is larger than \(largestSize) bytes") }
     guard let text = String(validating: bytes, as: UTF8.self) else {

@@ -28,6 +28,10 @@ package struct ConfigurationKey: Sendable {
   let needs: KeyRequirement?
   /// The fields of a value that is, or may be, a mapping.
   let fields: [String]
+  /// Whether what `--set` gives is a path, and so taken as it stands and not as YAML.
+  let isPath: Bool
+  /// Whether `null` is a value.
+  let allowsNull: Bool
   package let allowed: String
   /// For the reference: what the key decides.
   let meaning: String
@@ -44,6 +48,8 @@ package struct ConfigurationKey: Sendable {
     self.isRequired = isRequired
     self.fields = fields
     self.needs = needs
+    self.isPath = codec.isPath
+    self.allowsNull = codec.allowsNull
     self.allowed = codec.allowed
     self.meaning = meaning
     self.read = { codec.encode($0[keyPath: property]) }

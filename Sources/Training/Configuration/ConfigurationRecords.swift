@@ -61,7 +61,8 @@ extension ConfigurationCodec where T == TrainingConfiguration.Source {
         let record = try Record(value, of: ["features", "labels"])
         return .frames(
           features: try record.field("features", path), labels: try record.field("labels", path))
-      })
+      },
+      isPath: true)
   }
 }
 

@@ -52,6 +52,9 @@ package enum ConfigurationTable {
     Key(
       "data.vocabulary_size", \.data.vocabularySize, .integer(2...unboundedCount), "most token types; rarer ones become `<unk>`",
       tasks: texts),
+    Key(
+      "data.unknown", \.data.unknown, .choice,
+      "when `<unk>` is a type: where types are left out or the text has it; or always, as one more where all types fit", tasks: texts),
     Key("data.classes", \.data.classes, .integer(2...unboundedCount), "number of labels", tasks: archives),
     Key(
       "data.deltas", \.data.deltas, .integer(0...2),
@@ -61,6 +64,10 @@ package enum ConfigurationTable {
       tasks: archives),
     Key(
       "data.normalize", \.data.normalize, .choice, "over what each feature is brought to mean 0 and variance 1",
+      tasks: archives),
+    Key(
+      "data.on_unusable", \.data.onUnusable, .choice,
+      "what is done about utterances without labels, of other lengths than their labels, or without frames: an error, or they are left out",
       tasks: archives),
   ]
 

@@ -5,7 +5,8 @@ package enum ConfigurationValue: Equatable, Sendable {
   case null
   case boolean(Bool)
   case integer(Int128)
-  case number(Double)
+  /// - written: as it stands in the file; nil for a number of the program's.
+  case number(Double, written: String? = nil)
   case text(String)
   /// A mapping of names to plain values.
   case record([Field])
@@ -70,47 +71,82 @@ extension ConfigurationValue {
     case ".nan", ".NaN", ".NAN": self = .number(.nan)
     default:
       switch NumberForm(text) {
-      case .integer: self = Int128(text).map { .integer($0) } ?? .number(Double(text) ?? .infinity)
-      case .decimal: self = .number(Double(text) ?? .infinity)
+      case .integer: self = Int128(text).map { .integer($0) } ?? .number(Double(text) ?? .infinity, written: text)
+      case .decimal: self = .number(Double(text) ?? .infinity, written: text)
       case nil: self = .text(text)
       }
     }
   }
 }
 
+extension ConfigurationValue {
+  /// The whole number that this is in any notation: `32`, `32.0`, `3.2e1`. Nil for anything else, and past 38 digits.
+  var integer: Int128? {
+    switch self {
+    case .integer(let integer): integer
+    case .number(_, let written?): NumberForm(written)?.whole
+    default: nil
+    }
+  }
+}
+
+/// The whole number that a text is, as a configuration reads it: `32`, `32.0`, `3.2e1`. Nil for anything else.
+public func wholeNumber(_ text: String) -> Int128? { ConfigurationValue(plain: text).integer }
+
 /// The two ways of writing a number: `[-+]?(0|[1-9][0-9]*)` and the same with point, digits or exponent.
 private enum NumberForm {
-  case integer, decimal
+  case integer
+  /// - whole: the number, if it is one without a fraction.
+  case decimal(whole: Int128?)
+
+  var whole: Int128? {
+    if case .decimal(let whole) = self { return whole }
+    return nil
+  }
 
   init?(_ text: String) {
     var rest = Substring(text).utf8
-    func skipSign() { if let first = rest.first, first == UInt8(ascii: "-") || first == UInt8(ascii: "+") { rest.removeFirst() } }
+    func takeSign() -> String {
+      guard let first = rest.first, first == UInt8(ascii: "-") || first == UInt8(ascii: "+") else { return "" }
+      rest.removeFirst()
+      return first == UInt8(ascii: "-") ? "-" : ""
+    }
     func takeDigits() -> Substring.UTF8View {
       let digits = rest.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
       rest.removeFirst(digits.count)
       return digits
     }
-    skipSign()
-    let whole = takeDigits()
+    let sign = takeSign(), whole = takeDigits()
     if whole.count > 1 && whole.first == UInt8(ascii: "0") { return nil }
     if rest.isEmpty {
       guard !whole.isEmpty else { return nil }
       self = .integer
       return
     }
-    var digits = whole.count
+    var fraction = "".utf8[...], exponent = 0
     if rest.first == UInt8(ascii: ".") {
       rest.removeFirst()
-      digits += takeDigits().count
+      fraction = takeDigits()
     }
-    guard digits > 0 else { return nil }
+    guard whole.count + fraction.count > 0 else { return nil }
     if let first = rest.first, first == UInt8(ascii: "e") || first == UInt8(ascii: "E") {
       rest.removeFirst()
-      skipSign()
-      guard !takeDigits().isEmpty else { return nil }
+      let sign = takeSign(), digits = takeDigits()
+      guard !digits.isEmpty else { return nil }
+      exponent = Int(sign + String(Substring(digits))) ?? .max
     }
     guard rest.isEmpty else { return nil }
-    self = .decimal
+    self = .decimal(whole: Self.whole(sign, String(Substring(whole)) + String(Substring(fraction)), fraction.count, exponent))
+  }
+
+  /// `digits · 10^(exponent − places)`, where that is whole and has at most 38 digits.
+  private static func whole(_ sign: String, _ digits: String, _ places: Int, _ exponent: Int) -> Int128? {
+    let significant = digits.drop { $0 == "0" }
+    let zeros = significant.reversed().prefix { $0 == "0" }.count
+    if significant.isEmpty { return 0 }
+    let (power, overflows) = exponent.subtractingReportingOverflow(places - zeros)
+    guard !overflows, power >= 0, power <= 38 else { return nil }
+    return Int128(sign + significant.dropLast(zeros) + String(repeating: "0", count: power))
   }
 }
 
@@ -123,7 +159,7 @@ extension ConfigurationValue {
     case .null: return "null"
     case .boolean(let value): return value ? "true" : "false"
     case .integer(let value): return "\(value)"
-    case .number(let value): return Self.yaml(value)
+    case .number(let value, let written): return written ?? Self.yaml(value)
     case .text(let value): return Self.yaml(value)
     case .record(let fields):
       return "{" + fields.map { "\(Self.yaml($0.name)): \($0.value.yaml)" }.joined(separator: ", ") + "}"

@@ -1,4 +1,5 @@
 import NeuralNetwork
+import SequenceData
 
 /// One experiment: everything that decides what a run computes, as its YAML file states it.
 ///
@@ -49,10 +50,12 @@ extension TrainingConfiguration {
     public var validation: Source
     public var test: Source?
     public var vocabularySize = 10_000
+    public var unknown = UnknownTokens.automatic
     public var classes = 3546
     public var deltas = 0
     public var maximumFrames = 1300
     public var normalize = FeatureNormalization.global
+    public var onUnusable = UnusableReading.stop
 
     /// The required keys given, every other key at its default.
     public init(train: Source, validation: Source) {
@@ -65,6 +68,10 @@ extension TrainingConfiguration {
   public enum Unit: String, CaseIterable, Sendable {
     case word, character
   }
+
+  public typealias UnknownTokens = SequenceData.UnknownTokens
+
+  public typealias UnusableReading = SequenceData.UnusableReading
 
   /// Over what each feature is brought to mean 0 and variance 1.
   public enum FeatureNormalization: String, CaseIterable, Sendable {

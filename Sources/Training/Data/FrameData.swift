@@ -58,7 +58,8 @@ final class FrameData: TrainingData {
         sequences: context.localShards.map { _ in 0 }, frames: context.localShards.map { _ in 0 }, steps: record.longest)
     } else {
       let kept = try openUtterances(
-        DataFiles(configuration.data.train), labelled, maximumFrames: configuration.data.maximumFrames, context)
+        DataFiles(configuration.data.train), labelled, maximumFrames: configuration.data.maximumFrames,
+        unusable: configuration.data.onUnusable, context)
       utterances = kept
       digest = try kept.contentDigest(context.world)
       record = switch (before, use) {
@@ -110,9 +111,12 @@ final class FrameData: TrainingData {
     [
       JSONField("classes", .integer(configuration.data.classes)), JSONField("features", .integer(network.input.width)),
       JSONField("utterances", .integer(record.utterances)), JSONField("frames", .integer(record.frames)),
-      JSONField("left_out", .integer(utterances?.leftOut ?? 0)), JSONField("minibatches", .integer(minibatches(epoch: 1))),
+      JSONField("left_out", .integer(utterances?.leftOut ?? 0)), JSONField("unusable", .integer(utterances?.unusable.count ?? 0)),
+      JSONField("minibatches", .integer(minibatches(epoch: 1))),
     ]
   }
+
+  var remarks: [String] { utterances?.remarks ?? [] }
 
   var summary: String {
     let leftOut = utterances?.leftOut ?? 0

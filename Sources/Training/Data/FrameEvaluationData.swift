@@ -32,7 +32,7 @@ final class FrameEvaluationData: EvaluationData {
     _ files: DataFiles, _ labelled: Labelled, key: String, record: FeatureRecord, transform: FeatureTransform,
     _ configuration: TrainingConfiguration, _ context: RankContext, keepsOrder: Bool
   ) throws {
-    let utterances = try openUtterances(files, labelled, context)
+    let utterances = try openUtterances(files, labelled, unusable: configuration.data.onUnusable, context)
     path = files.path
     self.record = record
     self.transform = transform
@@ -61,6 +61,8 @@ final class FrameEvaluationData: EvaluationData {
   var minibatches: Int { members.count }
 
   var isLabelled: Bool { utterances.isLabelled }
+
+  var remarks: [String] { utterances.remarks }
 
   /// The files of features and labels.
   var sources: [String] { utterances.sources }

@@ -20,6 +20,8 @@ final class LanguageModelData: TrainingData {
   /// N of the training text; 0 if it was not read.
   let tokenCount: Int
   let digest: String
+  /// On rank 0, what is odd about the lines of the training text.
+  let remarks: [String]
   // One of them, or none without the training text.
   private let streams: TokenStreams?
   private var pieces: ShuffledWindows?
@@ -80,19 +82,24 @@ final class LanguageModelData: TrainingData {
       sequences: configuration.training.batchSize, targets: configuration.training.batchSize * T)
     let path = readsTraining ? DataFiles(configuration.data.train).path : ""
 
-    var bytes: [UInt8]?, count = 0
-    digest = readsTraining ? try textDigest(path, world) : ""
+    var bytes: [UInt8]?, count = 0, lineEnds: LineEnds?
     try world.agree {
       guard world.rank == 0 else { return }
       if let stored {
         bytes = stored
-        if readsTraining { count = try TextFile(path: path, unit: unit).countTokens() }
+        if readsTraining {
+          let extent = try TextFile(path: path, unit: unit).extent(Vocabulary(serialized: stored))
+          (count, lineEnds) = (extent.tokens, extent.lineEnds)
+        }
       } else {
-        let built = try TextFile(path: path, unit: unit).buildVocabulary(size: configuration.data.vocabularySize)
+        let built = try TextFile(path: path, unit: unit).buildVocabulary(
+          size: configuration.data.vocabularySize, unknown: configuration.data.unknown)
         bytes = built.vocabulary.serialized()
-        count = built.statistics.tokens
+        (count, lineEnds) = (built.statistics.tokens, built.lineEnds)
       }
     }
+    remarks = Self.remarks(lineEnds, path: path, unit)
+    digest = readsTraining ? try textDigest(path, world) : ""
     let vocabulary = try Vocabulary(serialized: try world.broadcast(bytes: bytes, root: 0))
     let counts: [Int] = try world.allGather(count)
     tokenCount = counts[0]
@@ -162,14 +169,21 @@ final class LanguageModelData: TrainingData {
   }
 
   func evaluationData(_ files: DataFiles, key: String, keepsOrder: Bool) throws -> any EvaluationData {
-    let digest = try textDigest(files.path, context.world)
-    return try context.world.agree {
-      let path = files.path, file = TextFile(path: path, unit: unit), count = try file.countTokens()
+    let text = try context.world.agree {
+      let path = files.path, file = TextFile(path: path, unit: unit), extent = try file.extent(vocabulary), count = extent.tokens
       let layout = try EvaluationLayout(
         tokens: count, runs: min(configuration.evaluation.streams ?? configuration.training.batchSize, max(1, count - 1)),
         unroll: configuration.training.unrollSteps, file: path)
-      return try EvaluationText(file, layout: layout, vocabulary: vocabulary, context: context, digest: digest)
+      return try EvaluationText(
+        file, layout: layout, vocabulary: vocabulary, context: context, remarks: Self.remarks(extent.lineEnds, path: path, unit))
     }
+    text.digest = try textDigest(files.path, context.world)
+    return text
+  }
+
+  /// What is odd about the lines of a text.
+  private static func remarks(_ lineEnds: LineEnds?, path: String, _ unit: TextUnit) -> [String] {
+    (lineEnds?.remark(unit)).map { ["\(path) has \($0)"] } ?? []
   }
 }
 
@@ -183,7 +197,8 @@ private func textDigest(_ path: String, _ world: Communicator) throws -> String 
 /// The runs of a text for evaluation that this rank's shards read.
 final class EvaluationText: EvaluationData {
   let path: String
-  let digest: String
+  fileprivate(set) var digest = ""
+  let remarks: [String]
   /// The runs of each local shard; consecutive runs, spread over all shards as evenly as can be.
   let runsOfLocalShards: [Range<Int>]
   let capacity: WorkspaceCapacity
@@ -192,10 +207,8 @@ final class EvaluationText: EvaluationData {
   // The runs of every shard.
   private let runsOfShards: [Range<Int>]
 
-  init(
-    _ file: TextFile, layout: EvaluationLayout, vocabulary: Vocabulary, context: RankContext, digest: String
-  ) throws {
-    self.digest = digest
+  init(_ file: TextFile, layout: EvaluationLayout, vocabulary: Vocabulary, context: RankContext, remarks: [String]) throws {
+    self.remarks = remarks
     let shards = context.layout.shards
     func firstRun(_ shard: Int) -> Int { shard * (layout.runs / shards) + min(shard, layout.runs % shards) }
     runsOfShards = (0..<shards).map { firstRun($0)..<firstRun($0 + 1) }

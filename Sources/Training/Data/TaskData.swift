@@ -53,6 +53,8 @@ protocol TrainingData: AnyObject {
   var description: [JSONField] { get }
   /// The same in words.
   var summary: String { get }
+  /// On rank 0, what its user should know of it: how the lines of a text end, which utterances are left out.
+  var remarks: [String] { get }
 
   /// What a `step` event says of the data of the last update.
   var stepFields: [JSONField] { get }
@@ -99,6 +101,8 @@ protocol EvaluationData: AnyObject {
   var path: String { get }
   /// Tells this data from other data; the same on every rank.
   var digest: String { get }
+  /// On rank 0, what its user should know of it.
+  var remarks: [String] { get }
   /// Minibatches of all of it.
   var minibatches: Int { get }
   /// The largest minibatch of this rank.

@@ -6,9 +6,10 @@ import SequenceData
 /// - files: features alone have labels that count as 0.
 /// - labelled: what has a label.
 /// - maximumFrames: longer utterances are left out; nil keeps all.
+/// - unusable: what is done about utterances without labels and the like.
 /// - Throws: on every rank the same error.
 func openUtterances(
-  _ files: DataFiles, _ labelled: Labelled, maximumFrames: Int? = nil, _ context: RankContext
+  _ files: DataFiles, _ labelled: Labelled, maximumFrames: Int? = nil, unusable: UnusableReading, _ context: RankContext
 ) throws -> Utterances {
   let world = context.world
   func table(_ path: String, _ content: KaldiTable.Content) throws -> KaldiTable {
@@ -16,7 +17,7 @@ func openUtterances(
     return try KaldiTable(serialized: try world.broadcast(bytes: bytes, root: 0))
   }
   let features = try table(files.path, .matrices), labels = try files.labels.map { try table($0, .integers) }
-  return try world.agree { try Utterances(features, labels, labelled, maximumFrames: maximumFrames) }
+  return try world.agree { try Utterances(features, labels, labelled, maximumFrames: maximumFrames, unusable: unusable) }
 }
 
 /// The utterances of an archive that are used, in its order.
@@ -30,9 +31,14 @@ struct Utterances: UtteranceSource {
   let labelled: Labelled
   /// Utterances that are too long.
   let leftOut: Int
+  /// Utterances that were left out because they lack something.
+  let unusable: UnusableUtterances
 
-  init(_ features: KaldiTable, _ labels: KaldiTable?, _ labelled: Labelled, maximumFrames: Int?) throws {
-    let set = try UtteranceSet(features: features, labels: labels, labelled: labelled)
+  init(
+    _ features: KaldiTable, _ labels: KaldiTable?, _ labelled: Labelled, maximumFrames: Int?, unusable reading: UnusableReading
+  ) throws {
+    let set = try UtteranceSet(features: features, labels: labels, labelled: labelled, unusable: reading)
+    unusable = set.unusable
     self.labelled = labelled
     let kept = set.utterances.filter { $0.frames <= maximumFrames ?? .max }
     self.features = features
@@ -51,6 +57,8 @@ struct Utterances: UtteranceSource {
   var labelFile: String { labels?.path ?? features.path }
   /// The files of features and labels.
   var sources: [String] { features.sources + (labels?.sources ?? []) }
+  /// What a user should know of utterances that were left out.
+  var remarks: [String] { unusable.count == 0 ? [] : ["\(unusable); they are left out (data.on_unusable: skip)"] }
   /// Whether labels are known.
   var isLabelled: Bool { labels != nil }
 

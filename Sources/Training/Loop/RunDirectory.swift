@@ -27,7 +27,16 @@ struct RunDirectory {
   }
 
   /// Makes the directory where it is missing.
-  func create() throws { try system.makeDirectories(path) }
+  /// - Returns: what was made: parents too, the outermost first.
+  func create() throws -> [String] { try system.makeDirectories(path) }
+
+  /// Removes a directory that was made for a run which did not begin, with the parents that were made for it.
+  /// - made: what `create` returned.
+  func discard(_ made: [String]) {
+    guard made.last == path else { return }
+    try? system.removeTree(path)
+    for parent in made.dropLast().reversed() where (try? system.names(in: parent).isEmpty) == true { try? system.removeTree(parent) }
+  }
 
   /// Makes this process the only one that trains in the directory, until it ends, however it ends.
   /// - host: the name of this one, for the message that others get.

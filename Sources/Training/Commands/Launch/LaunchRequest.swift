@@ -1,3 +1,5 @@
+import SequenceData
+
 /// The arguments of `lockstep launch`.
 public struct LaunchRequest: Sendable {
   /// The most ranks.
@@ -58,10 +60,17 @@ public struct LaunchHost: Equatable, Sendable {
     var hosts: [LaunchHost] = []
     for part in text.split(separator: ",", omittingEmptySubsequences: false) {
       let halves = part.split(separator: ":", omittingEmptySubsequences: false)
-      guard halves.count <= 2, !halves[0].isEmpty, !halves[0].hasPrefix("-"), !halves[0].contains(where: \.isWhitespace) else { return nil }
+      guard halves.count <= 2, !halves[0].isEmpty, !halves[0].hasPrefix("-"), !halves[0].contains(where: \.isWhitespace),
+        InvisibleCharacter.first(in: String(halves[0])) == nil
+      else { return nil }
       guard let slots = halves.count == 2 ? Int(halves[1]) : 1, (1...65_536).contains(slots) else { return nil }
       hosts.append(LaunchHost(name: String(halves[0]), slots: slots))
     }
     return hosts
   }
+}
+
+/// The first character of a text that cannot be seen, in words for the end of a message; empty where there is none.
+public func remark(onInvisible text: String) -> String {
+  InvisibleCharacter.first(in: text).map { "; it has \($0.character) as character \($0.column)" } ?? ""
 }
