@@ -114,7 +114,7 @@ func writeCheckpoint(
     #expect(try CheckpointStore.open(path: store.path(step: 1)).state.step == 1)
     #expect(try CheckpointStore.open(path: store.directory + "/best").state.step == 1)
     #expect(try CheckpointStore.open(path: store.directory + "/latest/").state.step == 2)
-    #expect(try CheckpointStore.open(path: scratch.file("run")).state.step == 2)
+    #expect(try CheckpointStore.open(path: scratch.file("run")).state.step == 1)
     // A copy under another name is a checkpoint too.
     try FileManager.default.copyItem(atPath: store.path(step: 1), toPath: scratch.file("mine"))
     #expect(try CheckpointStore.open(path: scratch.file("mine")).state.step == 1)
@@ -123,9 +123,12 @@ func writeCheckpoint(
     #expect(nothing?.problem == .notACheckpoint && nothing?.isInputOutput == false)
     #expect(throws: CheckpointError.self) { try CheckpointStore.open(path: scratch.file("none")) }
     #expect(throws: CheckpointError.self) { try CheckpointStore.open(path: store.path(step: 1) + "/model.safetensors") }
-    try FileManager.default.removeItem(atPath: store.path(step: 2))
+    try FileManager.default.removeItem(atPath: store.path(step: 1))
     let dangling = #expect(throws: CheckpointError.self) { try CheckpointStore.open(path: scratch.file("run")) }
-    #expect(dangling?.problem == .missingFile && dangling?.file == "state.json" && dangling?.path.hasSuffix("latest") == true)
+    #expect(dangling?.problem == .missingFile && dangling?.file == "state.json" && dangling?.path.hasSuffix("best") == true)
+    // A run without a validation has no best.
+    try FileManager.default.removeItem(atPath: store.directory + "/best")
+    #expect(try CheckpointStore.open(path: scratch.file("run")).state.step == 2)
   }
 
   @Test func aStepWrittenTwiceIsReplaced() throws {

@@ -62,14 +62,14 @@ public struct CheckpointStore: Sendable {
   public static func open(path: String) throws(CheckpointError) -> Checkpoint {
     let system = FileSystem()
     let links = [CheckpointLayout.best, CheckpointLayout.latest].map { "\(path)/\(CheckpointLayout.directory)/\($0)" }
-    let candidates = [path] + links
     let found = try CheckpointError.naming(path) { () throws(FileError) -> String? in
-      for candidate in candidates where try system.kind("\(candidate)/\(CheckpointLayout.state)", followingLinks: true) != nil {
-        return candidate
+      func holdsState(_ place: String) throws(FileError) -> Bool {
+        try system.kind("\(place)/\(CheckpointLayout.state)", followingLinks: true) != nil
       }
+      if try holdsState(path) { return path }
       // A link without a target, or to a checkpoint that lost its state: opening it says what is missing.
-      for candidate in links + [path] where try system.linkTarget(candidate) != nil { return candidate }
-      return nil
+      for link in links where try holdsState(link) || system.linkTarget(link) != nil { return link }
+      return try system.linkTarget(path) != nil ? path : nil
     }
     guard let found else { throw CheckpointError(path, .notACheckpoint) }
     return try Checkpoint(verifying: found, system: system)
