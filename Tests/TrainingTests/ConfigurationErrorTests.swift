@@ -169,7 +169,7 @@ private func failure(
     ("model:\n  layers: 2\u{a0}\n", "x.yaml:6: model.layers: found U+00A0 (no-break space) in column 12"),
     ("model: {layers: 2, cell: \u{200b}lstm}\n", "x.yaml:5: model.cell: found U+200B (zero width space) in column 26"),
     ("model:\n  layers\u{a0}: 2\n", "x.yaml:6: layers\\u{a0}: found U+00A0 (no-break space) in column 9"),
-    ("\u{feff}model: {layers: 2}\n", "x.yaml:5: \\u{feff}model: found U+FEFF (byte-order mark) in column 1"),
+    ("\u{feff}model: {layers: 2}\n", "line 5 has U+FEFF (byte-order mark) in column 1"),
     ("optimizer:\n  decay: {factor: 2, after:\u{a0}3}\n", "U+00A0 (no-break space) in column 28"),
   ])
   func invisibleCharacters(text: String, words: String) throws {
