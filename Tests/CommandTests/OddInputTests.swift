@@ -44,7 +44,9 @@ extension CommandTests {
       try sandbox.train("run", once + ["training.seed=1e3", "training.batch_size=24.0"], ["--threads", "2.0"])
       let outcome = try sandbox.run(["generate", "run", "--tokens", "1e1", "--seed", "3.0"])
       #expect(outcome.exitCode == 0, "\(outcome)")
-      for tokens in ["1.5", "many", "1e30"] { try sandbox.expectFailure(64, [tokens, "integers"], ranks: [1], ["generate", "run", "--tokens", tokens]) }
+      for tokens in ["1.5", "many", "1e30"] {
+        try sandbox.expectFailure(64, [tokens, "integers"], ranks: [1], ["generate", "run", "--tokens", tokens])
+      }
     }
 
     @Test func invisibleCharactersInConfigurations() throws {

@@ -147,8 +147,10 @@ import Testing
 
   /// By line and column, in keys, among numbers, and in indices.
   @Test func invisibleCharacters() throws {
-    func expect(_ text: String, line: Int, column: Int, _ character: String, _ content: KaldiTable.Content = .integers, name: String = "x.ark") throws {
-      let file = try TemporaryDirectory(), path = try file.write(text, to: name)
+    func expect(
+      _ text: String, line: Int, column: Int, _ character: String, _ content: KaldiTable.Content = .integers, name: String = "x.ark"
+    ) throws {
+      let directory = try TemporaryDirectory(), path = try directory.write(text, to: name)
       #expect(kaldiError(path, content) == .invisible(file: path, line: line, column: column, character: character), "\(text)")
     }
     let space = "U+00A0 (no-break space)", mark = "U+FEFF (byte-order mark)"

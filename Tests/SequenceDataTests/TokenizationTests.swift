@@ -133,4 +133,54 @@ import SequenceData
       #expect(try file.readTokens(in: [0..<count], vocabulary: vocabulary, expectedTokens: count).count == count)
     }
   }
+
+  /// Counted alike wherever the pieces end.
+  @Test(arguments: TextUnit.allCases) func lineEnds(_ unit: TextUnit) throws {
+    let file = try TemporaryFile("a\r\nb\rc\nd \r \n\r\r\n")
+    for chunkSize in 1...20 {
+      let ends = try TextFile(path: file.path, unit: unit, chunkSize: chunkSize).extent().lineEnds
+      #expect(ends.newlines == 2 && ends.returnNewlines == 2 && ends.returns == 3, "pieces of \(chunkSize)")
+    }
+  }
+
+  @Test func remarksOnLineEnds() throws {
+    func remark(_ text: String, _ unit: TextUnit) throws -> String? {
+      let file = try TemporaryFile(text)
+      return try TextFile(path: file.path, unit: unit).extent().lineEnds.remark(unit)
+    }
+    #expect(try remark("a\nb\n", .word) == nil && remark("a\r\nb\r\n", .word) == nil && remark("a\nb", .character) == nil)
+    #expect(try remark("a b", .word) == "no line end: it is read as one line, without <eos>")
+    #expect(try remark("a\rb\r", .word)?.hasPrefix("CR alone in 2 places and no LF") == true)
+    #expect(try remark("a\r\nb\nc\r", .word) == "line ends of several kinds (1 × LF, 1 × CR LF, 1 × CR), and LF alone ends a line")
+    #expect(try remark("a\r\nb\r\n", .character)?.contains("CR is a character like others") == true)
+  }
+
+  /// What a vocabulary makes of newlines, counted and read alike wherever the pieces end.
+  @Test func newlinesOfOtherVocabularies() throws {
+    let cases: [(unit: TextUnit, vocabulary: [String], text: String, tokens: [String])] = [
+      (.word, ["a", "b"], "a\nb\n\na\n", ["a", "b", "a"]), (.word, ["a", "<unk>"], "a\nb\n", ["a", "<unk>"]),
+      (.word, ["a", "<eos>"], "a\na\n", ["a", "<eos>", "a", "<eos>"]),
+      (.character, ["a", "b"], "ab\n", ["a", "b"]), (.character, ["a", "<unk>"], "a\nb\n", ["a", "<unk>", "<unk>", "<unk>"]),
+      (.character, ["a", "\n"], "a\n", ["a", "\n"]),
+    ]
+    for (unit, tokens, text, expected) in cases {
+      let file = try TemporaryFile(text), vocabulary = try Vocabulary(tokens: tokens)
+      for chunkSize in 1...10 {
+        let textFile = TextFile(path: file.path, unit: unit, chunkSize: chunkSize)
+        let count = try textFile.extent(vocabulary).tokens
+        let ids = try textFile.readTokens(in: [0..<count], vocabulary: vocabulary, expectedTokens: count)
+        #expect(ids.map(vocabulary.token) == expected, "\(text.debugDescription) in pieces of \(chunkSize)")
+      }
+      #expect(try vocabulary.encode(text, unit: unit, source: "a prompt").map(vocabulary.token) == expected)
+    }
+    let inner = try TemporaryFile("a\nb"), vocabulary = try Vocabulary(tokens: ["a", "b"])
+    #expect(throws: CorpusError.unknownToken(file: inner.path, line: 1, token: "\n", types: 2)) {
+      try TextFile(path: inner.path, unit: .character).readTokens(in: [], vocabulary: vocabulary, expectedTokens: 3)
+    }
+    // Too rare to be kept: newlines are white space then, and counted as such.
+    let rare = try TemporaryFile("a a a b b b c c c d\n")
+    let built = try TextFile(path: rare.path, unit: .word).buildVocabulary(size: 3)
+    #expect(built.vocabulary.tokens == ["a", "b", "<unk>"] && built.statistics.tokens == 10 && built.statistics.unknown == 4)
+    #expect(try TextFile(path: rare.path, unit: .word).extent(built.vocabulary).tokens == 10)
+  }
 }

@@ -145,9 +145,9 @@ private func failure(
   /// In any spelling, with both places.
   @Test(arguments: [
     ("model:\n  layers: 2\n  hidden_size: 3\n  # layers: 4\n  'layers' : 2\n", 6, "layers: stands twice in one mapping, here and in line 9"),
-    ("model: {layers: 2}\nmodel.layers: 3\n", 6, "model.layers: is set again, and before in line 5"),
-    ("model.layers: 3\nmodel:\n  hidden_size: 3\n  layers: 3\n", 8, "model.layers: is set again, and before in line 5"),
-    ("data.train: a.txt\n", 5, "data.train: is set again, and before in line 3"),
+    ("model: {layers: 2}\nmodel.layers: 3\n", 6, "model.layers: is set twice, here and in line 5"),
+    ("model.layers: 3\nmodel:\n  hidden_size: 3\n  layers: 3\n", 8, "model.layers: is set twice, here and in line 5"),
+    ("data.train: a.txt\n", 5, "data.train: is set twice, here and in line 3"),
     ("\"task\": language-model\n", 1, "task: stands twice in one mapping, here and in line 5"),
   ])
   func keyInTwoPlaces(text: String, line: Int, message: String) throws {
@@ -169,7 +169,7 @@ private func failure(
     ("model:\n  layers: 2\u{a0}\n", "x.yaml:6: model.layers: found U+00A0 (no-break space) in column 12"),
     ("model: {layers: 2, cell: \u{200b}lstm}\n", "x.yaml:5: model.cell: found U+200B (zero width space) in column 26"),
     ("model:\n  layers\u{a0}: 2\n", "x.yaml:6: layers\\u{a0}: found U+00A0 (no-break space) in column 9"),
-    ("\u{feff}model: {layers: 2}\n", "x.yaml:5: \\u{feff}model: found U+FEFF (byte-order mark) in column 1"),
+    ("\u{feff}model: {layers: 2}\n", "line 5 has U+FEFF (byte-order mark) in column 1"),
     ("optimizer:\n  decay: {factor: 2, after:\u{a0}3}\n", "U+00A0 (no-break space) in column 28"),
   ])
   func invisibleCharacters(text: String, words: String) throws {
@@ -204,7 +204,8 @@ private func failure(
   // MARK: Paths on the command line
 
   @Test(arguments: [
-    "d/corpus #2.txt", "a: b.txt", " a", "a ", "'a'", "\"a\"", "100%", "~/a", "{a}.txt", "{a", "[a]", "line\nend", "12", "true", "- a", "&a", "!x", "a\u{a0}b",
+    "d/corpus #2.txt", "a: b.txt", " a", "a ", "'a'", "\"a\"", "100%", "~/a", "{a}.txt", "{a", "[a]", "line\nend", "12", "true", "- a", "&a", "!x",
+    "a\u{a0}b",
   ])
   func pathsStandAsTheyAre(_ path: String) throws {
     let text = try TrainingConfiguration(yaml: base, file: "x.yaml", overrides: ["data.train=\(path)", "data.test=\(path)"])

@@ -1,5 +1,5 @@
 /// What is done about utterances that cannot be used.
-public enum UnusableReading: String, CaseIterable, Sendable {
+public enum UnusablePolicy: String, CaseIterable, Sendable {
   /// They are an error.
   case stop
   /// They are left out.
@@ -49,8 +49,8 @@ extension UnusableUtterances: CustomStringConvertible {
       if members.isEmpty { return nil }
       let named = members.prefix(left), more = members.count - named.count
       left -= named.count
-      let keys = named.joined(separator: ", ") + (more == 0 ? "" : named.isEmpty ? "\(more) keys" : ", and \(more) more")
-      return "\(members.count) \(what) (\(keys))"
+      if named.isEmpty { return "\(members.count) \(what)" }
+      return "\(members.count) \(what) (\(named.joined(separator: ", "))\(more == 0 ? "" : ", and \(more) more"))"
     }
     let labels = labels ?? ""
     let groups = [

@@ -24,12 +24,12 @@ public struct UtteranceSet: Sendable {
   ///   - features: matrices of frames × dimension.
   ///   - labels: nil where only features are wanted.
   ///   - labelled: what has a label.
-  ///   - reading: whether utterances without labels, of other lengths than their labels or without frames, and labels without features, are
+  ///   - policy: whether utterances without labels, of other lengths than their labels or without frames, and labels without features, are
   ///     an error or are left out.
   /// - Throws: `KaldiError.duplicateKey`, `.noUtterances`, `.unusable` (with `skip` where nothing else is left) or `.widthsDiffer`: the first
   ///   of them in this order.
   public init(
-    features: KaldiTable, labels: KaldiTable?, labelled: Labelled = .frames, unusable reading: UnusableReading = .stop
+    features: KaldiTable, labels: KaldiTable?, labelled: Labelled = .frames, unusable policy: UnusablePolicy = .stop
   ) throws(KaldiError) {
     precondition(features.content == .matrices && labels?.content != .matrices, "matrices of features and vectors of labels")
     let featurePlaces = try Self.places(of: features)
@@ -48,7 +48,7 @@ public struct UtteranceSet: Sendable {
       }
     }
     for entry in labels?.entries ?? [] where featurePlaces[ByteString(entry.key)] == nil { unusable.list.append((entry.key, .noFeatures)) }
-    guard unusable.count == 0 || reading == .skip, let first = usable.first else { throw .unusable(unusable, others: usable.count) }
+    guard unusable.count == 0 || policy == .skip, let first = usable.first else { throw .unusable(unusable, others: usable.count) }
     let model = features.entries[first.features]
     for utterance in usable {
       let entry = features.entries[utterance.features]

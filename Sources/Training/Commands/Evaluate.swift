@@ -91,7 +91,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   if let output = request.posteriors { console.print("Log posteriors of \(result.targets) \(task.targets) lie in \(output).") }
   if evaluated.isLabelled {
     console.print(
-      "\(evaluated.path): loss \(result.loss) nats, \(task.measure.exactWords(result)), \(result.targets) \(task.targets) "
+      "\(abbreviated(evaluated.path, limit: 1024)): loss \(result.loss) nats, \(task.measure.exactWords(result)), \(result.targets) \(task.targets) "
         + "(step \(state.step))")
   }
   return .success

@@ -77,8 +77,8 @@ extension ConfigurationDocument {
     var places: [String: Place] = [:]
     for assignment in assignments {
       guard let before = places.updateValue(assignment.place, forKey: assignment.key.path) else { continue }
-      let line = if case .line(let line?) = before { " in line \(line)" } else { "" }
-      throw error(.duplicateKey, at: assignment.place, key: assignment.key.path, found: "is set again, and before\(line)", allowed: "once")
+      let line = if case .line(let line?) = before { ", here and in line \(line)" } else { "" }
+      throw error(.duplicateKey, at: assignment.place, key: assignment.key.path, found: "is set twice\(line)", allowed: "once")
     }
   }
 

@@ -55,7 +55,7 @@ extension TrainingConfiguration {
     public var deltas = 0
     public var maximumFrames = 1300
     public var normalize = FeatureNormalization.global
-    public var onUnusable = UnusableReading.stop
+    public var onUnusable = UnusablePolicy.stop
 
     /// The required keys given, every other key at its default.
     public init(train: Source, validation: Source) {
@@ -71,7 +71,7 @@ extension TrainingConfiguration {
 
   public typealias UnknownTokens = SequenceData.UnknownTokens
 
-  public typealias UnusableReading = SequenceData.UnusableReading
+  public typealias UnusablePolicy = SequenceData.UnusablePolicy
 
   /// Over what each feature is brought to mean 0 and variance 1.
   public enum FeatureNormalization: String, CaseIterable, Sendable {

@@ -35,11 +35,11 @@ public final class Console {
     if !isSilent { write(text, to: STDOUT_FILENO) }
   }
 
-  /// Writes a warning to standard error.
+  /// Writes a warning to standard error, on one line whatever names are in it.
   public func warn(_ message: String) {
     if isSilent { return }
     endProgress()
-    write("lockstep: warning: \(message)\n", to: STDERR_FILENO)
+    write("lockstep: warning: \(abbreviated(message, limit: .max))\n", to: STDERR_FILENO)
   }
 
   /// Writes a remark to standard error, where standard output is the result.

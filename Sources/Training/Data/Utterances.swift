@@ -9,7 +9,7 @@ import SequenceData
 /// - unusable: what is done about utterances without labels and the like.
 /// - Throws: on every rank the same error.
 func openUtterances(
-  _ files: DataFiles, _ labelled: Labelled, maximumFrames: Int? = nil, unusable: UnusableReading, _ context: RankContext
+  _ files: DataFiles, _ labelled: Labelled, maximumFrames: Int? = nil, unusable: UnusablePolicy, _ context: RankContext
 ) throws -> Utterances {
   let world = context.world
   func table(_ path: String, _ content: KaldiTable.Content) throws -> KaldiTable {
@@ -35,9 +35,9 @@ struct Utterances: UtteranceSource {
   let unusable: UnusableUtterances
 
   init(
-    _ features: KaldiTable, _ labels: KaldiTable?, _ labelled: Labelled, maximumFrames: Int?, unusable reading: UnusableReading
+    _ features: KaldiTable, _ labels: KaldiTable?, _ labelled: Labelled, maximumFrames: Int?, unusable policy: UnusablePolicy
   ) throws {
-    let set = try UtteranceSet(features: features, labels: labels, labelled: labelled, unusable: reading)
+    let set = try UtteranceSet(features: features, labels: labels, labelled: labelled, unusable: policy)
     unusable = set.unusable
     self.labelled = labelled
     let kept = set.utterances.filter { $0.frames <= maximumFrames ?? .max }
