@@ -19,7 +19,10 @@ public struct LaunchedJob: Equatable, Sendable {
   public var mayHaveOthers: Bool { size.map { $0 > 1 } ?? hasServer }
 
   /// The job that this process is of; nil where nothing has started more than one process.
-  public static let current = LaunchedJob(ProcessInformation.environment)
+  public static let current = LaunchedJob(environment)
+
+  /// The environment of this process.
+  public static var environment: [String: String] { ProcessInformation.environment }
 
   /// The names under which launchers say a rank and the number of ranks.
   private static let variables: [(launcher: String, rank: String, size: String)] = [

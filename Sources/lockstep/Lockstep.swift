@@ -72,6 +72,10 @@ struct Train: ParsableCommand {
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
+  func validate() throws {
+    if runDirectory == "" { throw ValidationError("--run-directory is empty") }
+  }
+
   var request: TrainRequest {
     TrainRequest(
       configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom,
