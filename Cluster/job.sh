@@ -18,9 +18,9 @@ if [[ ! $threads =~ ^[1-9][0-9]{0,3}$ ]]; then
 fi
 
 # From here on SIGUSR1 does not end this shell.
-stopping=false job='' sender='' timer=''
+stopping=false job='' sender='' timer='' session=''
 trap stop USR1
-trap 'end "$timer"; end "$sender"' EXIT
+trap 'end "$timer"; end "$sender"; if [[ -n $session ]]; then rmdir "$session" 2> /dev/null; fi' EXIT
 
 end() { if [[ -n $1 ]]; then kill "$1" 2> /dev/null; fi; }
 
@@ -49,21 +49,25 @@ stop_after() {
 # SIGUSR1 to this shell makes the ranks write a checkpoint and end.
 code=0
 train() {
-  # Consecutive ranks on one host, each bound to as many cores as it has threads, unless the environment says otherwise.
-  local mapping=core options=(-x OPENBLAS_NUM_THREADS=1) further=()
+  # Consecutive ranks on one host, unless the environment says otherwise. Each is bound to as many cores as it has threads only where the scheduler has
+  # given this job cores of its own: elsewhere Open MPI would bind the ranks of several jobs to the same ones, from the first on.
+  local mapping=core binding=none options=(-x OPENBLAS_NUM_THREADS=1) further=()
+  if (( $(nproc) < $(nproc --all) )); then binding=core; fi
   read -r -a further <<< "${OPTIONS:-}"
   if (( threads > 1 )); then
     mapping=slot:PE=$threads
     further+=(--threads "$threads")
   fi
   export OMPI_MCA_rmaps_base_mapping_policy=${OMPI_MCA_rmaps_base_mapping_policy:-$mapping}
-  export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-core}
+  export OMPI_MCA_hwloc_base_binding_policy=${OMPI_MCA_hwloc_base_binding_policy:-$binding}
   # Which kernels all hosts use. Products by BLAS need the same where processors differ: the oldest kind, such as Haswell.
   for name in OPENBLAS_CORETYPE LOCKSTEP_KERNELS; do
     if [[ -n ${!name:-} ]]; then options+=(-x "$name"); fi
   done
 
-  mpirun "$@" "${options[@]}" "${LOCKSTEP:-.build/release/lockstep}" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
+  # Several mpiruns of a user would make and remove the same temporary folder.
+  session=$(mktemp -d "${TMPDIR:-/tmp}/lockstep-job.XXXXXX") || session=''
+  TMPDIR=${session:-${TMPDIR:-/tmp}} mpirun "$@" "${options[@]}" "${LOCKSTEP:-.build/release/lockstep}" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
   job=$!
   if $stopping; then stop; fi
   # A signal ends `wait`, though not mpirun.

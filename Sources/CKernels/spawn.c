@@ -9,7 +9,9 @@
 
 #include "include/CKernels.h"
 
-int lockstep_spawn(char *const arguments[], int ending_signal) {
+extern char **environ;
+
+int lockstep_spawn(char *const arguments[], char *const *environment, int errors, int ending_signal) {
   pid_t parent = getpid(), child = fork();
   if (child != 0) return child > 0 ? child : -errno;
   // A terminal sends Ctrl-C to all of a group: the parent alone is to get it. Who is not of the terminal's group cannot read from it,
@@ -21,6 +23,7 @@ int lockstep_spawn(char *const arguments[], int ending_signal) {
     close(nothing);
   }
   signal(SIGTTOU, SIG_IGN);
+  if (errors >= 0) dup2(errors, STDERR_FILENO);
   // What the parent has been told to ignore, its children would ignore too.
   signal(SIGPIPE, SIG_DFL);
   signal(SIGXFSZ, SIG_DFL);
@@ -29,6 +32,7 @@ int lockstep_spawn(char *const arguments[], int ending_signal) {
   // The parent may have died before it could be told so.
   if (getppid() != parent) _exit(128 + ending_signal);
 #endif
+  if (environment) environ = (char **)environment;
   execvp(arguments[0], arguments);
   _exit(127);
 }

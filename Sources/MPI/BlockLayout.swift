@@ -27,6 +27,9 @@ public final class BlockLayout {
     self.extent = extent
   }
 
+  /// The elements of a rank's block.
+  subscript(rank: Int) -> Range<Int> { Int(displacements[rank])..<Int(displacements[rank] + counts[rank]) }
+
   /// Blocks one after another, in the order of ranks.
   /// - Throws: `MPIError` where a count or displacement does not fit MPI's 32 bits.
   public convenience init(counts: [Int]) throws(MPIError) {

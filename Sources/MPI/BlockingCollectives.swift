@@ -7,6 +7,7 @@ extension Communicator {
   /// - Throws: `MPIError`.
   public func broadcast<T: MPIDatatype>(_ vector: VectorView<T>, root: Int) throws(MPIError) {
     precondition(root >= 0 && root < size, "no rank \(root) among \(size)")
+    if !hasMPI { return }
     try inPieces(vector) { piece throws(MPIError) in
       try blocking("MPI_Bcast") { unsafe MPI_Bcast(piece.pointer, Int32(piece.count), T.datatype, Int32(root), raw) }
     }
@@ -15,6 +16,7 @@ extension Communicator {
   /// Replaces `vector` on every rank with the sum or maximum over ranks, element by element. The order of addition is the library's.
   /// - Throws: `MPIError`.
   public func allReduce<T: MPIDatatype>(_ vector: VectorView<T>, _ operation: ReductionOperation) throws(MPIError) {
+    if !hasMPI { return }
     try inPieces(vector) { piece throws(MPIError) in
       try blocking("MPI_Allreduce") {
         unsafe MPI_Allreduce(lockstep_mpi_in_place(), piece.pointer, Int32(piece.count), T.datatype, operation.operation, raw)
@@ -28,6 +30,7 @@ extension Communicator {
     precondition(all.count == local.count * size, "allGather of \(local.count) elements into \(all.count)")
     let count = try messageCount(local.count, "MPI_Allgather", rank: rank)
     if count == 0 { return }
+    if !hasMPI { return all.copy(from: local) }
     try blocking("MPI_Allgather") { unsafe MPI_Allgather(local.pointer, count, T.datatype, all.pointer, count, T.datatype, raw) }
     withExtendedLifetime((local, all)) {}
   }
@@ -38,6 +41,7 @@ extension Communicator {
     _ local: VectorView<T>, into all: VectorView<T>, blocks: BlockLayout
   ) throws(MPIError) {
     checkBlocks(blocks, in: all, send: local.count)
+    if !hasMPI { return all[blocks[0]].copy(from: local) }
     try blocking("MPI_Allgatherv") {
       unsafe MPI_Allgatherv(
         local.pointer, Int32(local.count), T.datatype,
@@ -53,6 +57,7 @@ extension Communicator {
   ) throws(MPIError) {
     checkBlocks(sendBlocks, in: send)
     checkBlocks(receiveBlocks, in: receive)
+    if !hasMPI { return receive[receiveBlocks[0]].copy(from: send[sendBlocks[0]]) }
     try blocking("MPI_Alltoallv") {
       unsafe MPI_Alltoallv(
         send.pointer, sendBlocks.counts.pointer, sendBlocks.displacements.pointer, T.datatype,

@@ -8,8 +8,8 @@ import Tensors
 /// operation, and those have no place in a destructor.
 @safe
 public final class Communicator {
-  /// Invariant: a valid handle until MPI is finalised.
-  let raw: MPI_Comm
+  /// Invariant: a valid handle until MPI is finalised. Nil where this process is alone and MPI has not started.
+  let raw: MPI_Comm?
   /// Number of this process in the group, from 0.
   public let rank: Int
   /// Number of ranks in the group.
@@ -27,6 +27,12 @@ public final class Communicator {
   /// Where this rank says what it does; parts of a communicator have the one that it has when they are made.
   public var pulse: Pulse?
 
+  /// The group of one process, which needs no MPI: what it sends to all it has already.
+  init() {
+    unsafe raw = nil
+    (rank, size) = (0, 1)
+  }
+
   init(raw: MPI_Comm) throws(MPIError) {
     var rank: Int32 = 0
     var size: Int32 = 0
@@ -40,6 +46,7 @@ public final class Communicator {
   /// The same ranks with an order of calls of its own. All ranks call it together.
   /// - Throws: `MPIError`.
   public func duplicate() throws(MPIError) -> Communicator {
+    if !hasMPI { return alone() }
     var copy = unsafe lockstep_mpi_comm_null()
     try blocking("MPI_Comm_dup") { unsafe MPI_Comm_dup(raw, &copy) }
     let duplicate = try unsafe Communicator(raw: copy!)
@@ -50,23 +57,34 @@ public final class Communicator {
   /// Returns when all ranks have called it.
   /// - Throws: `MPIError`.
   public func barrier() throws(MPIError) {
+    if !hasMPI { return }
     try blocking("MPI_Barrier") { unsafe MPI_Barrier(raw) }
   }
 
   /// Stops every rank of the job at once; the job ends with `code`.
   public func abort(code: Int32) -> Never {
     lockstep_flush_streams()
-    _ = unsafe MPI_Abort(raw, code)
-    exit(code)
+    if hasMPI { _ = unsafe MPI_Abort(raw, code) }
+    // Other threads may be at work on what `exit` takes down.
+    _exit(code)
+  }
+
+  /// Whether MPI carries the messages of this group.
+  var hasMPI: Bool { unsafe raw != nil }
+
+  /// One more group of this process alone.
+  func alone() -> Communicator {
+    let part = Communicator()
+    part.pulse = pulse
+    return part
   }
 
   /// Name of the host that this rank runs on.
   public var hostName: String {
-    unsafe textFromMPI(capacity: Int(MPI_MAX_PROCESSOR_NAME)) { unsafe MPI_Get_processor_name($0, $1) } ?? "unknown"
+    if !hasMPI { return ProcessInformation.hostName }
+    return unsafe textFromMPI(capacity: Int(MPI_MAX_PROCESSOR_NAME)) { unsafe MPI_Get_processor_name($0, $1) } ?? "unknown"
   }
 
   /// Name and version of the MPI library.
-  public var libraryVersion: String {
-    unsafe textFromMPI(capacity: Int(MPI_MAX_LIBRARY_VERSION_STRING)) { unsafe MPI_Get_library_version($0, $1) } ?? "unknown"
-  }
+  public var libraryVersion: String { MPIEnvironment.libraryVersion }
 }

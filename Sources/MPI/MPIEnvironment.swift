@@ -1,7 +1,7 @@
 import COpenMPI
 import Glibc
 
-/// MPI of this process, from start to the normal end. Without mpirun the process is the only rank.
+/// MPI of this process, from start to the normal end. A process that no launcher has started with others is the only rank, and MPI does not start.
 ///
 /// Leaving on the abnormal way needs no end: `Communicator.abort` stops all ranks. Nothing is finalised in a `deinit`, because finalising
 /// waits for all ranks and a rank that unwinds from an error would wait for ever.
@@ -10,9 +10,17 @@ public struct MPIEnvironment: ~Copyable {
   public let world: Communicator
 
   /// Starts MPI for a process whose main thread alone calls it. Errors are returned, not fatal.
-  /// - Throws: `MPIError` when MPI does not start or cannot serve a process with threads.
-  public init() throws(MPIError) {
+  /// - job: what has started this process.
+  /// - Throws: `LaunchError` where the launcher's ranks would not find each other; `MPIError` when MPI does not start or cannot serve a process
+  ///   with threads.
+  public init(_ job: LaunchedJob? = .current) throws {
     Self.setDefaults()
+    guard let job, job.mayHaveOthers else {
+      world = Communicator()
+      return
+    }
+    // A library that finds no server would end the process with words of its own, or take it for a job of one rank.
+    if !job.hasServer { throw LaunchError(job: job) }
     var provided: Int32 = 0
     try check(unsafe MPI_Init_thread(nil, nil, Int32(MPI_THREAD_FUNNELED), &provided), "MPI_Init_thread", rank: nil)
     guard provided >= MPI_THREAD_FUNNELED else {
@@ -21,20 +29,41 @@ public struct MPIEnvironment: ~Copyable {
     }
     try check(
       unsafe MPI_Comm_set_errhandler(lockstep_mpi_comm_world(), lockstep_mpi_errors_return()), "MPI_Comm_set_errhandler", rank: nil)
-    world = try unsafe Communicator(raw: lockstep_mpi_comm_world())
+    let world = try unsafe Communicator(raw: lockstep_mpi_comm_world())
+    if let size = job.size, size > world.size {
+      _ = MPI_Finalize()
+      throw LaunchError(job: job)
+    }
+    self.world = world
   }
 
   /// Ends MPI; waits for all ranks. No communicator may be used afterwards.
   /// - Throws: `MPIError`.
   public consuming func finalize() throws(MPIError) {
     let rank = world.rank
+    if !world.hasMPI { return }
     try check(MPI_Finalize(), "MPI_Finalize", rank: rank)
+  }
+
+  /// Name and version of the MPI library; MPI need not have started.
+  public static var libraryVersion: String {
+    unsafe textFromMPI(capacity: Int(MPI_MAX_LIBRARY_VERSION_STRING)) { unsafe MPI_Get_library_version($0, $1) } ?? "unknown"
+  }
+
+  /// The mpirun that belongs to the MPI library of this process: a path, or the name alone where none is found near the library.
+  public static var mpirun: String {
+    guard let library = ProcessInformation.path(ofLibrary: "libmpi") else { return "mpirun" }
+    var folder = library[...]
+    while let end = folder.lastIndex(of: "/") {
+      folder = folder[..<end]
+      // Debian has those of several libraries in one folder, and `mpirun` is one of them.
+      for name in ["mpirun.openmpi", "mpirun"] where unsafe access("\(folder)/bin/\(name)", X_OK) == 0 { return "\(folder)/bin/\(name)" }
+    }
+    return "mpirun"
   }
 
   /// Settings of Open MPI that suit long vectors between ranks of one node; what the user has set already stays.
   private static func setDefaults() {
-    // A process without mpirun is complete by itself: no daemon is started for it.
-    unsafe setenv("OMPI_MCA_ess_singleton_isolated", "1", 0)
     // Copying through shared memory beats the kernel's copy between processes two to three times.
     unsafe setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0)
     // Collectives allocate scratch memory at each call: keep it in the process instead of mapping and clearing it anew every time.

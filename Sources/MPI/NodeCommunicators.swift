@@ -5,6 +5,7 @@ extension Communicator {
   /// The ranks that share memory with this one, in the order of this communicator. All ranks call it together.
   /// - Throws: `MPIError`.
   public func splitByMemory() throws(MPIError) -> Communicator {
+    if !hasMPI { return alone() }
     var part = unsafe lockstep_mpi_comm_null()
     try blocking("MPI_Comm_split_type") { unsafe lockstep_mpi_split_by_memory(raw, Int32(rank), &part) }
     return try unsafe Communicator(part: part!, of: self)
@@ -14,6 +15,7 @@ extension Communicator {
   /// - Throws: `MPIError`.
   public func split(color: Int) throws(MPIError) -> Communicator {
     precondition(color >= 0, "negative color")
+    if !hasMPI { return alone() }
     var part = unsafe lockstep_mpi_comm_null()
     let color = try messageCount(color, "MPI_Comm_split", rank: rank)
     try blocking("MPI_Comm_split") { unsafe MPI_Comm_split(raw, color, Int32(rank), &part) }

@@ -9,6 +9,7 @@ extension Communicator {
     _ vector: VectorView<T>, _ operation: ReductionOperation
   ) throws(MPIError) -> PendingCollective {
     let count = try messageCount(vector.count, "MPI_Iallreduce", rank: rank)
+    if !hasMPI { return PendingCollective(done: vector) }
     return try unsafe PendingCollective(self, "MPI_Iallreduce", send: vector, receive: vector) {
       unsafe MPI_Iallreduce(lockstep_mpi_in_place(), vector.pointer, count, T.datatype, operation.operation, raw, $0)
     }
@@ -21,6 +22,10 @@ extension Communicator {
   ) throws(MPIError) -> PendingCollective {
     precondition(all.count == local.count * size, "allGather of \(local.count) elements into \(all.count)")
     let count = try messageCount(local.count, "MPI_Iallgather", rank: rank)
+    if !hasMPI {
+      all.copy(from: local)
+      return PendingCollective(done: all)
+    }
     return try unsafe PendingCollective(self, "MPI_Iallgather", send: local, receive: all) {
       unsafe MPI_Iallgather(local.pointer, count, T.datatype, all.pointer, count, T.datatype, raw, $0)
     }
@@ -32,6 +37,7 @@ extension Communicator {
     inPlace all: VectorView<T>, blocks: BlockLayout
   ) throws(MPIError) -> PendingCollective {
     checkBlocks(blocks, in: all)
+    if !hasMPI { return PendingCollective(done: all) }
     return try unsafe PendingCollective(self, "MPI_Iallgatherv", send: all, receive: all, receiveBlocks: blocks) {
       unsafe MPI_Iallgatherv(
         lockstep_mpi_in_place(), 0, T.datatype,
@@ -45,6 +51,10 @@ extension Communicator {
     _ local: VectorView<T>, into all: VectorView<T>, blocks: BlockLayout
   ) throws(MPIError) -> PendingCollective {
     checkBlocks(blocks, in: all, send: local.count)
+    if !hasMPI {
+      try allGatherV(local, into: all, blocks: blocks)
+      return PendingCollective(done: all)
+    }
     return try unsafe PendingCollective(self, "MPI_Iallgatherv", send: local, receive: all, receiveBlocks: blocks) {
       unsafe MPI_Iallgatherv(
         local.pointer, Int32(local.count), T.datatype,
@@ -59,6 +69,10 @@ extension Communicator {
   ) throws(MPIError) -> PendingCollective {
     checkBlocks(sendBlocks, in: send)
     checkBlocks(receiveBlocks, in: receive)
+    if !hasMPI {
+      try allToAllV(send, blocks: sendBlocks, into: receive, blocks: receiveBlocks)
+      return PendingCollective(done: receive)
+    }
     return try unsafe PendingCollective(
       self, "MPI_Ialltoallv", send: send, receive: receive, sendBlocks: sendBlocks, receiveBlocks: receiveBlocks
     ) {

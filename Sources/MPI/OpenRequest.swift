@@ -20,6 +20,7 @@ struct OpenRequest: ~Copyable {
   mutating func forget() { unsafe raw = unsafe lockstep_mpi_request_null() }
 
   mutating func test() throws(MPIError) -> Bool {
+    if !isOpen { return true }
     var done: Int32 = 0
     let code = unsafe MPI_Test(&raw, &done, lockstep_mpi_status_ignore())
     if code != MPI_SUCCESS { forget() }
@@ -28,6 +29,7 @@ struct OpenRequest: ~Copyable {
   }
 
   mutating func wait() throws(MPIError) {
+    if !isOpen { return }
     let code = unsafe MPI_Wait(&raw, lockstep_mpi_status_ignore())
     if code != MPI_SUCCESS { forget() }
     try check(code, "MPI_Wait", rank: rank)

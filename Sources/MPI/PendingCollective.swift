@@ -23,6 +23,12 @@ public struct PendingCollective: ~Copyable {
     memory = Memory((send, receive, sendBlocks, receiveBlocks))
   }
 
+  /// One that is done already.
+  init<T>(done vector: VectorView<T>) {
+    request = unsafe OpenRequest(raw: lockstep_mpi_request_null(), rank: 0)
+    memory = Memory(vector)
+  }
+
   /// Moves the collective along and says whether it is done; then its memory may be touched and `wait()` returns at once.
   /// - Throws: `MPIError`; the memory is then never released, because MPI may still write to it.
   public mutating func test() throws(MPIError) -> Bool {

@@ -1,4 +1,5 @@
 import COpenMPI
+import Glibc
 import Tensors
 
 /// Memory that all ranks of a node read and write directly: for each rank a part with elements, and flags that order what is written to it.
@@ -88,15 +89,25 @@ public func windowBytes<Element>(of type: Element.Type, count: Int, flags: Int) 
 
 private func wholeLines(_ bytes: Int) -> Int { (bytes + 63) / 64 * 64 }
 
-/// Keeps a window's handle; views of its memory refer to it. Never released but by `free`.
+/// Keeps a window's handle, or memory of its own where there is no MPI; views of its memory refer to it. Never released but by `free`.
 @safe
 private final class WindowMemory {
-  /// Invariant: valid until `free` or the end of MPI.
+  /// Invariant: valid until `free` or the end of MPI. Nil without MPI.
   private var raw: MPI_Win?
+  /// Invariant: without MPI, what `calloc` gave; nil with it.
+  private var own: UnsafeMutableRawPointer?
   private let rank: Int
 
   /// Allocates and clears `bytes` for this rank.
   init(_ node: Communicator, bytes: Int) throws(MPIError) {
+    rank = node.rank
+    if !node.hasMPI {
+      guard let base = unsafe calloc(1, bytes) else {
+        throw MPIError(call: "calloc", code: nil, text: "no room for \(bytes) bytes", rank: rank)
+      }
+      unsafe own = base
+      return
+    }
     var window = unsafe lockstep_mpi_win_null()
     var base: UnsafeMutableRawPointer?
     try node.blocking("MPI_Win_allocate_shared") { unsafe lockstep_mpi_win_allocate_shared(bytes, node.raw, &base, &window) }
@@ -108,7 +119,6 @@ private final class WindowMemory {
     // SAFETY: MPI gave this rank `bytes` from `base` on. It does not say what they hold.
     unsafe base.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
     unsafe raw = window
-    rank = node.rank
     // The ordinary loads and stores of ranks are then a passive epoch of the window, which lasts as long as it does.
     try check(unsafe MPI_Win_lock_all(Int32(MPI_MODE_NOCHECK), window), "MPI_Win_lock_all", rank: rank)
   }
@@ -116,6 +126,7 @@ private final class WindowMemory {
   /// The first cache line in a rank's part.
   @unsafe
   func part(of rank: Int, bytes: Int) throws(MPIError) -> UnsafeMutableRawPointer {
+    if let own = unsafe own { return unsafe own.alignedUp(toMultipleOf: AlignedStorage<UInt8>.alignment) }
     var size = 0
     var base: UnsafeMutableRawPointer?
     try check(unsafe lockstep_mpi_win_shared_query(raw, Int32(rank), &size, &base), "MPI_Win_shared_query", rank: self.rank)
@@ -125,6 +136,7 @@ private final class WindowMemory {
   }
 
   func free() throws(MPIError) {
+    if let own = unsafe own { return unsafe Glibc.free(own) }
     try check(unsafe MPI_Win_unlock_all(raw), "MPI_Win_unlock_all", rank: rank)
     try check(unsafe MPI_Win_free(&raw), "MPI_Win_free", rank: rank)
   }

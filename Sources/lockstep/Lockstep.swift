@@ -28,7 +28,7 @@ struct Lockstep: ParsableCommand {
         printError(message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message)
       }
       // The first rank that ends with an error makes mpirun end the others: all wait until the message is out.
-      if launchedRank != nil { try? onAllRanks { _, _ in Training.ExitCode(rawValue: code) ?? .usage } }
+      if LaunchedJob.current?.mayHaveOthers == true && LaunchedJob.current?.hasServer == true { try? onAllRanks { _, _ in Training.ExitCode(rawValue: code) ?? .usage } }
       Glibc.exit(code)
     }
   }
@@ -44,18 +44,7 @@ struct Lockstep: ParsableCommand {
   }
 
   /// Whether this process is the one that prints, before MPI has started.
-  static var isFirstRank: Bool { launchedRank ?? "0" == "0" }
-
-  /// Whether a launcher of ranks has started this process.
-  static var isUnderLauncher: Bool { launchedRank != nil }
-
-  /// The rank that the launcher says, before MPI has started; nil without a launcher.
-  private static var launchedRank: String? {
-    for name in ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"] {
-      if let rank = unsafe getenv(name) { return unsafe String(cString: rank) }
-    }
-    return nil
-  }
+  static var isFirstRank: Bool { LaunchedJob.current?.rank ?? 0 == 0 }
 }
 
 /// Runs a command on all ranks and ends the process as it says.
@@ -63,6 +52,10 @@ func onAllRanks(_ body: (Communicator, Console) throws -> Training.ExitCode) thr
   let environment: MPIEnvironment
   do {
     environment = try MPIEnvironment()
+  } catch let error as LaunchError {
+    // The first rank that ends with an error makes launchers end the others, and no message of MPI can tell when the error is out.
+    if error.isMine { printError("\(error)") } else { usleep(500_000) }
+    Glibc.exit(error.exitCode)
   } catch {
     printError("\(error)")
     Glibc.exit(Training.ExitCode.internalFault.rawValue)
@@ -90,6 +83,10 @@ struct Train: ParsableCommand {
   @Flag(help: "Go on although the training data is not what the run began with; the epoch begins again with it.") var newData = false
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
+
+  func validate() throws {
+    if runDirectory == "" { throw ValidationError("--run-directory is empty") }
+  }
 
   var request: TrainRequest {
     TrainRequest(
@@ -123,7 +120,7 @@ struct Launch: ParsableCommand {
     if let hosts, LaunchHost.list(hosts) == nil {
       throw ValidationError("--hosts is '\(hosts)', and not a list such as a:2,b:2\(remark(onInvisible: hosts))")
     }
-    if Lockstep.isUnderLauncher { throw ValidationError("launch starts mpirun itself, and is not to be started by it") }
+    if let job = LaunchedJob.current, job.isOfMPIRun || job.mayHaveOthers { throw ValidationError("launch starts mpirun itself, and is not to be started by it") }
   }
 
   func run() throws {
@@ -240,8 +237,9 @@ struct Benchmark: ParsableCommand {
   }
 }
 
-/// Runs a command that needs no other ranks; under mpirun the first process does it and the others end at once.
+/// Runs a command that needs no other ranks, and no MPI. Of the ranks of mpirun, which are given the same command, the first does it and the others
+/// end at once; tasks of other launchers, such as `srun sh -c …`, may each have been given one of their own.
 func onOneProcess(_ body: (Console) throws -> Void) throws -> Never {
-  guard Lockstep.isFirstRank else { Glibc.exit(0) }
+  if LaunchedJob.current?.isOfMPIRun == true && !Lockstep.isFirstRank { Glibc.exit(0) }
   Glibc.exit(runAlone { try body(Console(isSilent: false)) })
 }

@@ -12,6 +12,8 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let requested = try loadConfiguration(request, world: world)
   let faults = try world.agree { try Faults.fromEnvironment(rank: world.rank) }
   directory.fileFaults = faults?.ofFiles
+  let askedFaults = try Faults.asked(world)
+  for text in askedFaults { console.warn("LOCKSTEP_FAULT is set, and makes this run suffer faults: \(text)") }
   var found = try findRun(request, directory, world: world, console: console)
   var hasBegun = false
   defer { if !hasBegun { directory.discard(found.made) } }
@@ -47,7 +49,8 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
     console: console, validation: validation, test: test, faults: faults)
-  try journal.write("start", try startFields(configuration, model, context, data, trainer))
+  let faultFields = askedFaults.isEmpty ? [] : [JSONField("faults", .array(askedFaults.map { .string($0) }))]
+  try journal.write("start", try startFields(configuration, model, context, data, trainer) + faultFields)
   announce(configuration, model, context, data, trainer, console)
   if let state = found.state {
     try trainer.resume(state, found.checkpoint)

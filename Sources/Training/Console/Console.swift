@@ -73,15 +73,21 @@ public final class Console {
 
   fileprivate func write(_ text: String, to descriptor: Int32) {
     var text = text
-    text.withUTF8 { bytes in
-      var done = 0
-      while done < bytes.count {
-        let count = unsafe Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
-        if count < 0 && errno == EINTR { continue }
-        // Nobody reads any more: the run goes on, its files hold everything.
-        if count <= 0 { return }
-        done += count
-      }
+    text.withUTF8 { unsafe write($0, to: descriptor) }
+  }
+
+  private func write(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) {
+    unsafe bytes.withUnsafeBufferPointer { unsafe write($0, to: descriptor) }
+  }
+
+  private func write(_ bytes: UnsafeBufferPointer<UInt8>, to descriptor: Int32) {
+    var done = 0
+    while done < bytes.count {
+      let count = unsafe Glibc.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+      if count < 0 && errno == EINTR { continue }
+      // Nobody reads any more: the run goes on, its files hold everything.
+      if count <= 0 { return }
+      done += count
     }
   }
 }
@@ -114,6 +120,9 @@ public func printError(_ message: String) {
 }
 
 extension Console {
+  /// Writes what another program has said to standard error.
+  func writeErrors(_ bytes: ArraySlice<UInt8>) { write(bytes, to: STDERR_FILENO) }
+
   fileprivate func writeError(_ text: String) { write(text, to: STDERR_FILENO) }
 
   /// Writes a line to standard error, whatever this console is.

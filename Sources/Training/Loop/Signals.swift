@@ -1,7 +1,7 @@
 import CKernels
 import MPI
 
-/// The signals that ask a run to write a checkpoint and end: SIGUSR1, SIGTERM and SIGINT.
+/// The signals that ask a run to write a checkpoint and end: SIGUSR1, SIGTERM, SIGINT and SIGHUP.
 enum Signals {
   /// Notes them from now on. To be called after MPI has started, which sets handlers of its own.
   static func catchAll() { lockstep_catch_signals() }

@@ -24,6 +24,7 @@ func startComputing(threads: Int, world: Communicator, console: Console) throws 
     }
   }
   try startThreads(threads, world: world, console: console)
+  try warnOfSharedCores(world: world, console: console)
 }
 
 /// Who multiplies large matrices under `compute.products: automatic`: what is faster on the ranks' processors if they agree, else the

@@ -79,6 +79,13 @@ struct Faults {
     return faults.pending.isEmpty ? nil : faults
   }
 
+  /// What the environments of all ranks ask for, each once, so that no run with faults passes for one without. All ranks call it together.
+  static func asked(_ world: Communicator) throws -> [String] {
+    let mine = unsafe getenv("LOCKSTEP_FAULT").map { unsafe String(cString: $0) } ?? ""
+    let all = try world.allGather(bytes: Array(mine.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    return Set(all).subtracting([""]).sorted()
+  }
+
   /// Those of the files of checkpoints; nil where there are none.
   var ofFiles: FileFaults? {
     let faults = pending.filter(\.isOfFiles)

@@ -8,12 +8,17 @@ public func launch(_ request: LaunchRequest) -> Int32 { Supervisor(request).run(
 private final class Supervisor {
   let request: LaunchRequest
   private let shell: String
+  private let session = SessionFolder()
   /// The step of the last checkpoint, as it was when the run directory answered last.
   private var knownStep: Int?
+  /// Whether training has begun in some start.
+  private var hasRun = false
+  /// Starts that ended before training began.
+  private var early = 0
 
   /// Seconds of the first pause and of the longest; each is twice the one before.
   private static let pauses = (first: 1.0, longest: 60.0)
-  /// Seconds after which an mpirun without children, or with a job that a rank has ended, has hung: Open MPI's sometimes does when its job has ended,
+  /// Seconds after which an mpirun without ranks and daemons, or with a job that a rank has ended, has hung: Open MPI's sometimes does when its job has ended,
   /// and always does when it cannot reach a host.
   private static let patience = 15.0
 
@@ -25,6 +30,7 @@ private final class Supervisor {
   func run() -> Int32 {
     Signals.catchAll()
     if let refusal { return refusal }
+    defer { session.remove() }
     var pause = Self.pauses.first, code: Int32 = 0
     for start in 0...request.restarts {
       let before = step
@@ -35,19 +41,22 @@ private final class Supervisor {
       }
       if let command = request.command(hosts: reached, isAgain: start > 0) {
         say("start \(start + 1)\(before.map { ", from step \($0)" } ?? ""): \(command.joined(separator: " "))")
-        code = attend(command)
+        let end = attend(command)
+        code = end.code
         // A signal that comes before all ranks listen ends them with a code of its own; the run can go on all the same.
-        if Signals.received && ![.success, .usage, .badData, .internalFault, .inputOutput].contains(where: { (known: ExitCode) in known.rawValue == code }) {
-          code = ExitCode.stoppedBySignal.rawValue
-        }
+        if Signals.received && !isOfProgram(code) { code = ExitCode.stoppedBySignal.rawValue }
         if [ExitCode.success, .usage, .badData, .stoppedBySignal].contains(where: { $0.rawValue == code }) || Signals.received {
           if start > 0 || code != 0 { say("ended with code \(code)\(step.map { " at step \($0)" } ?? "")") }
           return code
         }
+        if let code = hopeless(end) { return code }
         say("ended with code \(code), \(Self.meaning(code)); the last checkpoint is \(step.map { "of step \($0)" } ?? "still to come")")
-      } else {
+      } else if hasRun {
         say("no host can be reached")
         code = ExitCode.internalFault.rawValue
+      } else {
+        printError("no rank has run: none of the hosts can be reached by \(shell)")
+        return ExitCode.usage.rawValue
       }
       if start == request.restarts { break }
       // Who gets on is not made to wait ever longer.
@@ -57,6 +66,30 @@ private final class Supervisor {
     }
     say("given up after \(request.restarts) restart\(request.restarts == 1 ? "" : "s")")
     return code
+  }
+
+  /// How an mpirun ended, and why no rank has run if none has.
+  private struct End {
+    var code: Int32
+    var cause = ""
+  }
+
+  private func isOfProgram(_ code: Int32) -> Bool {
+    [ExitCode.success, .usage, .badData, .internalFault, .inputOutput].contains { $0.rawValue == code }
+  }
+
+  /// The exit code where to start again would be no use: no start has begun to train yet, and it was no kill that came in between, twice in a row.
+  private func hopeless(_ end: End) -> Int32? {
+    if hasRun { return nil }
+    if isOfProgram(end.code) {
+      say("ended with code \(end.code) before training began")
+      return end.code
+    }
+    early += 1
+    let isOfRank = end.cause.contains("exited on signal")
+    if end.code == 128 + SIGKILL && early < 2 { return nil }
+    printError("\(isOfRank || end.code == 128 + SIGKILL ? "training has not begun" : "no rank has run"): \(end.cause)")
+    return (isOfRank || end.code == 128 + SIGKILL ? ExitCode.internalFault : .usage).rawValue
   }
 
   /// The exit code where a run is there that is not to be resumed, nil else. Starts after the first do resume, so that this is to be known before.
@@ -86,7 +119,7 @@ private final class Supervisor {
     case 74: "a file could not be read or written"
     case 127: "mpirun is not there"
     case 129...: "by signal \(code - 128), or a host was lost"
-    default: "which is nobody's"
+    default: "an unknown exit code"
     }
   }
 
@@ -125,64 +158,46 @@ private final class Supervisor {
   }
 
   /// Runs a command to its end; hands on signals as SIGUSR1, which makes all ranks write a checkpoint and end.
-  private func attend(_ command: [String]) -> Int32 {
-    let directory = request.training.directory
+  private func attend(_ command: [String]) -> End {
+    let directory = request.training.directory, metrics = metricsBytes
     // Before the run directory answers nothing can be started in it.
-    if FileWork({ directory.clearNodes() }).wait(unless: { Signals.received }) == nil { return ExitCode.stoppedBySignal.rawValue }
-    let process = spawn(command)
-    if process < 0 { return 127 }
-    var lonely: ContinuousClock.Instant?, told: ContinuousClock.Instant?
+    if FileWork({ directory.clearNodes() }).wait(unless: { Signals.received }) == nil { return End(code: ExitCode.stoppedBySignal.rawValue) }
+    guard let run = MPIRun(command, session: session) else { return End(code: 127, cause: "no process can be started") }
+    var idle: ContinuousClock.Instant?, told: ContinuousClock.Instant?
     var look = FileWork { directory.isEnded }, isEnded = false
     while true {
-      if let code = exitCode(process) { return code }
+      if let code = run.exitCode {
+        // A start that the run directory does not tell of counts as none; where the directory does not answer, as one.
+        if metricsBytes.map({ $0 != metrics ?? 0 }) ?? true { hasRun = true }
+        return End(code: code, cause: run.cause(code))
+      }
       let now = ContinuousClock.now
       // mpirun loses a signal that comes while it begins, and one more does no harm.
       if Signals.received, told.map({ now - $0 > .seconds(2) }) ?? true {
-        kill(process, SIGUSR1)
+        run.send(SIGUSR1)
         told = now
       }
       if let found = look.value {
         isEnded = found
         look = FileWork { directory.isEnded }
       }
-      if hasChildren(process) && !isEnded {
-        lonely = nil
-      } else if let since = lonely, now - since > .seconds(Self.patience) {
+      if run.isAtWork && !isEnded {
+        idle = nil
+      } else if let since = idle, now - since > .seconds(Self.patience) {
         say("mpirun \(isEnded ? "goes on though a rank has ended the job" : "has had no process left") for \(Int(Self.patience)) s, and is ended")
-        kill(process, SIGKILL)
-        lonely = now
-      } else if lonely == nil {
-        lonely = now
+        run.send(SIGKILL)
+        idle = now
+      } else if idle == nil {
+        idle = now
       }
       usleep(100_000)
     }
   }
 
-  private func spawn(_ command: [String]) -> Int32 {
-    var arguments = unsafe command.map { unsafe strdup($0) } + [nil]
-    defer { for unsafe argument in unsafe arguments { unsafe free(argument) } }
-    // SAFETY: strings that live until the call has returned, and a null pointer after the last.
-    return unsafe lockstep_spawn(&arguments, SIGTERM)
-  }
-
-  /// Nil while the process runs.
-  private func exitCode(_ process: Int32) -> Int32? {
-    var status: Int32 = 0
-    let found = unsafe waitpid(process, &status, WNOHANG)
-    if found == 0 || found < 0 && errno == EINTR { return nil }
-    if found < 0 { return ExitCode.internalFault.rawValue }
-    return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
-  }
-
-  /// Whether a process has children; true where the system does not say.
-  private func hasChildren(_ process: Int32) -> Bool {
-    guard let threads = try? FileSystem().names(in: "/proc/\(process)/task") else { return true }
-    for thread in threads {
-      guard let file = try? PosixFile("/proc/\(process)/task/\(thread)/children", .read) else { continue }
-      var buffer = [UInt8](repeating: 0, count: 32)
-      if (try? file.read(into: &buffer, at: 0)) != 0 { return true }
-    }
-    return false
+  /// Length of the run's metrics, which grow when training begins; nil where the run directory does not answer within some seconds.
+  private var metricsBytes: Int? {
+    let path = request.training.directory.metricsPath, end = ContinuousClock.now + .seconds(5)
+    return FileWork { (try? PosixFile(path, .read).status().bytes) ?? 0 }.wait(unless: { ContinuousClock.now > end })
   }
 
   /// Whether ranks can be started on a host: this one, or one that answers.
@@ -191,14 +206,14 @@ private final class Supervisor {
     unsafe gethostname(&name, name.count - 1)
     let own = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     if host.name == own || host.name == "localhost" { return true }
-    let process = spawn(shell.split(separator: " ").map(String.init) + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"])
+    let process = MPIRun.spawn(shell.split(separator: " ").map(String.init) + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"])
     if process < 0 { return false }
     for _ in 0..<200 where !Signals.received {
-      if let code = exitCode(process) { return code == 0 }
+      if let code = MPIRun.exitCode(process) { return code == 0 }
       usleep(50_000)
     }
     kill(process, SIGKILL)
-    while exitCode(process) == nil { usleep(10_000) }
+    while MPIRun.exitCode(process) == nil { usleep(10_000) }
     return false
   }
 }
