@@ -68,7 +68,10 @@ public struct CheckpointStore: Sendable {
       }
       if try holdsState(path) { return path }
       // A link without a target, or to a checkpoint that lost its state: opening it says what is missing.
-      for link in links where try holdsState(link) || system.linkTarget(link) != nil { return link }
+      for link in links {
+        if try holdsState(link) { return link }
+        if try system.linkTarget(link) != nil { return link }
+      }
       return try system.linkTarget(path) != nil ? path : nil
     }
     guard let found else { throw CheckpointError(path, .notACheckpoint) }
