@@ -182,9 +182,9 @@ extension CommandTests {
     static let bad = [
       Speech.Bad(name: "label-too-large", words: ["train-labels.ark", "utterance-4", "label is 3", "0 to 2"]),
       Speech.Bad(name: "label-negative", words: ["train-labels.ark", "utterance-4", "label is -1"]),
-      Speech.Bad(name: "no-label", words: ["train-labels.ark", "utterance-2", "0 labels", "one for the whole utterance"]),
-      Speech.Bad(name: "two-labels", words: ["train-labels.ark", "utterance-2", "2 labels", "one for the whole utterance"]),
-      Speech.Bad(name: "labels-of-frames", words: ["valid-labels.ark", "utterance-0", "6 labels", "3 more"]),
+      Speech.Bad(name: "no-label", words: ["train-labels.ark", "\"utterance-2\": 0", "one for the whole utterance"]),
+      Speech.Bad(name: "two-labels", words: ["train-labels.ark", "\"utterance-2\": 2", "one for the whole utterance"]),
+      Speech.Bad(name: "labels-of-frames", words: ["valid-labels.ark", "4 utterances", "\"utterance-0\": 6", "\"utterance-4\": 5"]),
       Speech.Bad(name: "missing-labels", words: ["train-labels.ark", "utterance-3", "without"]),
       Speech.Bad(name: "text", words: ["data.train", "{features: PATH, labels: PATH}"], settings: ["data.train=train.txt"], code: 64),
       Speech.Bad(
