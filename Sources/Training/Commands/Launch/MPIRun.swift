@@ -13,7 +13,8 @@ final class MPIRun {
   /// Starts `command`, whose first word is `mpirun`; nil where no process can be made. To be called by the main thread.
   init?(_ command: [String], session: SessionFolder) {
     var pipes: [Int32] = [-1, -1]
-    guard unsafe pipe2(&pipes, O_CLOEXEC) == 0 else { return nil }
+    guard unsafe pipe(&pipes) == 0 else { return nil }
+    for end in pipes { unsafe _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     let environment = Self.environment(options: command, folder: session.path)
     process = Self.spawn([Self.program] + command.dropFirst(), environment: environment.map { "\($0.key)=\($0.value)" }, errors: pipes[1])
     close(pipes[1])
@@ -43,8 +44,8 @@ final class MPIRun {
   /// `mpirun`, unless it is that of MPICH and there is one that belongs to the MPI library of this program.
   private static var program: String {
     let folders = unsafe getenv("PATH").map { unsafe String(cString: $0) } ?? "/usr/bin:/bin"
-    guard let found = folders.split(separator: ":").lazy.map({ "\($0)/mpirun" }).first(where: { unsafe access($0, X_OK) == 0 }),
-      let target = unsafe realpath(found, nil)
+    let places = folders.split(separator: ":").map { "\($0)/mpirun" }
+    guard let found = places.first(where: { (path: String) in unsafe access(path, X_OK) == 0 }), let target = unsafe realpath(found, nil)
     else { return "mpirun" }
     defer { unsafe free(target) }
     let name = unsafe String(cString: target).split(separator: "/").last ?? ""
