@@ -31,14 +31,15 @@ extension CommandTests {
       let sandbox = try Sandbox()
       let settings = ["training.maximum_steps=3000", "training.epochs=1000000", "checkpoint.every_steps=50", "evaluation.every_epochs=1000"]
       let running = try launch(sandbox, ["-n", "2"], settings)
-      for (steps, isLauncher) in [(60, false), (200, true)] {
-        try sandbox.waitForSteps(steps, of: "run", running)
+      for (start, isLauncher) in [(1, false), (2, true)] {
+        try sandbox.waitForStart(start, steps: 60, of: "run", running)
         let rank = try #require(sandbox.rankProcesses().last { parent(of: $0) != running.process.processIdentifier })
         kill(isLauncher ? parent(of: rank) : rank, SIGKILL)
       }
       let outcome = try running.wait()
       #expect(outcome.exitCode == 0, "\(outcome)")
-      #expect(outcome.errors.components(separatedBy: "lockstep: launch: start ").count == 4, "\(outcome)")
+      // Open MPI fails by itself now and then when ranks of the job before are about to end.
+      #expect(outcome.errors.components(separatedBy: "lockstep: launch: start ").count >= 4, "\(outcome)")
       #expect(outcome.errors.contains("--resume") && outcome.errors.contains("by signal 9"), "\(outcome)")
       try sandbox.train("whole", settings)
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: 3000)
@@ -50,7 +51,7 @@ extension CommandTests {
     }
 
     /// A signal reaches the ranks, and nothing is started again.
-    @Test(arguments: [SIGUSR1, SIGTERM, SIGINT]) func signals(_ signal: Int32) throws {
+    @Test(arguments: [SIGUSR1, SIGTERM, SIGINT, SIGHUP]) func signals(_ signal: Int32) throws {
       let sandbox = try Sandbox()
       let running = try launch(sandbox, ["-n", "2"], endless)
       try sandbox.waitForSteps(5, of: "run", running)
@@ -145,6 +146,52 @@ extension CommandTests {
       let outcome = try running.wait()
       #expect(outcome.exitCode == 75 && outcome.errors.contains("ended with code 75"), "\(outcome)")
       #expect(try sandbox.rankProcesses().isEmpty)
+    }
+
+    /// What can never work is said once, with mpirun's words, and not tried again.
+    @Test func noRankEverRuns() throws {
+      let sandbox = try Sandbox()
+      let arguments = { (directory: String) in ["--", "train", "tiny.yaml", "--run-directory", directory] }
+      func expect(_ code: Int32, _ words: String, _ launch: [String], environment: [String] = [], sourceLocation: SourceLocation = #_sourceLocation) throws {
+        let outcome = try sandbox.start(ranks: 1, ["launch"] + launch, environment: environment).wait()
+        #expect(outcome.exitCode == code, "\(outcome)", sourceLocation: sourceLocation)
+        #expect(outcome.errorMessages.count == 1 && outcome.errorMessages.first?.contains(words) == true, "\(outcome)", sourceLocation: sourceLocation)
+        #expect(outcome.errors.components(separatedBy: "launch: start ").count <= 2, "\(outcome)", sourceLocation: sourceLocation)
+      }
+      try expect(64, "not enough slots", ["-n", "4000"] + arguments(sandbox("run")))
+      try expect(64, "unknown option", ["-n", "1", "--mpirun-options=--nonsense"] + arguments(sandbox("run")))
+      try expect(64, "--run-directory is empty", ["-n", "1"] + arguments(""))
+      try expect(64, "can be reached", ["-n", "1", "--hosts", "no-such-host.invalid:2"] + arguments(sandbox("run")))
+      try FileManager.default.createDirectory(atPath: sandbox("bin"), withIntermediateDirectories: false)
+      try FileManager.default.createSymbolicLink(atPath: sandbox("bin/timeout"), withDestinationPath: "/usr/bin/timeout")
+      try expect(64, "no mpirun", ["-n", "1"] + arguments(sandbox("run")), environment: ["PATH=\(sandbox("bin"))"])
+      try sandbox.write("file", "")
+      try expect(74, "file/run", ["-n", "1"] + arguments(sandbox("file/run")))
+      #expect(!sandbox.exists("run"))
+    }
+
+    /// Who is root has decided to be.
+    @Test func asRoot() throws {
+      let sandbox = try Sandbox()
+      let permission = ["-u", "OMPI_ALLOW_RUN_AS_ROOT", "-u", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"]
+      let outcome = try launch(sandbox, ["-n", "2"], [], environment: permission).wait()
+      #expect(outcome.exitCode == 0 && outcome.errorMessages.isEmpty, "\(outcome)")
+    }
+
+    /// Segments of shared memory and files that a killed mpirun leaves go with `launch`.
+    @Test func clearsWhatAKillLeaves() throws {
+      let sandbox = try Sandbox()
+      let running = try launch(sandbox, ["-n", "2"], ["training.maximum_steps=1500", "training.epochs=1000000"])
+      try sandbox.waitForStart(1, steps: 20, of: "run", running)
+      let ranks = try sandbox.rankProcesses().filter { parent(of: $0) != running.process.processIdentifier }
+      let maps = String(decoding: FileManager.default.contents(atPath: "/proc/\(try #require(ranks.last))/maps") ?? Data(), as: UTF8.self)
+      let segments = Set(maps.matches(of: /\/dev\/shm\/vader_segment\S+/).map { String($0.0) })
+      #expect(segments.count == 2, "\(segments)")
+      kill(parent(of: ranks[0]), SIGKILL)
+      for rank in ranks { kill(rank, SIGKILL) }
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 0, "\(outcome)")
+      #expect(!segments.contains { FileManager.default.fileExists(atPath: $0) }, "\(segments)")
     }
 
     /// What is wrong with the command or the data would be wrong again.

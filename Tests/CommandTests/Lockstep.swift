@@ -28,6 +28,8 @@ final class RunningCommand {
   private let command: String
   private let limit: Int
   private let files: (output: String, errors: String)
+  // Commands at once would make and remove the same folder of Open MPI.
+  private let temporary = NSTemporaryDirectory() + "lockstep-mpi-" + UUID().uuidString
 
   /// - limit: seconds after which mpirun's own time-out must have passed.
   /// - terminal: what it reads from, if anything.
@@ -40,7 +42,8 @@ final class RunningCommand {
     for path in [files.output, files.errors] { #expect(FileManager.default.createFile(atPath: path, contents: nil)) }
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = arguments
-    process.environment = Self.environment()
+    try FileManager.default.createDirectory(atPath: temporary, withIntermediateDirectories: true)
+    process.environment = Self.environment().merging(["TMPDIR": temporary]) { $1 }
     process.currentDirectoryURL = URL(fileURLWithPath: directory)
     process.standardInput = try terminal.map { try FileHandle(forUpdating: URL(fileURLWithPath: $0)) } ?? FileHandle.nullDevice
     process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: files.output))
@@ -65,6 +68,7 @@ final class RunningCommand {
       }
     }
     process.waitUntilExit()
+    try? FileManager.default.removeItem(atPath: temporary)
     let code = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
     func text(_ path: String) throws -> String { String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self) }
     return Outcome(command: command, exitCode: code, output: try text(files.output), errors: try text(files.errors))
@@ -189,6 +193,26 @@ final class Sandbox {
     }.sorted()
   }
 
+  /// Waits until a rank of a command is there.
+  func waitForRank(_ running: RunningCommand) throws -> pid_t {
+    while running.process.isRunning {
+      if let rank = try rankProcesses().first(where: { catchesSignal(SIGUSR1, $0) }) { return rank }
+      usleep(2000)
+    }
+    throw CancellationError()
+  }
+
+  /// Waits until a run has been started so many times and has done `steps` updates since.
+  func waitForStart(_ start: Int, steps: Int, of directory: String, _ running: RunningCommand) throws {
+    for _ in 0..<12_000 where running.process.isRunning {
+      let lines = ((try? text("\(directory)/metrics.jsonl")) ?? "").split(separator: "\n")
+      let starts = lines.indices.filter { lines[$0].contains("\"event\":\"start\"") }
+      if starts.count >= start, lines[starts[start - 1]...].count(where: { $0.contains("\"event\":\"step\"") }) >= steps { return }
+      usleep(5000)
+    }
+    Issue.record("the run ended, or hung, before step \(steps) of start \(start)")
+  }
+
   /// Waits until a run has done `steps` updates.
   func waitForSteps(_ steps: Int, of directory: String, _ running: RunningCommand) throws {
     for _ in 0..<6000 {
@@ -200,6 +224,22 @@ final class Sandbox {
     }
     Issue.record("the run ended, or hung, before step \(steps)")
   }
+}
+
+/// Waits until a process has stopped, as `LOCKSTEP_FAULT=stop@…` makes it do at a place of its own.
+func waitUntilStopped(_ process: pid_t, _ running: RunningCommand) {
+  while running.process.isRunning {
+    let status = FileManager.default.contents(atPath: "/proc/\(process)/status").map { String(decoding: $0, as: UTF8.self) } ?? ""
+    if status.contains("State:\tT") { return }
+    usleep(2000)
+  }
+  Issue.record("process \(process) did not stop")
+}
+
+/// Whether a signal has been sent to a process that has not taken it yet.
+func isPending(_ signal: Int32, _ process: pid_t) -> Bool {
+  let status = FileManager.default.contents(atPath: "/proc/\(process)/status").map { String(decoding: $0, as: UTF8.self) } ?? ""
+  return status.matches(of: /(?:SigPnd|ShdPnd):\s*([0-9a-f]+)/).contains { UInt64($0.1, radix: 16).map { $0 >> (signal - 1) & 1 == 1 } ?? false }
 }
 
 /// Whether a process has a handler of a signal.

@@ -94,22 +94,16 @@ extension CommandTests {
     /// A signal during the last update of all: what is left to do is done on resuming.
     @Test func afterSignalInLastStep() throws {
       let sandbox = try Sandbox()
-      // Reading this takes a while, in which the signal comes.
-      try sandbox.write("train.txt", randomText(tokens: 600_000, types: 60, seed: 7))
       let settings = ["training.maximum_steps=1"]
-      var outcome: Outcome?
-      for attempt in 0..<10 where outcome?.exitCode != 75 {
-        if attempt > 0 { try FileManager.default.removeItem(atPath: sandbox("stopped")) }
-        let running = try sandbox.start(ranks: 1, sandbox.training("stopped", settings))
-        while running.process.isRunning {
-          if let rank = try sandbox.rankProcesses().first, catchesSignal(SIGUSR1, rank) {
-            kill(rank, SIGUSR1)
-            break
-          }
-        }
-        outcome = try running.wait()
-      }
-      #expect(outcome?.exitCode == 75, "\(outcome.map(\.description) ?? "")")
+      // It stops itself in its only step.
+      let running = try sandbox.start(
+        ranks: 1, sandbox.training("stopped", settings), environment: ["LOCKSTEP_FAULT=stop@exchange:step=1"])
+      let rank = try sandbox.waitForRank(running)
+      waitUntilStopped(rank, running)
+      kill(rank, SIGUSR1)
+      kill(rank, SIGCONT)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75, "\(outcome)")
       #expect(try sandbox.events("stopped", "validation").isEmpty)
       try sandbox.train("stopped", settings, ["--resume"])
       try sandbox.train("whole", settings)
@@ -125,26 +119,20 @@ extension CommandTests {
     /// A second SIGTERM or SIGINT ends a rank at once, without a checkpoint; a second SIGUSR1 does no harm.
     @Test(arguments: [SIGTERM, SIGINT, SIGUSR1]) func afterTwoSignals(_ signal: Int32) throws {
       let sandbox = try Sandbox()
-      // Reading this takes a while, in which both signals come.
-      try sandbox.write("train.txt", randomText(tokens: 600_000, types: 60, seed: 7))
-      let expected: Int32 = signal == SIGUSR1 ? 75 : 128 + signal
-      var outcome: Outcome?
-      // A step and its checkpoint may have come between the two.
-      func isSettled() -> Bool { outcome?.exitCode == expected && sandbox.exists("run/checkpoints/latest") == (signal == SIGUSR1) }
-      for attempt in 0..<10 where !isSettled() {
-        if attempt > 0 { try FileManager.default.removeItem(atPath: sandbox("run")) }
-        let running = try sandbox.start(ranks: 1, sandbox.training("run", ["training.maximum_steps=1"]))
-        var rank: pid_t?
-        while running.process.isRunning, rank == nil { rank = try sandbox.rankProcesses().first { catchesSignal(signal, $0) } }
-        if let rank {
-          kill(rank, signal)
-          // The second one may come before the first is seen, and then is the same.
-          for _ in 0..<200 where signal == SIGUSR1 || catchesSignal(signal, rank) { usleep(50) }
-          kill(rank, signal)
-        }
-        outcome = try running.wait()
+      // It stops itself twice in its only step: at each stop a signal comes.
+      let running = try sandbox.start(
+        ranks: 1, sandbox.training("run", ["training.maximum_steps=1"]),
+        environment: ["LOCKSTEP_FAULT=stop@step:step=1;stop@exchange:step=1"])
+      let rank = try sandbox.waitForRank(running)
+      for place in 0..<2 {
+        // After the first stop it takes the signal, and stops again.
+        while running.process.isRunning && place == 1 && isPending(signal, rank) { usleep(2000) }
+        waitUntilStopped(rank, running)
+        kill(rank, signal)
+        kill(rank, SIGCONT)
       }
-      #expect(outcome?.exitCode == expected, "\(outcome.map(\.description) ?? "")")
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == (signal == SIGUSR1 ? 75 : 128 + signal), "\(outcome)")
       #expect(sandbox.exists("run/checkpoints/latest") == (signal == SIGUSR1))
     }
 
