@@ -14,7 +14,7 @@ final class MPIRun {
   init?(_ command: [String], session: SessionFolder) {
     var pipes: [Int32] = [-1, -1]
     guard unsafe pipe(&pipes) == 0 else { return nil }
-    for end in pipes { unsafe _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    for end in pipes { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     let environment = Self.environment(options: command, folder: session.path)
     process = Self.spawn([Self.program] + command.dropFirst(), environment: environment.map { "\($0.key)=\($0.value)" }, errors: pipes[1])
     close(pipes[1])
