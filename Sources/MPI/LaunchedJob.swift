@@ -60,7 +60,9 @@ public struct LaunchedJob: Equatable, Sendable {
     let largest = found.reduce(first) { $1.size ?? 0 > $0.size ?? 0 ? $1 : $0 }
     (launcher, size) = (largest.launcher, largest.size)
     rank = largest.rank ?? found.lazy.compactMap(\.rank).first
-    hasServer = environment["PMIX_NAMESPACE"] != nil && environment.keys.contains { $0.hasPrefix("PMIX_SERVER_URI") }
+    // Some builds of Open MPI know the server of PMI-1 and PMI-2, too; whether this one does, the number of ranks that it finds will say.
+    hasServer = environment["PMI_FD"] != nil
+      || environment["PMIX_NAMESPACE"] != nil && environment.keys.contains { $0.hasPrefix("PMIX_SERVER_URI") }
   }
 }
 

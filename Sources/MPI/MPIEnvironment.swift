@@ -32,9 +32,9 @@ public struct MPIEnvironment: ~Copyable {
     let world = try unsafe Communicator(raw: lockstep_mpi_comm_world())
     if let size = job.size, size > world.size {
       _ = MPI_Finalize()
-      // Here ranks have numbers of their own, whatever a launcher around their mpirun says.
+      // Ranks that have found each other have numbers of their own, whatever a launcher around their mpirun says.
       var found = job
-      found.rank = world.rank
+      if world.size > 1 { found.rank = world.rank }
       throw LaunchError(job: found)
     }
     self.world = world
