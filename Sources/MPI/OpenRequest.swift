@@ -4,7 +4,7 @@ import COpenMPI
 // Usable from inlined code because other modules destroy pending collectives in place and need its metadata: the linker misses it otherwise.
 @safe @usableFromInline
 struct OpenRequest: ~Copyable {
-  /// Invariant: MPI's null request as soon as the operation is complete.
+  /// Invariant: MPI's null request as soon as the operation is known to be complete. Nil for one that needed no MPI, until then.
   private var raw: MPI_Request?
   private let rank: Int
 
@@ -17,10 +17,17 @@ struct OpenRequest: ~Copyable {
 
   var isOpen: Bool { unsafe raw != lockstep_mpi_request_null() }
 
+  /// False for an operation that needed no MPI, or is complete: both need nothing more.
+  private mutating func hasMPI() -> Bool {
+    if unsafe raw != nil && isOpen { return true }
+    forget()
+    return false
+  }
+
   mutating func forget() { unsafe raw = unsafe lockstep_mpi_request_null() }
 
   mutating func test() throws(MPIError) -> Bool {
-    if !isOpen { return true }
+    if !hasMPI() { return true }
     var done: Int32 = 0
     let code = unsafe MPI_Test(&raw, &done, lockstep_mpi_status_ignore())
     if code != MPI_SUCCESS { forget() }
@@ -29,7 +36,7 @@ struct OpenRequest: ~Copyable {
   }
 
   mutating func wait() throws(MPIError) {
-    if !isOpen { return }
+    if !hasMPI() { return }
     let code = unsafe MPI_Wait(&raw, lockstep_mpi_status_ignore())
     if code != MPI_SUCCESS { forget() }
     try check(code, "MPI_Wait", rank: rank)

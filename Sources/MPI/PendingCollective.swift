@@ -23,9 +23,9 @@ public struct PendingCollective: ~Copyable {
     memory = Memory((send, receive, sendBlocks, receiveBlocks))
   }
 
-  /// One that is done already.
+  /// One that needed no MPI and is done; it is to be waited for all the same.
   init<T>(done vector: VectorView<T>) {
-    request = unsafe OpenRequest(raw: lockstep_mpi_request_null(), rank: 0)
+    request = OpenRequest(raw: nil, rank: 0)
     memory = Memory(vector)
   }
 
