@@ -13,7 +13,8 @@ struct Outcome: CustomStringConvertible {
 
   /// The messages with which the program itself, not mpirun, said what is wrong.
   var errorMessages: [String] { lines(of: errors).filter { $0.contains("lockstep: error:") } }
-  var warnings: [String] { lines(of: errors).filter { $0.contains("lockstep: warning:") } }
+  /// All warnings but that a test has asked for faults.
+  var warnings: [String] { lines(of: errors).filter { $0.contains("lockstep: warning:") && !$0.contains("LOCKSTEP_FAULT is set") } }
 
   var description: String { "\(command)\nexit code \(exitCode)\n--- output\n\(output)--- errors\n\(errors)" }
 

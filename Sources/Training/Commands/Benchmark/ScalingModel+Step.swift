@@ -13,8 +13,10 @@ extension ScalingModel.Step {
     let tokenBytes = V > 0 ? frames / ranks * Double(MemoryLayout<Int32>.size) : 0
     // What lies in other phases than those of the exchanges.
     let hidden = tokenBytes == 0 || frames >= V ? 0 : costs.values.cost.seconds(tokenBytes)
+    let fixed = steps.phases[Phase.optimizer.rawValue]
     self.init(
-      computation: steps.meanSeconds - steps.exchanges - hidden, fixed: steps.phases[Phase.optimizer.rawValue],
+      // The costs were measured at other moments than the steps, and may exceed what small steps take on a busy machine.
+      computation: max(fixed, steps.meanSeconds - steps.exchanges - hidden), fixed: fixed,
       denseBytes: element * Double(layout.embedding.lowerBound), rowBytes: element * E, rows: Double(steps.embeddingRows), allRows: V,
       messages: Double(step.gradients.messages(embeddingRows: steps.embeddingRows)),
       statistics: Self.statistics(network, context, steps: timeSteps).map { ($0.bytes, $0.count * minibatches) },
