@@ -11,6 +11,8 @@ let package = Package(
     .library(name: "AllocationCounter", type: .dynamic, targets: ["AllocationCounter"]),
     // The same, to which a file server falls silent.
     .library(name: "SilentServer", type: .dynamic, targets: ["SilentServer"]),
+    // The same, for which no file system has symbolic links.
+    .library(name: "WithoutLinks", type: .dynamic, targets: ["WithoutLinks"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -45,6 +47,7 @@ let package = Package(
 
     .target(name: "AllocationCounter", path: "Tests/AllocationCounter"),
     .target(name: "SilentServer", path: "Tests/SilentServer"),
+    .target(name: "WithoutLinks", path: "Tests/WithoutLinks"),
     .testTarget(name: "TensorsTests", dependencies: ["Tensors"], swiftSettings: strict),
     .testTarget(name: "NeuralNetworkTests", dependencies: ["NeuralNetwork"], swiftSettings: strict),
     // The tests read the fixtures where they are in the repository.

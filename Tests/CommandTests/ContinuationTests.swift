@@ -167,6 +167,31 @@ extension CommandTests {
       }
     }
 
+    /// A file system without symbolic links: files name the checkpoints. The run can go on where there are links, and back.
+    @Test(arguments: [1, 2]) func withoutLinks(ranks: Int) throws {
+      let sandbox = try Sandbox(), library = "libWithoutLinks.so"
+      func train(_ steps: Int, _ further: [String] = [], preloading: String?) throws -> Outcome {
+        try sandbox.start(
+          ranks: ranks, sandbox.training("run", ["training.maximum_steps=\(steps)", "checkpoint.keep=2"], further), preloading: preloading).wait()
+      }
+      let first = try train(12, preloading: library)
+      #expect(first.exitCode == 0 && first.warnings.isEmpty && first.output.contains("Test loss"), "\(first)")
+      #expect(try sandbox.text("run/checkpoints/latest") == "step-00000012\n")
+      #expect(try sandbox.names(in: "run/checkpoints").count { $0.hasPrefix("step-") } <= 3)
+      for path in ["run", "run/checkpoints/latest", "run/checkpoints/best"] {
+        #expect(try sandbox.run(["evaluate", path]).output.contains("(step "), "\(path)")
+      }
+      let second = try train(17, ["--resume"], preloading: nil)
+      #expect(second.exitCode == 0 && second.output.contains("Resumed at step 12"), "\(second)")
+      #expect(try sandbox.linkedStep("run") == 17)
+      let third = try train(23, ["--resume"], preloading: library)
+      #expect(third.exitCode == 0 && third.output.contains("Resumed at step 17"), "\(third)")
+      #expect(try sandbox.text("run/checkpoints/latest") == "step-00000023\n")
+      try sandbox.train("whole", ranks: ranks, ["training.maximum_steps=23"])
+      let file = "checkpoints/step-00000023/model.safetensors"
+      #expect(try sandbox.data("run/\(file)") == sandbox.data("whole/\(file)"))
+    }
+
     /// Links in a run directory lead to what is somebody else's.
     @Test(arguments: ["lock", "metrics.jsonl"]) func links(name: String) throws {
       let sandbox = try Sandbox()

@@ -16,8 +16,8 @@ import Testing
     #expect(moments.count == 4)
     #expect(moments.mean == [3.5, 1])
     #expect(moments.squares == [17, 12])
-    #expect(moments.meanAndDeviation.mean == [3.5, 1])
-    #expect(moments.meanAndDeviation.deviation == [(17.0 / 4).squareRoot(), (12.0 / 4).squareRoot()])
+    #expect(moments.meanAndDeviation(deltas: 0).mean == [3.5, 1])
+    #expect(moments.meanAndDeviation(deltas: 0).deviation == [(17.0 / 4).squareRoot(), (12.0 / 4).squareRoot()])
     #expect(counts == [1, 0, 2, 1, 0])
   }
 
@@ -97,7 +97,7 @@ import Testing
     right.merge(none)
     empty.merge(none)
     #expect(left == some && right == some && empty == none)
-    #expect(none.meanAndDeviation == ([0], [1]))
+    #expect(none.meanAndDeviation(deltas: 0) == ([0], [1]))
   }
 
   /// Any order of merging gives the same but for rounding.
@@ -198,7 +198,7 @@ import Testing
   private func scale(_ source: MemorySource) throws -> ([Float], [Float]) {
     let survey = FeatureSurvey(source, deltas: 2, classes: 1)
     var counts = [0]
-    let found = try survey.moments(ofChunk: 0, source.makeReader(), labelCounts: &counts).meanAndDeviation
+    let found = try survey.moments(ofChunk: 0, source.makeReader(), labelCounts: &counts).meanAndDeviation(deltas: 2)
     return (found.mean.map { Float($0) }, found.deviation.map { Float($0) })
   }
 
@@ -211,9 +211,24 @@ import Testing
 
   /// A deviation that is small beside the mean, yet real, counts.
   @Test func smallDeviation() throws {
-    let source = MemorySource([(0..<50).map { 1000 + Float($0 % 2) / 1024 }])
+    let source = MemorySource([(0..<50).map { 1000 + Float($0 % 2) / 16 }])
     let found = try source.transformed(FeatureTransform(deltas: 0, normalizer: .utterance))
     #expect(found == (0..<50).map { $0 % 2 == 0 ? -1 : 1 })
+  }
+
+  /// One frame of 1,600 that differs in the fifth digit is not blown up, nor are its differences: data in which the feature lives keep their size.
+  @Test(arguments: [0, 2]) func almostConstant(deltas: Int) throws {
+    var values = (0..<1600).map { [Float($0 % 7), -15.94] }
+    values[3][1] = -15.939
+    let source = MemorySource([values.flatMap { $0 }], dimension: 2)
+    var counts = [0]
+    let survey = FeatureSurvey(source, deltas: deltas, classes: 1)
+    let moments = try survey.moments(ofChunk: 0, source.makeReader(), labelCounts: &counts), scale = moments.meanAndDeviation(deltas: deltas)
+    #expect(moments.constantFeatures(deltas: deltas) == [1])
+    for column in scale.deviation.indices { #expect((scale.deviation[column] == 1) == (column % 2 == 1)) }
+    let live = MemorySource([(0..<40).flatMap { [Float($0 % 7), -15.94 + Float($0 % 5) / 4] }], dimension: 2)
+    let normalizer = FeatureNormalizer.global(mean: scale.mean.map { Float($0) }, deviation: scale.deviation.map { Float($0) })
+    #expect(try live.transformed(FeatureTransform(deltas: deltas, normalizer: normalizer)).allSatisfy { abs($0) < 3 })
   }
 
   @Test func oneFrame() throws {

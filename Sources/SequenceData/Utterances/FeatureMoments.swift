@@ -59,10 +59,24 @@ public struct FeatureMoments: Equatable, Sendable {
     count += other.count
   }
 
-  /// Mean and deviation of each feature; the deviation of a constant one is 1.
-  public var meanAndDeviation: (mean: [Double], deviation: [Double]) {
-    let deviation = mean.indices.map { FeatureNormalizer.deviation(mean: mean[$0], variance: squares[$0] / Double(max(count, 1))) }
+  /// Mean and deviation of each column; the deviation of a constant one is 1.
+  /// - deltas: the order of the differences among the columns, which are constant where the feature is that they are of.
+  public func meanAndDeviation(deltas: Int) -> (mean: [Double], deviation: [Double]) {
+    let features = mean.count / (1 + deltas)
+    let deviation = mean.indices.map { isConstant($0 % features) || isConstant($0) ? 1 : variance($0).squareRoot() }
     return (mean, deviation)
+  }
+
+  /// The features, without their differences, that are constant.
+  public func constantFeatures(deltas: Int) -> [Int] { (0..<mean.count / (1 + deltas)).filter(isConstant) }
+
+  private func variance(_ column: Int) -> Double { squares[column] / Double(max(count, 1)) }
+
+  /// Whether a column is constant, but for a deviation of a hundred-thousandth of its mean: a few frames that differ by the rounding of whoever
+  /// wrote them would be blown up to a variance of 1, and other data to thousands.
+  private func isConstant(_ column: Int) -> Bool {
+    let variance = variance(column), mean = mean[column]
+    return variance <= 1e-10 * mean * mean || variance <= 1e-30
   }
 
   /// The values in one list, `serializedCount(width:)` of them.

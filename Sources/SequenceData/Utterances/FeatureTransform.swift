@@ -41,7 +41,7 @@ public struct FeatureTransform: Equatable, Sendable {
         }
       }
     }
-    normalizer.apply(&span, frames: frames, width: width)
+    normalizer.apply(&span, frames: frames, width: width, deltas: deltas)
   }
 }
 
@@ -53,12 +53,8 @@ public enum FeatureNormalizer: Equatable, Sendable {
   /// By mean and deviation of all frames, one of each a feature.
   case global(mean: [Float], deviation: [Float])
 
-  /// The deviation to divide by: 1 for a feature that is constant but for rounding.
-  static func deviation(mean: Double, variance: Double) -> Double {
-    variance > 1e-14 * mean * mean && variance > 1e-30 ? variance.squareRoot() : 1
-  }
-
-  func apply(_ values: inout MutableSpan<Float>, frames: Int, width: Int) {
+  /// - deltas: the order of the differences among the `width` columns.
+  func apply(_ values: inout MutableSpan<Float>, frames: Int, width: Int, deltas: Int) {
     switch self {
     case .none: break
     case .global(let mean, let deviation):
@@ -70,9 +66,9 @@ public enum FeatureNormalizer: Equatable, Sendable {
     case .utterance:
       var moments = FeatureMoments(width: width)
       moments.add(values.span, frames: frames)
-      let scale = moments.meanAndDeviation
+      let scale = moments.meanAndDeviation(deltas: deltas)
       FeatureNormalizer.global(mean: scale.mean.map { Float($0) }, deviation: scale.deviation.map { Float($0) })
-        .apply(&values, frames: frames, width: width)
+        .apply(&values, frames: frames, width: width, deltas: deltas)
     }
   }
 }

@@ -69,9 +69,11 @@ public struct CheckpointStore: Sendable {
       if try holdsState(path) { return path }
       // A link without a target, or to a checkpoint that lost its state: opening it says what is missing.
       for link in links {
+        if let target = try Self.pointed(link, system) { return target }
         if try holdsState(link) { return link }
         if try system.linkTarget(link) != nil { return link }
       }
+      if let target = try Self.pointed(path, system) { return target }
       return try system.linkTarget(path) != nil ? path : nil
     }
     guard let found else { throw CheckpointError(path, .notACheckpoint) }
@@ -84,10 +86,19 @@ public struct CheckpointStore: Sendable {
   /// The step that `best` names, if that checkpoint stands.
   public func bestStep() throws(CheckpointError) -> Int? { try linkedStep(CheckpointLayout.best) }
 
+  /// The checkpoint that a file in place of a link names, on file systems without links; nil for any other file.
+  private static func pointed(_ link: String, _ system: FileSystem) throws(FileError) -> String? {
+    guard let name = try system.line(link), CheckpointLayout.step(name: name) != nil else { return nil }
+    return "\(FileSystem.parent(of: link))/\(name)"
+  }
+
   private func linkedStep(_ link: String) throws(CheckpointError) -> Int? {
     try CheckpointError.naming("\(directory)/\(link)") { () throws(FileError) -> Int? in
-      guard let target = try system.linkTarget("\(directory)/\(link)"), let step = CheckpointLayout.step(name: target),
-        try system.kind(path(step: step)) == .directory
+      let path = "\(directory)/\(link)"
+      var target = try system.linkTarget(path)
+      if target == nil { target = try system.line(path) }
+      guard let target, let step = CheckpointLayout.step(name: target),
+        try system.kind(self.path(step: step)) == .directory
       else { return nil }
       return step
     }

@@ -118,10 +118,27 @@ package struct FileSystem: Sendable {
     return String(decoding: buffer[..<count], as: UTF8.self)
   }
 
-  /// Makes `path` a link that holds `target`, in place of a link that is there, in one step.
+  /// The only line of a small file, without its end; nil for anything else.
+  package func line(_ path: String) throws(FileError) -> String? {
+    guard try kind(path) == .file else { return nil }
+    var bytes = [UInt8](repeating: 0, count: 256)
+    let count = try PosixFile(path, .read, system: self).read(into: &bytes, at: 0)
+    guard count > 1, bytes[..<count].firstIndex(of: UInt8(ascii: "\n")) == count - 1 else { return nil }
+    return String(decoding: bytes[..<(count - 1)], as: UTF8.self)
+  }
+
+  /// Makes `path` a link that holds `target`, in place of a link that is there, in one step. On a file system without symbolic links (FAT, SMB, some
+  /// of FUSE) it becomes a file whose only line is `target`.
   package func replaceLink(_ path: String, target: String, temporary: String) throws(FileError) {
     if try kind(temporary) != nil { try removeFile(temporary) }
-    try call(.link, temporary) { Int(unsafe symlink(target, temporary)) }
+    do {
+      try call(.link, temporary) { Int(unsafe symlink(target, temporary)) }
+    } catch {
+      guard [EPERM, EOPNOTSUPP, ENOSYS].contains(error.code) else { throw error }
+      let file = try PosixFile(temporary, .create, system: self)
+      try unsafe file.write(Array((target + "\n").utf8).span.bytes)
+      try file.synchronize()
+    }
     do {
       try rename(temporary, to: path)
     } catch {

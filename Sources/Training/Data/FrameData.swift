@@ -13,6 +13,8 @@ final class FrameData: TrainingData {
   private let context: RankContext
   let record: FeatureRecord
   let digest: String
+  /// Features that do not vary, found when the record was made.
+  private var constantFeatures: [Int] = []
   private let transform: FeatureTransform
   // Nothing of these without the training data.
   private let utterances: Utterances?
@@ -62,10 +64,10 @@ final class FrameData: TrainingData {
         unusable: configuration.data.onUnusable, context)
       utterances = kept
       digest = try kept.contentDigest(context.world)
-      record = switch (before, use) {
-      case (let before?, .replacement): try Self.record(kept, configuration, context).continuing(before)
-      case (let before?, _): try Self.check(before, against: kept)
-      case (nil, _): try Self.record(kept, configuration, context)
+      switch (before, use) {
+      case (let before?, .replacement): record = try Self.record(kept, configuration, context).record.continuing(before)
+      case (let before?, _): record = try Self.check(before, against: kept)
+      case (nil, _): (record, constantFeatures) = try Self.record(kept, configuration, context)
       }
       let frames = kept.frames
       plan = MinibatchPlan(
@@ -79,13 +81,14 @@ final class FrameData: TrainingData {
   /// Looks at all of the training data.
   private static func record(
     _ kept: Utterances, _ configuration: TrainingConfiguration, _ context: RankContext
-  ) throws -> FeatureRecord {
-    let deltas = configuration.data.deltas
+  ) throws -> (record: FeatureRecord, constant: [Int]) {
+    let deltas = configuration.data.deltas, isGlobal = configuration.data.normalize == .global
     let found = try survey(kept, deltas: deltas, classes: configuration.data.classes, context)
-    let scale = configuration.data.normalize == .global ? found.moments.meanAndDeviation : ([], [])
-    return FeatureRecord(
+    let scale = isGlobal ? found.moments.meanAndDeviation(deltas: deltas) : ([], [])
+    let record = FeatureRecord(
       dimension: kept.dimension, longest: kept.frames.max() ?? 0, utterances: kept.frames.count, frames: kept.frames.reduce(0, +),
       digest: kept.digest, mean: scale.0, deviation: scale.1, labelCounts: found.labelCounts)
+    return (record, isGlobal ? found.moments.constantFeatures(deltas: deltas) : [])
   }
 
   /// Room for a minibatch of the longest utterances that there are.
@@ -116,7 +119,17 @@ final class FrameData: TrainingData {
     ]
   }
 
-  var remarks: [String] { utterances?.remarks ?? [] }
+  var remarks: [String] { (utterances?.remarks ?? []) + constantRemark }
+
+  private var constantRemark: [String] {
+    if constantFeatures.isEmpty { return [] }
+    let names = constantFeatures.prefix(20).map { "\($0)" }.joined(separator: ", ")
+    let more = constantFeatures.count > 20 ? " and \(constantFeatures.count - 20) more" : ""
+    return [
+      "data.train: of features 0 to \(record.dimension - 1), \(names)\(more) have the same value in all frames, or a deviation below a hundred-thousandth of it: "
+        + "they are centred and not scaled"
+    ]
+  }
 
   var summary: String {
     let leftOut = utterances?.leftOut ?? 0
