@@ -23,7 +23,8 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
   /// Allocates `count` elements, all bits zero.
   public init(count: Int) {
     precondition(count >= 0, "a storage needs a count of at least 0")
-    let bytes = max(count, 1) * MemoryLayout<Element>.stride
+    let (bytes, isTooLarge) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
+    if isTooLarge { endWithoutMemory("more bytes than there are addresses", count: count) }
     if bytes >= LargePages.worthwhile, let pages = LargePages(bytes: bytes) {
       self.count = count
       owner = pages
@@ -31,9 +32,7 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
       unsafe base = pages.start.assumingMemoryBound(to: Element.self)
       return
     }
-    guard let block = unsafe calloc(1, bytes + Self.alignment) else {
-      fatalError("out of memory: \(bytes) bytes for a buffer of \(count) elements")
-    }
+    guard let block = unsafe calloc(1, bytes + Self.alignment) else { endWithoutMemory("\(bytes) bytes", count: count) }
     self.count = count
     unsafe self.block = block
     owner = nil
@@ -53,4 +52,13 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
   }
 
   deinit { unsafe free(block) }
+}
+
+/// Ends the process with one line and the code of a fault of the program: nothing can go on without the memory, and a trap would print where it was
+/// asked for instead of why.
+private func endWithoutMemory(_ bytes: String, count: Int) -> Never {
+  let text = Array("lockstep: error: out of memory: \(bytes) for a buffer of \(count) elements; the model or its minibatches are too large for this host\n".utf8)
+  _ = unsafe write(STDERR_FILENO, text, text.count)
+  // Other threads may be at work on what `exit` takes down.
+  _exit(70)
 }

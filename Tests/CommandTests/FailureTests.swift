@@ -81,6 +81,15 @@ extension CommandTests {
       #expect(try sandbox.text("run/metrics.jsonl") == before)
     }
 
+    /// One line, where a trap would print for seconds.
+    @Test(arguments: ["model.hidden_size=20000", "model.hidden_size=65536"]) func withoutMemory(setting: String) throws {
+      let sandbox = try Sandbox()
+      let outcome = try sandbox.run(
+        sandbox.training("run", [setting, "normalization.placement=none"]), environment: ["prlimit", "--as=\(3 << 30)"])
+      #expect(outcome.exitCode == 70 && outcome.errors.split(separator: "\n").count == 1, "\(outcome)")
+      #expect(outcome.errorMessages.first?.contains("out of memory") == true, "\(outcome)")
+    }
+
     @Test func directoryThatCannotBe() throws {
       let sandbox = try Sandbox()
       try sandbox.write("file", "")
