@@ -25,7 +25,7 @@ public struct PendingCollective: ~Copyable {
 
   /// One that needed no MPI and is done; it is to be waited for all the same.
   init<T>(done vector: VectorView<T>) {
-    request = OpenRequest(raw: nil, rank: 0)
+    request = unsafe OpenRequest(raw: nil, rank: 0)
     memory = Memory(vector)
   }
 
