@@ -61,7 +61,7 @@ extension CommandTests {
         #expect(try evaluate(sandbox, ranks: 2, "\(run)/checkpoints/best", ["--data", "test.txt"]) == test)
       }
       // A single text has no statistics of its own.
-      let generated = try ["running", "batch"].map { try sandbox.run(["generate", $0, "--tokens", "9"]) }
+      let generated = try ["running", "batch"].map { try sandbox.run(["generate", "\($0)/checkpoints/latest", "--tokens", "9"]) }
       #expect(generated[0].output == generated[1].output && generated.map(\.warnings.count) == [0, 1], "\(generated)")
     }
 
