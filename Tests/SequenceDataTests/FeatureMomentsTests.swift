@@ -218,15 +218,18 @@ import Testing
 
   /// One frame of 1,600 that differs in the fifth digit is not blown up, nor are its differences: data in which the feature lives keep their size.
   @Test(arguments: [0, 2]) func almostConstant(deltas: Int) throws {
-    var values = (0..<1600).map { [Float($0 % 7), -15.94] }
-    values[3][1] = -15.939
-    let source = MemorySource([values.flatMap { $0 }], dimension: 2)
+    func rows(_ frames: Int, _ second: (Int) -> Float) -> [Float] {
+      var values: [Float] = []
+      for t in 0..<frames { values += [Float(t % 7), second(t)] }
+      return values
+    }
+    let source = MemorySource([rows(1600) { $0 == 3 ? -15.939 : -15.94 }], dimension: 2)
     var counts = [0]
     let survey = FeatureSurvey(source, deltas: deltas, classes: 1)
     let moments = try survey.moments(ofChunk: 0, source.makeReader(), labelCounts: &counts), scale = moments.meanAndDeviation(deltas: deltas)
     #expect(moments.constantFeatures(deltas: deltas) == [1])
     for column in scale.deviation.indices { #expect((scale.deviation[column] == 1) == (column % 2 == 1)) }
-    let live = MemorySource([(0..<40).flatMap { [Float($0 % 7), -15.94 + Float($0 % 5) / 4] }], dimension: 2)
+    let live = MemorySource([rows(40) { -15.94 + Float($0 % 5) / 4 }], dimension: 2)
     let normalizer = FeatureNormalizer.global(mean: scale.mean.map { Float($0) }, deviation: scale.deviation.map { Float($0) })
     #expect(try live.transformed(FeatureTransform(deltas: deltas, normalizer: normalizer)).allSatisfy { abs($0) < 3 })
   }
