@@ -6,13 +6,14 @@ struct SessionFolder {
   /// The folder; nil where none can be made.
   let path: String?
   private static let sharedMemory = "/dev/shm"
-  private let system = FileSystem()
+  private static let system = FileSystem()
 
-  /// Makes the folder of this process, and removes those of others that have ended without doing so, if they are empty.
+  /// Makes the folder of this process, and clears those of others that were killed together with their mpiruns.
   init() {
     let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp", prefix = "lockstep-launch.\(getuid())."
-    for name in (try? system.names(in: parent)) ?? [] where name.hasPrefix(prefix) {
-      guard let process = pid_t(name.dropFirst(prefix.count)), kill(process, 0) != 0, errno == ESRCH else { continue }
+    for name in (try? Self.system.names(in: parent)) ?? [] where name.hasPrefix(prefix) {
+      guard let process = pid_t(name.dropFirst(prefix.count)), Self.isOver(process) else { continue }
+      Self.clearDeadJobs(in: "\(parent)/\(name)", Self.isOver)
       unsafe _ = rmdir("\(parent)/\(name)")
     }
     let path = "\(parent)/\(prefix)\(getpid())"
@@ -21,20 +22,34 @@ struct SessionFolder {
 
   /// Clears what an mpirun of this folder has left, which has ended: nothing, unless it was killed.
   func clearDeadJob(_ process: pid_t) {
-    guard let path else { return }
-    for host in (try? system.names(in: path)) ?? [] {
-      let job = "\(path)/\(host)/pid.\(process)"
-      if let family = family(contact: "\(job)/contact.txt") { clearSegments(family) }
-      try? system.removeTree(job)
-      unsafe _ = rmdir("\(path)/\(host)")
+    if let path { Self.clearDeadJobs(in: path) { $0 == process } }
+  }
+
+  /// Clears what mpiruns of a folder have left, those that are over and were of this host: process numbers of another mean nothing here.
+  private static func clearDeadJobs(in folder: String, _ isOver: (pid_t) -> Bool) {
+    let host = "\(folder)/ompi.\(host).\(getuid())"
+    for name in (try? system.names(in: host)) ?? [] where name.hasPrefix("pid.") {
+      guard let process = pid_t(name.dropFirst(4)), isOver(process) else { continue }
+      if let family = family(contact: "\(host)/\(name)/contact.txt") { clearSegments(family) }
+      try? system.removeTree("\(host)/\(name)")
     }
+    unsafe _ = rmdir(host)
+  }
+
+  private static func isOver(_ process: pid_t) -> Bool { kill(process, 0) != 0 && errno == ESRCH }
+
+  /// The name of this host as Open MPI writes it: without its domain.
+  private static var host: String {
+    var name = [CChar](repeating: 0, count: 256)
+    unsafe gethostname(&name, name.count - 1)
+    return String(decoding: name.prefix { $0 != 0 && $0 != 46 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   /// Removes the folder.
   func remove() { if let path { unsafe _ = rmdir(path) } }
 
   /// The upper half of a job's number, from the address that mpirun has left for others: `NUMBER.0;tcp://…`.
-  private func family(contact: String) -> UInt32? {
+  private static func family(contact: String) -> UInt32? {
     guard let file = try? PosixFile(contact, .read) else { return nil }
     var buffer = [UInt8](repeating: 0, count: 64)
     guard let count = try? file.read(into: &buffer, at: 0) else { return nil }
@@ -42,13 +57,13 @@ struct SessionFolder {
   }
 
   /// Removes segments that carry the job's number: `vader_segment.HOST.USER.JOB.RANK`, JOB in hexadecimal digits.
-  private func clearSegments(_ family: UInt32) {
-    for name in (try? system.names(in: Self.sharedMemory)) ?? [] {
+  private static func clearSegments(_ family: UInt32) {
+    for name in (try? system.names(in: sharedMemory)) ?? [] {
       let parts = name.split(separator: ".")
       guard parts.count >= 4, parts[0].hasPrefix("vader_segment") || parts[0].hasPrefix("osc_"), parts.contains("\(getuid())"),
         parts.dropFirst().contains(where: { $0.count >= 5 && UInt32($0, radix: 16).map { $0 >> 16 } == family })
       else { continue }
-      unsafe _ = unlink("\(Self.sharedMemory)/\(name)")
+      unsafe _ = unlink("\(sharedMemory)/\(name)")
     }
   }
 }
