@@ -116,7 +116,7 @@ extension CommandTests {
       let outcome = try sandbox.run(ranks: 2, sandbox.speechTraining("run", settings))
       try #require(outcome.exitCode == 0, "\(outcome)")
       let validation = try #require(try sandbox.events("run", "validation").last?["loss"] as? Double)
-      let words = try sandbox.run(["evaluate", "run"]).output.split(separator: " ")
+      let words = try sandbox.run(["evaluate", "run/checkpoints/latest"]).output.split(separator: " ")
       let printed = try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) })
       #expect(abs(validation - printed) <= 1e-14 * validation)
       // Rows of steps that were not seen hold those of the last one seen.
@@ -136,7 +136,7 @@ extension CommandTests {
       try #require(outcome.exitCode == 0, "\(outcome)")
       #expect(outcome.warnings.count { $0.contains("evaluation.statistics: batch") } == 1, "\(outcome)")
       func loss(ranks: Int, _ settings: [String], _ further: [String] = []) throws -> Double {
-        let outcome = try sandbox.run(ranks: ranks, ["evaluate", "run"] + further + settings.flatMap { ["--set", $0] })
+        let outcome = try sandbox.run(ranks: ranks, ["evaluate", "run/checkpoints/latest"] + further + settings.flatMap { ["--set", $0] })
         let words = outcome.output.split(separator: " ")
         return try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) }, "\(outcome)")
       }
@@ -177,7 +177,7 @@ extension CommandTests {
       }
       // Evaluated as trained, and as another setting has it.
       func loss(_ settings: [String]) throws -> Double {
-        let outcome = try sandbox.run(ranks: 2, ["evaluate", "whole"] + settings.flatMap { ["--set", $0] })
+        let outcome = try sandbox.run(ranks: 2, ["evaluate", "whole/checkpoints/latest"] + settings.flatMap { ["--set", $0] })
         let words = outcome.output.split(separator: " ")
         return try #require(words.firstIndex(of: "loss").flatMap { Double(words[$0 + 1]) }, "\(outcome)")
       }
