@@ -412,6 +412,7 @@ void lockstep_catch_signals(void);
 /* Whether this thread, and threads that it starts later, take numbers below the least normal one for zero, as operands and as results. Processors
    are many times slower on such numbers. Returns what was so before. */
 int lockstep_flush_subnormals(int is_on);
+
 /* The number of the last signal recorded, or 0. */
 int lockstep_signal_received(void);
 

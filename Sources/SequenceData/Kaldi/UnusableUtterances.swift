@@ -35,6 +35,7 @@ public struct UnusableUtterances: Equatable, Sendable {
 
   public var count: Int { list.count }
 
+  /// Whether both list the same utterances.
   public static func == (left: Self, right: Self) -> Bool {
     left.features == right.features && left.labels == right.labels && left.list.elementsEqual(right.list, by: ==)
   }
