@@ -6,8 +6,8 @@ import Tensors
 
 extension CellShape {
   /// Gates in the order input, forget, candidate, output.
-  static let lstm = CellShape(gates: 4, forgetGate: 1, candidate: 2, states: [.cell, .output], allowsPeepholes: true,
-    readsProductsApart: false)
+  static let lstm = CellShape(
+    gates: 4, forgetGate: 1, candidate: 2, states: [.cell, .output], allowsPeepholes: true, readsProductsApart: false)
 }
 
 enum LSTMCell<S: Scalar>: RecurrentCell {

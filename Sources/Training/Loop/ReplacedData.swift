@@ -10,9 +10,9 @@ enum ReplacedData {
   static func adapt(
     _ state: CheckpointState, to digests: CheckpointState.DataDigests, _ data: TrainingConfiguration.Data, isAllowed: Bool, console: Console
   ) throws -> CheckpointState {
-    // Checkpoints of versions before do not say what they were made with.
-    guard let before = state.data else { return state }
     var state = state
+    // Checkpoints of versions before do not say what they were made with: the data is another where the user says so.
+    let before = state.data ?? .init(train: isAllowed ? "" : digests.train, validation: digests.validation)
     if digests.train != before.train {
       guard isAllowed else {
         throw UsageError(
