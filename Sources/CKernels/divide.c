@@ -296,6 +296,9 @@ static void multiply_piece(const void *context, size_t first, size_t end) {
     piece.N = least(d->columns, piece.N - n);
     piece.A = offset(d->kernels, piece.A, m * piece.a_row);
     piece.B = (const char *)piece.B + (piece.b_row ? n : element_of_panel(&piece, 0, n, d->kernels->panel)) * size;
+    size_t share = piece.soon_bytes / d->pieces;
+    piece.soon = (const char *)piece.soon + i * share;
+    piece.soon_bytes = share;
     piece.C = moved(d->kernels, piece.C, m * piece.c_row + n);
     d->kernels->product(&piece);
   }

@@ -10,13 +10,11 @@
 
 // The most k of one pass over a block of C: rows of A of a tile stay in the first-level cache.
 enum { DEPTH = 768 };
-// Bytes of rows of A that stay in the second-level cache while panels of B go by. 64 to 192 KiB are equally fast on Zen 3; this holds
-// a block of the output layer's weights.
-enum { STRIPS_BYTES = 192 << 10 };
 // Up to so many rows, there is nothing to gain from a block of several panels, and each panel is read once.
 enum { FEW_ROWS = 16 };
 
-// Bytes of B that stay in the second-level cache while rows of A go by.
+// Bytes of B that stay in the second-level cache while rows of A go by, and the most of them: a copy of them is on the stack.
+enum { MOST_BLOCK_BYTES = 600 << 10 };
 size_t lockstep_block_bytes(void);
 
 // The length of even parts of K, at most DEPTH.

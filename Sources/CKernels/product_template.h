@@ -19,17 +19,27 @@ INLINE KERNEL(vector) KERNEL(load)(const R *values) {
 
 INLINE void KERNEL(store)(R *values, KERNEL(vector) vector) { memcpy(values, &vector, sizeof vector); }
 
+// Copies fewer elements than a vector has. Each copy has a constant length: it is an instruction or two.
+INLINE void KERNEL(copy_part)(R *out, const R *values, size_t count) {
+  UNROLL for (size_t length = KERNEL(vector_lanes) / 2; length > 0; length /= 2)
+    if (count & length) {
+      memcpy(out, values, length * sizeof(R));
+      out += length;
+      values += length;
+    }
+}
+
 // The first `count` elements; the others are 0, and are not read.
 INLINE KERNEL(vector) KERNEL(load_part)(const R *values, size_t count) {
   R part[KERNEL(vector_lanes)] = {0};
-  memcpy(part, values, count * sizeof(R));
+  KERNEL(copy_part)(part, values, count);
   return KERNEL(load)(part);
 }
 
 INLINE void KERNEL(store_part)(R *values, KERNEL(vector) vector, size_t count) {
   R part[KERNEL(vector_lanes)];
   KERNEL(store)(part, vector);
-  memcpy(values, part, count * sizeof(R));
+  KERNEL(copy_part)(values, part, count);
 }
 
 // A vector of B from element `index` on.
@@ -55,6 +65,11 @@ typedef struct {
   prefetch next;
   // The tile of C after this one, if sums are added to it.
   const R *next_C;
+  // Receives a transposed A as a strip [K, TILE_ROWS], or NULL.
+  R *strip;
+  // Receives a panel of B whose rows are b_row apart, or NULL.
+  R *panel;
+  size_t b_row;
 } KERNEL(tile);
 
 // sums += A[:, 0] B[0, :]. `rows`, `vectors`, `is_rounded` and one of the steps in A are constants in every instance.
@@ -78,15 +93,17 @@ INLINE void KERNEL(multiply_add)(const R *A, size_t a_row, const void *B, KERNEL
   }
 }
 
-INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, int is_rounded, int prefetches, size_t a_row,
-                                  size_t a_column) {
+INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, int is_rounded, int prefetches, int copies_A,
+                                  int copies_B, size_t a_row, size_t a_column) {
   KERNEL(vector) sums[TILE_ROWS][TILE_VECTORS];
   // Copies: a prefetch may change memory, as far as the compiler knows.
   const R *A = t->A;
   const char *B = t->B;
-  size_t K = t->K, lanes = KERNEL(vector_lanes), b_row = KERNEL(panel) * (is_rounded ? sizeof(uint16_t) : sizeof(R)), k = 0;
+  size_t K = t->K, lanes = KERNEL(vector_lanes), k = 0;
+  size_t b_row = copies_B ? t->b_row * sizeof(R) : KERNEL(panel) * (is_rounded ? sizeof(uint16_t) : sizeof(R));
   size_t last = t->width - (size_t)(vectors - 1) * lanes;
   prefetch next = t->next;
+  R *strip = t->strip, *panel = t->panel;
   if (PREFETCHES_SUMS && t->next_C)
     UNROLL for (int r = 0; r < rows; r++)
       UNROLL for (int v = 0; v < vectors; v++)
@@ -100,13 +117,20 @@ INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, 
   for (; k + UNROLLED <= K; k += UNROLLED)
     UNROLL for (int i = 0; i < UNROLLED; i++) {
       if (prefetches && i % PREFETCH_EVERY == 0) {
-        __builtin_prefetch(next.line, 0, 2);
-        if (MOST_LINES > 1) __builtin_prefetch(next.line + next.step - LINE_BYTES, 0, 2);
-        next.line += next.step;
+        UNROLL for (int j = 0; j < MOST_LINES; j++) {
+          __builtin_prefetch(next.line[j], 0, 3);
+          next.line[j] += next.step[j];
+        }
       }
+      if (copies_A) memcpy(strip + (k + i) * TILE_ROWS, A + (k + i) * a_column, rows * sizeof(R));
+      if (copies_B) memcpy(panel + (k + i) * KERNEL(panel), B + (k + i) * b_row, KERNEL(panel) * sizeof(R));
       KERNEL(multiply_add)(A + (k + i) * a_column, a_row, B + (k + i) * b_row, sums, rows, vectors, is_rounded);
     }
-  for (; k < K; k++) KERNEL(multiply_add)(A + k * a_column, a_row, B + k * b_row, sums, rows, vectors, is_rounded);
+  for (; k < K; k++) {
+    if (copies_A) memcpy(strip + k * TILE_ROWS, A + k * a_column, rows * sizeof(R));
+    if (copies_B) memcpy(panel + k * KERNEL(panel), B + k * b_row, KERNEL(panel) * sizeof(R));
+    KERNEL(multiply_add)(A + k * a_column, a_row, B + k * b_row, sums, rows, vectors, is_rounded);
+  }
   UNROLL for (int r = 0; r < rows; r++)
     UNROLL for (int v = 0; v < vectors; v++) {
       R *c = t->C + r * t->c_row + v * lanes;
@@ -115,22 +139,25 @@ INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, 
     }
 }
 
-// What is prefetched is much larger than a tile: the narrow last panel does without.
-INLINE void KERNEL(multiply_rows)(const KERNEL(tile) *t, int rows, int is_rounded, int prefetches, size_t a_row, size_t a_column) {
+// What is prefetched is much larger than a tile: the narrow last panel does without. It is copied before.
+INLINE void KERNEL(multiply_rows)(const KERNEL(tile) *t, int rows, int is_rounded, int prefetches, int copies_A, int copies_B,
+                                 size_t a_row, size_t a_column) {
   size_t vectors = quotient_up(t->width, KERNEL(vector_lanes));
-  if (vectors == TILE_VECTORS) KERNEL(multiply_tile)(t, rows, TILE_VECTORS, is_rounded, prefetches, a_row, a_column);
+  if (copies_B || vectors == TILE_VECTORS)
+    KERNEL(multiply_tile)(t, rows, TILE_VECTORS, is_rounded, prefetches, copies_A, copies_B, a_row, a_column);
 #if TILE_VECTORS > 1
-  else if (vectors == 1) KERNEL(multiply_tile)(t, rows, 1, is_rounded, 0, a_row, a_column);
+  else if (vectors == 1) KERNEL(multiply_tile)(t, rows, 1, is_rounded, 0, copies_A, 0, a_row, a_column);
 #endif
 #if TILE_VECTORS > 2
-  else if (vectors == 2) KERNEL(multiply_tile)(t, rows, 2, is_rounded, 0, a_row, a_column);
+  else if (vectors == 2) KERNEL(multiply_tile)(t, rows, 2, is_rounded, 0, copies_A, 0, a_row, a_column);
 #endif
 #if TILE_VECTORS > 3
-  else KERNEL(multiply_tile)(t, rows, 3, is_rounded, 0, a_row, a_column);
+  else KERNEL(multiply_tile)(t, rows, 3, is_rounded, 0, copies_A, 0, a_row, a_column);
 #endif
 }
 
-#define ROWS(rows) case rows: KERNEL(multiply_rows)(t, rows, is_rounded, prefetches, A_STEPS); break;
+#define ROWS(rows) \
+  case rows: KERNEL(multiply_rows)(t, rows, is_rounded, prefetches, COPIES_A, copies_B, A_STEPS); break;
 #if TILE_ROWS > 6
 #define EACH_ROWS ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8)
 #else
@@ -138,116 +165,119 @@ INLINE void KERNEL(multiply_rows)(const KERNEL(tile) *t, int rows, int is_rounde
 #endif
 
 // Rows of A that lie from end to end.
-INLINE void KERNEL(multiply_with_rows)(const KERNEL(tile) *t, size_t rows, int is_rounded, int prefetches) {
+INLINE void KERNEL(multiply_with_rows)(const KERNEL(tile) *t, size_t rows, int is_rounded, int prefetches, int copies_B) {
+#define COPIES_A 0
 #define A_STEPS t->a_row, 1
   switch (rows) { EACH_ROWS }
 #undef A_STEPS
 }
 
 // A strip.
-INLINE void KERNEL(multiply_with_strip)(const KERNEL(tile) *t, size_t rows, int is_rounded, int prefetches) {
+INLINE void KERNEL(multiply_with_strip)(const KERNEL(tile) *t, size_t rows, int is_rounded, int prefetches, int copies_B) {
 #define A_STEPS 1, TILE_ROWS
   switch (rows) { EACH_ROWS }
 #undef A_STEPS
 }
+#undef COPIES_A
+
+// Columns of A that lie from end to end, copied to a strip on the way.
+INLINE void KERNEL(multiply_with_columns)(const KERNEL(tile) *t, size_t rows, int is_rounded, int prefetches, int copies_B) {
+#define COPIES_A 1
+#define A_STEPS 1, t->a_column
+  switch (rows) { EACH_ROWS }
+#undef A_STEPS
+#undef COPIES_A
+}
 #undef EACH_ROWS
 #undef ROWS
 
+// As many constants as there are instances: what is rare does without prefetches.
+#define MULTIPLY(factor, is_rounded)                                                     \
+  if (t->next.line[0]) KERNEL(multiply_with_##factor)(t, rows, is_rounded, 1, 0);         \
+  else KERNEL(multiply_with_##factor)(t, rows, is_rounded, 0, 0)
+
 static void KERNEL(multiply_exact)(const KERNEL(tile) *t, size_t rows) {
-  if (t->a_column == 1) {
-    if (t->next.step) KERNEL(multiply_with_rows)(t, rows, 0, 1);
-    else KERNEL(multiply_with_rows)(t, rows, 0, 0);
-  } else if (t->next.step) KERNEL(multiply_with_strip)(t, rows, 0, 1);
-  else KERNEL(multiply_with_strip)(t, rows, 0, 0);
+  if (t->panel && t->strip) KERNEL(multiply_with_columns)(t, rows, 0, 0, 1);
+  else if (t->panel && t->a_column == 1) KERNEL(multiply_with_rows)(t, rows, 0, 0, 1);
+  else if (t->panel) KERNEL(multiply_with_strip)(t, rows, 0, 0, 1);
+  else if (t->strip) { MULTIPLY(columns, 0); }
+  else if (t->a_column == 1) { MULTIPLY(rows, 0); }
+  else { MULTIPLY(strip, 0); }
 }
 
 static void KERNEL(multiply_rounded)(const KERNEL(tile) *t, size_t rows) {
-  if (t->a_column != 1) KERNEL(multiply_with_strip)(t, rows, 1, 0);
-  else if (t->next.step) KERNEL(multiply_with_rows)(t, rows, 1, 1);
-  else KERNEL(multiply_with_rows)(t, rows, 1, 0);
+  if (t->strip) KERNEL(multiply_with_columns)(t, rows, 1, 0, 0);
+  else if (t->a_column == 1) { MULTIPLY(rows, 1); }
+  else KERNEL(multiply_with_strip)(t, rows, 1, 0, 0);
 }
+#undef MULTIPLY
 
-// Copies rows m ..< m + height of a transposed A to strips [depth, TILE_ROWS], one for each group of rows.
-static void KERNEL(copy_strips)(const lockstep_product *p, size_t m, size_t height, size_t k, size_t depth, R *strips) {
-  // So few k at a time that all groups find their lines in the first-level cache.
-  enum { PART = 64 };
-  size_t groups = quotient_up(height, TILE_ROWS), step = p->a_column;
-  for (size_t start = 0; start < depth; start += PART)
-    for (size_t group = 0; group < groups; group++) {
-      size_t first = height * group / groups, end = least(depth, start + PART);
-      const R *values = (const R *)p->A + m + first + (k + start) * step;
-      R *strip = strips + (group * depth + start) * TILE_ROWS;
-      // A copy of constant length is a few instructions; what it copies beyond the group is not used.
-      if (first + TILE_ROWS <= height)
-        for (size_t i = start; i < end; i++, values += step, strip += TILE_ROWS) memcpy(strip, values, TILE_ROWS * sizeof(R));
-      else
-        for (size_t i = start; i < end; i++, values += step, strip += TILE_ROWS) memcpy(strip, values, (height - first) * sizeof(R));
-    }
-}
-
-// Copies the panel of `width` columns at column n of rows k ..< k + depth of a B that is not packed, padded with zeros.
-static void KERNEL(copy_panel)(const lockstep_product *p, size_t k, size_t n, size_t width, size_t depth, R *panel) {
-  const R *B = (const R *)p->B + k * p->b_row + n;
-  if (width == KERNEL(panel)) {
-    for (size_t i = 0; i < depth; i++) memcpy(panel + i * KERNEL(panel), B + i * p->b_row, KERNEL(panel) * sizeof(R));
-    return;
-  }
+// Copies `width` columns of B, fewer than a panel has, to a panel of `depth` rows, padded with zeros.
+static void KERNEL(copy_narrow_panel)(const R *B, size_t b_row, size_t width, size_t depth, R *panel) {
   memset(panel, 0, depth * KERNEL(panel) * sizeof(R));
-  for (size_t i = 0; i < depth; i++) memcpy(panel + i * KERNEL(panel), B + i * p->b_row, width * sizeof(R));
+  for (size_t k = 0; k < depth; k++) memcpy(panel + k * KERNEL(panel), B + k * b_row, width * sizeof(R));
 }
 
-// What one pass multiplies: rows m ..< m + height, columns n ..< n + width and k ..< k + depth, with copies of A and B, or NULL.
+// What one pass multiplies: columns n ..< n + width and k ..< k + depth. `strip` has room for a group of rows of A, and `copy` for the
+// block, if B is not packed.
 typedef struct {
-  size_t m, height, n, width, k, depth;
-  const R *strips, *panel;
+  size_t n, width, k, depth;
+  R *strip, *copy;
+  region *soon;
 } KERNEL(block);
 
+// Groups of rows go by while the panels stay in the second-level cache; a group stays in the first-level cache over all panels. A
+// transposed group is copied to a strip by the tile of the first panel. A B that is not packed is copied to panels by the tiles of the
+// first group: its rows lie far apart and fall into few sets of the first-level cache.
 static void KERNEL(multiply_block)(const lockstep_product *p, const KERNEL(block) *b) {
   enum { PANEL = KERNEL(panel) };
-  size_t size = p->is_rounded ? sizeof(uint16_t) : sizeof(R), end = b->n + b->width, groups = quotient_up(b->height, TILE_ROWS);
+  size_t size = p->is_rounded ? sizeof(uint16_t) : sizeof(R), end = b->n + b->width, groups = quotient_up(p->M, TILE_ROWS);
   // The block that is used next: that of the next columns, or the first of the next k.
   size_t later_n = end < p->N ? end : 0, later_k = end < p->N ? b->k : b->k + b->depth;
-  int prefetches = !b->panel && later_k < p->K && prefetches_blocks(p->M, p->N * p->K * size);
+  int is_packed = p->b_row == 0, prefetches = is_packed && later_k < p->K && prefetches_blocks(p->M, p->N * p->K * size);
   for (size_t group = 0; group < groups; group++) {
-    size_t first = b->height * group / groups, rows = b->height * (group + 1) / groups - first, m = b->m + first;
+    size_t m = p->M * group / groups, rows = p->M * (group + 1) / groups - m;
     KERNEL(tile) tile = {
-      .K = b->depth, .A = b->strips ? b->strips + group * b->depth * TILE_ROWS : (const R *)p->A + m * p->a_row + b->k,
-      .a_row = p->a_row, .a_column = b->strips ? TILE_ROWS : 1, .c_row = p->c_row, .accumulate = p->accumulate || b->k > 0};
+      .K = b->depth, .A = (const R *)p->A + m * p->a_row + b->k * p->a_column, .a_row = p->a_row, .a_column = p->a_column,
+      .b_row = p->b_row, .c_row = p->c_row, .accumulate = p->accumulate || b->k > 0, .strip = p->a_column == 1 ? NULL : b->strip};
     for (size_t n = b->n; n < end; n += PANEL) {
       tile.width = least(end - n, PANEL);
-      tile.B = b->panel ? (const char *)b->panel : (const char *)p->B + element_of_panel(p, b->k, n, PANEL) * size;
+      R *panel = b->copy + (n - b->n) * b->depth;
+      tile.B = is_packed ? (const char *)p->B + element_of_panel(p, b->k, n, PANEL) * size : (const char *)panel;
+      tile.panel = NULL;
+      if (!is_packed && group == 0) {
+        const R *B = (const R *)p->B + b->k * p->b_row + n;
+        if (tile.width < PANEL) KERNEL(copy_narrow_panel)(B, p->b_row, tile.width, b->depth, panel);
+        else tile.B = B, tile.panel = panel;
+      }
       tile.C = (R *)p->C + m * p->c_row + n;
       if (tile.accumulate) tile.next_C = n + PANEL < end ? tile.C + PANEL : (R *)p->C + least(m + rows, p->M - 1) * p->c_row + b->n;
+      tile.next = (prefetch){0};
       if (prefetches)
         tile.next = share_of_panel((const char *)p->B + element_of_panel(p, later_k, least(later_n + n - b->n, p->N - 1), PANEL) * size,
                                    b->depth * PANEL * size, group, groups, b->depth);
+      // Rows that come from memory would keep the first panel waiting.
+      if (PREFETCHES_ROWS && n == b->n && m + rows < p->M)
+        add_lines(&tile.next, (const char *)(tile.A + rows * tile.a_row), tile.strip ? tile.a_column * sizeof(R) : LINE_BYTES);
+      else add_region(&tile.next, b->soon, b->depth);
       if (p->is_rounded) KERNEL(multiply_rounded)(&tile, rows);
       else KERNEL(multiply_exact)(&tile, rows);
+      if (tile.strip) tile.A = tile.strip, tile.a_column = TILE_ROWS, tile.strip = NULL;
     }
   }
 }
 
 static void KERNEL(product)(const lockstep_product *p) {
   enum { PANEL = KERNEL(panel) };
-  R strips[STRIPS_BYTES / sizeof(R)], panel[DEPTH * PANEL];
-  size_t depth = depth_of(p->K), high = p->M, wide = PANEL;
-  int is_copied = p->a_column != 1, is_packed = p->b_row == 0;
-  // Where either factor is copied, rows of A stay in the second-level cache while panels of B go by; else a block of B does.
-  if (is_copied || !is_packed) high = STRIPS_BYTES / sizeof(R) / (depth * TILE_ROWS) * TILE_ROWS;
-  else wide = block_columns(p->M, depth, PANEL, p->is_rounded ? sizeof(uint16_t) : sizeof(R));
-  KERNEL(block) block;
+  R strip[DEPTH * TILE_ROWS], copy[MOST_BLOCK_BYTES / sizeof(R)];
+  size_t depth = depth_of(p->K), size = p->is_rounded ? sizeof(uint16_t) : sizeof(R), wide = block_columns(p->M, depth, PANEL, size);
+  region soon = {p->soon, PREFETCHES_SOON ? p->soon_bytes : 0};
+  KERNEL(block) block = {.strip = strip, .copy = copy, .soon = &soon};
   for (block.k = 0; block.k < p->K; block.k += depth) {
     block.depth = least(p->K - block.k, depth);
-    for (block.m = 0; block.m < p->M; block.m += high) {
-      block.height = least(p->M - block.m, high);
-      block.strips = is_copied ? strips : NULL;
-      if (is_copied) KERNEL(copy_strips)(p, block.m, block.height, block.k, block.depth, strips);
-      for (block.n = 0; block.n < p->N; block.n += wide) {
-        block.width = least(p->N - block.n, wide);
-        block.panel = is_packed ? NULL : panel;
-        if (!is_packed) KERNEL(copy_panel)(p, block.k, block.n, block.width, block.depth, panel);
-        KERNEL(multiply_block)(p, &block);
-      }
+    for (block.n = 0; block.n < p->N; block.n += wide) {
+      block.width = least(p->N - block.n, wide);
+      KERNEL(multiply_block)(p, &block);
     }
   }
 }

@@ -19,7 +19,9 @@
 #endif
 // Not measured: nothing is prefetched.
 #define SET_PREFETCHES_PANEL 0
+#define SET_PREFETCHES_ROWS 0
 #define SET_PREFETCHES_SUMS 0
+#define SET_PREFETCHES_SOON 0
 #define PREFETCH_EVERY 1
 #define PREFETCH_MOST_ROWS 0
 #define PREFETCH_LEAST_BYTES SIZE_MAX

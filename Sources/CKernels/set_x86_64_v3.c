@@ -13,7 +13,9 @@
 // machine (Zen 3, medians) products are 1.2 times as fast without any. Few rows and weights from memory (16 rows, 6000 x 1500) are
 // 1.3 times as fast with prefetched blocks; where the weights have 6.7 MB, in the third-level cache, it makes no difference.
 #define SET_PREFETCHES_PANEL 0
+#define SET_PREFETCHES_ROWS 0
 #define SET_PREFETCHES_SUMS 0
+#define SET_PREFETCHES_SOON 0
 #define PREFETCH_EVERY 2
 #define PREFETCH_MOST_ROWS FEW_ROWS
 #define PREFETCH_LEAST_BYTES (8 << 20)

@@ -52,7 +52,7 @@ size_t lockstep_block_bytes(void) {
   // Rows of A and of C go through the same cache.
   long cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
   size_t half = cache > 0 ? (size_t)cache / 2 : 128 << 10;
-  bytes = half < 128 << 10 ? 128 << 10 : half > 600 << 10 ? 600 << 10 : half;
+  bytes = half < 128 << 10 ? 128 << 10 : half > MOST_BLOCK_BYTES ? MOST_BLOCK_BYTES : half;
   atomic_store_explicit(&known, bytes, memory_order_relaxed);
   return bytes;
 }

@@ -18,7 +18,7 @@
 enum { AWAKE = 100000 };
 // Nanoseconds that a caller waits awake for pieces that others have begun: if one takes longer, its thread may want this one's core.
 enum { PATIENCE = 50000 };
-enum { LINE = 64, STACK = 1 << 20 };
+enum { LINE = 64, STACK = 2 << 20 };
 
 // The pieces of one thread that nobody has taken.
 typedef struct {

@@ -85,8 +85,8 @@ final class OutputLayer<S: Scalar> {
         softmax.differentiate(
           block: block, logits: logits, first: range.lowerBound, gradientScale: gradientScale, rowSums: dBias[range], accumulate: adds)
         let weight = weight.rows(range)
-        dWeight.rows(range).setProduct(logits.asIs, packed: transposed, accumulate: adds)
-        gradient.setProduct(weight.transposed, logits.asIs, accumulate: block > 0, by: products)
+        dWeight.rows(range).setProduct(logits.asIs, packed: transposed, accumulate: adds, soon: weight)
+        gradient.setProduct(weight.transposed, logits.asIs, accumulate: block > 0, soon: following(range, chunk.count), by: products)
         if chunk.upperBound == input.rows { try advance(range.upperBound) }
       }
       dInput.rows(chunk).copy(transposing: gradient)
@@ -117,5 +117,10 @@ final class OutputLayer<S: Scalar> {
   /// The logits of some classes.
   private func logits(_ range: Range<Int>, _ frames: Int) -> MatrixView<S> {
     logits[range.lowerBound * frames..<range.upperBound * frames].matrix(rows: range.count, columns: frames)
+  }
+
+  /// Those of the block after the classes `range`.
+  private func following(_ range: Range<Int>, _ frames: Int) -> MatrixView<S> {
+    logits(range.upperBound..<min(classes, range.upperBound + block), frames)
   }
 }

@@ -54,7 +54,11 @@ extension MatrixView where Element: Scalar {
   /// `self = a · b`, or `self += a · b` if `accumulate`. Shapes [M, K] · [K, N] → [M, N].
   ///
   /// The program's own kernels do not take a transposed `b`: pack it (`PackedMatrix`).
-  public func setProduct(_ a: Factor<Element>, _ b: Factor<Element>, accumulate: Bool = false, by library: ProductLibrary = .own) {
+  /// - soon: what is read right after it; it is prefetched meanwhile.
+  public func setProduct(
+    _ a: Factor<Element>, _ b: Factor<Element>, accumulate: Bool = false, soon: MatrixView<Element>? = nil,
+    by library: ProductLibrary = .own
+  ) {
     precondition(a.rows == rows && b.columns == columns && a.columns == b.rows,
       "a product of [\(a.rows), \(a.columns)] and [\(b.rows), \(b.columns)] into [\(rows), \(columns)]")
     if isTrivialProduct(a, accumulate: accumulate) { return }
@@ -62,9 +66,12 @@ extension MatrixView where Element: Scalar {
     precondition(!b.isTransposed, "a transposed right factor that is not packed")
     var product = unsafe lockstep_product(
       M: rows, N: columns, K: a.columns, A: a.matrix.pointer, a_row: a.rowStride, a_column: a.columnStride, B: b.matrix.pointer,
-      b_row: b.matrix.stride, is_rounded: 0, C: pointer, c_row: stride, accumulate: accumulate ? 1 : 0)
+      b_row: b.matrix.stride, is_rounded: 0, C: pointer, c_row: stride, accumulate: accumulate ? 1 : 0, soon: soon.map { unsafe UnsafeRawPointer($0.pointer) }, soon_bytes: soon?.bytes ?? 0)
     unsafe lockstep_multiply(Element.kernels, &product)
   }
+
+  /// Bytes from the first to the last element.
+  var bytes: Int { rows * columns == 0 ? 0 : ((rows - 1) * stride + columns) * MemoryLayout<Element>.stride }
 
   /// Whether a product with `a` has no terms or no elements; then it is done.
   func isTrivialProduct(_ a: Factor<Element>, accumulate: Bool) -> Bool {

@@ -65,7 +65,7 @@ public final class PackedMatrix<S: Scalar> {
     isPacked = true
   }
 
-  fileprivate func multiply(_ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool) {
+  fileprivate func multiply(_ a: Factor<S>, into c: MatrixView<S>, accumulate: Bool, soon: MatrixView<S>?) {
     precondition(a.columns == inputs && c.columns == outputs && a.rows == c.rows, "a product of other shapes")
     if c.isTrivialProduct(a, accumulate: accumulate) { return }
     if format == .exact, library.usesBLAS(rows: a.rows), let source {
@@ -75,7 +75,8 @@ public final class PackedMatrix<S: Scalar> {
     let isRounded = format == .bfloat16, B = unsafe isRounded ? UnsafeRawPointer(rounded.pointer) : UnsafeRawPointer(storage.pointer)
     var product = unsafe lockstep_product(
       M: a.rows, N: outputs, K: inputs, A: a.matrix.pointer, a_row: a.rowStride, a_column: a.columnStride, B: B, b_row: 0,
-      is_rounded: isRounded ? 1 : 0, C: c.pointer, c_row: c.stride, accumulate: accumulate ? 1 : 0)
+      is_rounded: isRounded ? 1 : 0, C: c.pointer, c_row: c.stride, accumulate: accumulate ? 1 : 0, soon: soon.map { unsafe UnsafeRawPointer($0.pointer) },
+      soon_bytes: soon?.bytes ?? 0)
     unsafe lockstep_multiply(kernels, &product)
   }
 }
@@ -83,7 +84,10 @@ public final class PackedMatrix<S: Scalar> {
 extension MatrixView where Element: Scalar {
   /// `self = a · Wᵀ`, or `self += a · Wᵀ` if `accumulate`, for the matrix W [N, K] that `packed` holds. Shapes [M, K] → [M, N].
   /// Every element is one sum over K in ascending order, whatever M is, where the program's own kernels multiply.
-  public func setProduct(_ a: Factor<Element>, packed: PackedMatrix<Element>, accumulate: Bool = false) {
-    packed.multiply(a, into: self, accumulate: accumulate)
+  /// - soon: what is read right after it; it is prefetched meanwhile.
+  public func setProduct(
+    _ a: Factor<Element>, packed: PackedMatrix<Element>, accumulate: Bool = false, soon: MatrixView<Element>? = nil
+  ) {
+    packed.multiply(a, into: self, accumulate: accumulate, soon: soon)
   }
 }

@@ -217,6 +217,9 @@ typedef struct {
   void *C;
   size_t c_row;
   int accumulate;
+  /* Memory that is read right after the product, to be prefetched meanwhile: from end to end, `soon_bytes` of it. */
+  const void *_Nullable soon;
+  size_t soon_bytes;
 } lockstep_product;
 
 /* Packs W = Bᵀ [N, K], with element (n, k) at n stride_n + k stride_k, one of which is 1, into `packed`, which has room for
