@@ -39,7 +39,9 @@ def run_program(
         "--initialize-from", os.path.join(folder, "initial.safetensors"), "--set", f"training.maximum_steps={steps}"]
     if kind is not None:
         command += ["--set", f"evaluation.statistics={kind}"]
-    finished = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=SECONDS_A_RUN + 30)
+    # Jobs of Open MPI at the same time would make and remove one folder.
+    own = environment() | {"OMPI_MCA_orte_tmpdir_base": folder}
+    finished = subprocess.run(command, env=own, capture_output=True, text=True, timeout=SECONDS_A_RUN + 30)
     if finished.returncode != 0:
         row.faults.append(f"exit code {finished.returncode}: {complaint(finished.stderr)}")
         return row

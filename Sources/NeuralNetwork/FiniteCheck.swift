@@ -13,6 +13,8 @@ extension SequenceModel {
     if let name = bad("embedding.") { return name }
     for (layer, shards) in zip(layers, workspace.layers) {
       if let name = bad(layer.prefix) { return name }
+      // Where layers have the same memory, that of the last one alone is there.
+      if workspace.sharesLayers && layer.index < configuration.layers - 1 { continue }
       for w in shards where (0..<w.sequences.frames).contains(where: { w.h[$0].firstNotFinite != nil }) {
         return "the outputs of " + layer.prefix.dropLast()
       }

@@ -1,5 +1,27 @@
 import Tensors
 
+/// Where layers' buffers come from: each has memory of its own, or all of them have the same, of which a layer takes the buffers in turn.
+final class LayerMemory<S: Scalar> {
+  private let isShared: Bool
+  private var buffers: [VectorView<S>] = []
+  private var next = 0
+
+  init(isShared: Bool) { self.isShared = isShared }
+
+  /// A layer begins to take its buffers.
+  func begin() { next = 0 }
+
+  /// A buffer [rows, columns]: zeros if it is not shared.
+  func matrix(_ rows: Int, _ columns: Int) -> MatrixView<S> {
+    if !isShared { return MatrixView(zeros: rows, columns) }
+    defer { next += 1 }
+    let count = rows * columns
+    if next == buffers.count { buffers.append(VectorView(zeros: count)) }
+    if buffers[next].count < count { buffers[next] = VectorView(zeros: count) }
+    return buffers[next][0..<count].matrix(rows: rows, columns: columns)
+  }
+}
+
 /// The activations of one recurrent layer of one direction on one shard. N frames, B sequences, I inputs, H cells, G gate rows. Rows
 /// follow `PackedSequences`, in the direction's own order of time.
 ///
@@ -58,39 +80,41 @@ final class LayerWorkspace<S: Scalar> {
   /// - input: [frames, I], shared with what computes it.
   /// - output: where outputs go, [frames, H], rows may have gaps; nil for memory of its own.
   /// - frames: the most frames that fit; B times the most steps for sequences of equal lengths.
+  /// - memory: what buffers come from.
   /// - isUniform: whether all sequences of a minibatch have equal lengths and there are always B of them.
   init(
-    _ layer: RecurrentLayer<S>, input: MatrixView<S>, output: MatrixView<S>?, B: Int, frames N: Int, isUniform: Bool, training: Bool
+    _ layer: RecurrentLayer<S>, input: MatrixView<S>, output: MatrixView<S>?, B: Int, frames N: Int, isUniform: Bool, training: Bool,
+    memory: LayerMemory<S>
   ) {
     let c = layer.configuration, (H, G) = (c.hiddenSize, c.gateSize), shape = c.cell.shape
     let hasTerm = { (place: NormalizationSite.Place) in layer.terms.contains { $0.site.place == place } }
     let isLayerNormalized = c.normalization.method == .layer, hasState = hasTerm(.cell) || hasTerm(.output)
     self.B = B
     self.input = input
-    centeredInput = MatrixView(zeros: layer.whitening == nil ? 0 : N, input.columns)
-    whitenedInput = MatrixView(zeros: layer.whitening == nil ? 0 : N, input.columns)
-    inputProduct = MatrixView(zeros: N, G)
-    gates = training && (hasTerm(.inputProduct) || hasTerm(.sum)) ? MatrixView(zeros: N, G) : inputProduct
+    centeredInput = memory.matrix(layer.whitening == nil ? 0 : N, input.columns)
+    whitenedInput = memory.matrix(layer.whitening == nil ? 0 : N, input.columns)
+    inputProduct = memory.matrix(N, G)
+    gates = training && (hasTerm(.inputProduct) || hasTerm(.sum)) ? memory.matrix(N, G) : inputProduct
     keepsRecurrentProduct = training && (hasTerm(.recurrentProduct) || shape.readsProductsApart)
-    recurrentProduct = MatrixView(zeros: layer.sumsProducts ? 0 : keepsRecurrentProduct ? max(B, N) : B, G)
-    self.c = MatrixView(zeros: shape.hasCell ? B + N : 0, H)
+    recurrentProduct = memory.matrix(layer.sumsProducts ? 0 : keepsRecurrentProduct ? max(B, N) : B, G)
+    self.c = memory.matrix(shape.hasCell ? B + N : 0, H)
     sharesOutputs = isUniform && output == nil
     if sharesOutputs {
-      let states = MatrixView<S>(zeros: B + N, H)
+      let states = memory.matrix(B + N, H)
       hPrevious = states.rows(0..<N)
       h = states.rows(B..<B + N)
     } else {
-      hPrevious = MatrixView(zeros: max(B, N), H)
-      h = output ?? MatrixView(zeros: N, H)
+      hPrevious = memory.matrix(max(B, N), H)
+      h = output ?? memory.matrix(N, H)
     }
-    rawOutput = hasTerm(.output) ? MatrixView(zeros: N, H) : h
-    standardizedState = MatrixView(zeros: isLayerNormalized && hasState ? N : 0, H)
-    dhNext = MatrixView(zeros: training ? B : 0, H)
-    dc = MatrixView(zeros: training && shape.hasCell ? B : 0, H)
-    dhAbove = MatrixView(zeros: training && output == nil && !isUniform ? B : 0, H)
-    dState = MatrixView(zeros: training && hasState ? B : 0, H)
-    dNormalizedRecurrent = MatrixView(zeros: training && shape.readsProductsApart && hasTerm(.recurrentProduct) ? B : 0, G)
-    dPeephole = MatrixView(zeros: 3, H)
+    rawOutput = hasTerm(.output) ? memory.matrix(N, H) : h
+    standardizedState = memory.matrix(isLayerNormalized && hasState ? N : 0, H)
+    dhNext = memory.matrix(training ? B : 0, H)
+    dc = memory.matrix(training && shape.hasCell ? B : 0, H)
+    dhAbove = memory.matrix(training && output == nil && !isUniform ? B : 0, H)
+    dState = memory.matrix(training && hasState ? B : 0, H)
+    dNormalizedRecurrent = memory.matrix(training && shape.readsProductsApart && hasTerm(.recurrentProduct) ? B : 0, G)
+    dPeephole = memory.matrix(3, H)
     initialHidden = layer.initialHidden
     initialCell = layer.initialCell
     noise = VectorView(zeros: c.initialStateNoise > 0 ? (H + 1) & ~1 : 0)

@@ -54,6 +54,9 @@ public final class ModelWorkspace<S: Scalar> {
   let inputs: [[MatrixView<S>]]
   // Whether the inputs of layers after the first are copies of the outputs below.
   let hasDropoutBuffers: Bool
+  /// Whether layers have the same memory, one after the other: what a layer computes lasts until the next one, and its outputs until the one
+  /// after that. So it is where nothing but the outputs is wanted of sequences that may be long, and no state is carried on.
+  let sharesLayers: Bool
   // Rows in reversed order, [N] for each local shard.
   let reversals: [VectorView<Int32>]
   // Whether minibatches can be normalised with their own statistics.
@@ -106,9 +109,11 @@ public final class ModelWorkspace<S: Scalar> {
     let bottom = frames.map { MatrixView<S>(zeros: $0, c.input.width) }
     self.bottom = bottom
     var inputs = [bottom], outputs: [[MatrixView<S>]] = [], layers: [[LayerWorkspace<S>]] = []
+    sharesLayers = !training && !capacity.isUniform
+    let memory = Memory(isShared: sharesLayers)
     for layer in 0..<c.layers {
       let directions = model.layers.filter { $0.index == layer }
-      let built = Self.layer(directions, reading: inputs[layer], capacity, training: training)
+      let built = Self.layer(directions, reading: inputs[layer], capacity, training: training, memory)
       layers += built.directions
       outputs.append(built.outputs)
       inputs.append(hasDropout ? built.outputs.map { MatrixView(zeros: $0.rows, $0.columns) } : built.outputs)
@@ -137,24 +142,46 @@ public final class ModelWorkspace<S: Scalar> {
     runningAverages = training ? RunningAverages(model.normalizations, localShards: frames.count) : nil
   }
 
+  /// What layers take their buffers from: those of the layers themselves, inputs of backward directions, and outputs, which two layers have
+  /// in turn.
+  private struct Memory {
+    let layers, reversed: LayerMemory<S>
+    let outputs: [LayerMemory<S>]
+
+    init(isShared: Bool) {
+      layers = LayerMemory(isShared: isShared)
+      reversed = LayerMemory(isShared: isShared)
+      outputs = (0..<2).map { _ in LayerMemory(isShared: isShared) }
+    }
+
+    /// A layer begins to take its buffers.
+    func begin() {
+      layers.begin()
+      reversed.begin()
+      for memory in outputs { memory.begin() }
+    }
+  }
+
   /// The workspaces of a layer's directions on every shard, and its outputs.
   private static func layer(
-    _ layers: [RecurrentLayer<S>], reading inputs: [MatrixView<S>], _ capacity: WorkspaceCapacity, training: Bool
+    _ layers: [RecurrentLayer<S>], reading inputs: [MatrixView<S>], _ capacity: WorkspaceCapacity, training: Bool, _ memory: Memory
   ) -> (directions: [[LayerWorkspace<S>]], outputs: [MatrixView<S>]) {
     let c = layers[0].configuration
+    memory.begin()
     func workspace(_ direction: Int, _ shard: Int, _ input: MatrixView<S>, _ output: MatrixView<S>?) -> LayerWorkspace<S> {
       LayerWorkspace(
         layers[direction], input: input, output: output, B: capacity.sequences[shard], frames: capacity.frames[shard],
-        isUniform: capacity.isUniform, training: training)
+        isUniform: capacity.isUniform, training: training, memory: memory.layers)
     }
     if !c.isBidirectional && capacity.isUniform {
       let forward = inputs.enumerated().map { workspace(0, $0, $1, nil) }
       return ([forward], forward.map(\.h))
     }
-    let outputs = capacity.frames.map { MatrixView<S>(zeros: $0, c.outputSize) }
+    let outputs = capacity.frames.map { memory.outputs[layers[0].index % 2].matrix($0, c.outputSize) }
     let forward = inputs.indices.map { workspace(0, $0, inputs[$0], outputs[$0].columns(0..<c.hiddenSize)) }
     if !c.isBidirectional { return ([forward], outputs) }
-    let backward = inputs.indices.map { workspace(1, $0, MatrixView(zeros: inputs[$0].rows, inputs[$0].columns), nil) }
+    memory.layers.begin()
+    let backward = inputs.indices.map { workspace(1, $0, memory.reversed.matrix(inputs[$0].rows, inputs[$0].columns), nil) }
     return ([forward, backward], outputs)
   }
 

@@ -31,6 +31,8 @@ extension SequenceModel {
             w.input.rows(rows).gatherRows(of: workspace.inputs[index][i], ids: workspace.reversal(i))
           }
         }
+        // The layer before had its state in the same memory.
+        if workspace.sharesLayers { for w in shards where w.beginsWithInitialState { w.resetState() } }
         if let key = pass.initialNoise { addInitialNoise(layer, key, shards, workspace.examples) }
         try layer.forward(shards, workspace.terms[number], pass)
         if layer.direction == .backward {

@@ -24,6 +24,17 @@ public final class AlignedStorage<Element: BitwiseCopyable> {
   public init(count: Int) {
     precondition(count >= 0, "a storage needs a count of at least 0")
     let (bytes, isTooLarge) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Element>.stride)
+    if let plan = MemoryPlan.current {
+      plan.add(isTooLarge ? .max : bytes)
+      let reserved = isTooLarge ? nil : ReservedAddresses(bytes: bytes)
+      self.count = count
+      owner = reserved
+      unsafe block = nil
+      // Where there are not so many addresses, an aligned one that nothing lies at.
+      guard let start = unsafe reserved?.start ?? UnsafeMutableRawPointer(bitPattern: Self.alignment) else { preconditionFailure("address 0") }
+      unsafe base = start.assumingMemoryBound(to: Element.self)
+      return
+    }
     if isTooLarge { endWithoutMemory("more bytes than there are addresses", count: count) }
     if bytes >= LargePages.worthwhile, let pages = LargePages(bytes: bytes) {
       self.count = count

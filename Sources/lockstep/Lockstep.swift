@@ -81,6 +81,7 @@ struct Train: ParsableCommand {
   @Option(help: "A safetensors file with initial weights.", completion: .file(extensions: ["safetensors"]))
   var initializeFrom: String?
   @Flag(help: "Go on although the training data is not what the run began with; the epoch begins again with it.") var newData = false
+  @Flag(help: "Check configuration, data, memory and run directory, say what the run takes, and write nothing.") var dryRun = false
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
@@ -90,7 +91,7 @@ struct Train: ParsableCommand {
 
   var request: TrainRequest {
     TrainRequest(
-      configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom, newData: newData,
+      configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom, newData: newData, isDryRun: dryRun,
       overrides: overrides.set, threads: threads.threads)
   }
 

@@ -148,7 +148,7 @@ extension CommandTests {
     /// A pipe that nobody writes to, in place of each file that a command reads.
     @Test func pipes() throws {
       let sandbox = try Sandbox()
-      for name in ["pipe", "pipe.yaml", "pipe.safetensors", "pipe.ark", "pipe.scp"] { mkfifo(sandbox(name), 0o600) }
+      for name in ["pipe", "pipe.yaml", "pipe.safetensors", "pipe.ark", "pipe.scp"] { unsafe mkfifo(sandbox(name), 0o600) }
       for (code, arguments) in [
         (64, ["train", "pipe.yaml"]), (64, ["benchmark", "pipe.yaml"]), (64, ["inspect", "pipe.yaml"]), (65, ["inspect", "pipe.safetensors"]),
         (65, ["inspect", "pipe.ark"]), (65, ["inspect", "pipe.scp"]), (65, sandbox.training("a", [], ["--initialize-from", "pipe.safetensors"])),
@@ -160,7 +160,7 @@ extension CommandTests {
       for name in ["state.json", "model.safetensors", "vocabulary.json"] {
         let file = sandbox("run/checkpoints/step-00000012/\(name)"), kept = try Data(contentsOf: URL(fileURLWithPath: file))
         try FileManager.default.removeItem(atPath: file)
-        mkfifo(file, 0o600)
+        unsafe mkfifo(file, 0o600)
         try sandbox.expectFailure(65, [name, "pipe"], ranks: [1], ["evaluate", "run/checkpoints/step-00000012"])
         try FileManager.default.removeItem(atPath: file)
         try kept.write(to: URL(fileURLWithPath: file))

@@ -81,13 +81,58 @@ extension CommandTests {
       #expect(try sandbox.text("run/metrics.jsonl") == before)
     }
 
-    /// One line, where a trap would print for seconds.
-    @Test(arguments: ["model.hidden_size=20000", "model.hidden_size=65536"]) func withoutMemory(setting: String) throws {
+    /// What a run needs is counted before any of it is allocated.
+    @Test(arguments: [
+      "model.hidden_size=20000", "model.hidden_size=65536", "model.layers=32 model.hidden_size=65536 training.accumulate_steps=1024",
+      "model.embedding_size=65536 optimizer.method=adam model.hidden_size=30000",
+    ])
+    func withoutMemory(settings: String) throws {
       let sandbox = try Sandbox()
-      let outcome = try sandbox.run(
-        sandbox.training("run", [setting, "normalization.placement=none"]), environment: ["prlimit", "--as=\(3 << 30)"])
-      #expect(outcome.exitCode == 70 && outcome.errors.split(separator: "\n").count == 1, "\(outcome)")
-      #expect(outcome.errorMessages.first?.contains("out of memory") == true, "\(outcome)")
+      let settings = settings.split(separator: " ").map(String.init)
+      let outcome = try sandbox.run(sandbox.training("run", settings), environment: ["prlimit", "--as=\(3 << 30)"])
+      #expect(outcome.exitCode == 64 && outcome.errorMessages.count == 1, "\(outcome)")
+      for words in ["not enough memory", "free", "the largest parts", "gradients"] {
+        #expect(outcome.errorMessages.first?.contains(words) == true, "\(outcome)")
+      }
+      #expect(!sandbox.exists("run"))
+      // No host has so much.
+      if settings.count > 1 { try sandbox.expectFailure(64, ["not enough memory on", "2 ranks need"], ranks: [2], sandbox.training("run", settings)) }
+    }
+
+    @Test func moreShardsAndClassesThanFit() throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      try sandbox.expectFailure(
+        64, ["training.shards", "1048576", "at most training.batch_size"], ["train", "speech.yaml", "--set", "training.shards=1048576"])
+      let classes = ["--set", "data.classes=2147483647"]
+      try sandbox.expectFailure(64, ["data.classes", "2147483647", "output layer", "free"], ["train", "speech.yaml"] + classes)
+      try sandbox.expectFailure(64, ["data.classes", "2147483647"], ["benchmark", "speech.yaml"] + classes)
+      try sandbox.expectFailure(64, ["not enough memory"], ["benchmark", "tiny.yaml", "--set", "model.hidden_size=65536"])
+    }
+
+    @Test func dryRun() throws {
+      let sandbox = try Sandbox()
+      let whole = sandbox.training("deep/run", [], ["--dry-run"])
+      for ranks in [1, 2] {
+        let outcome = try sandbox.run(ranks: ranks, whole)
+        #expect(outcome.exitCode == 0 && outcome.errors.isEmpty, "\(outcome)")
+        for words in [
+          "parameters; \(ranks) rank", "Memory of a rank", "activations of training", ranks == 1 ? "one rank needs" : "2 ranks need",
+          "Steps of an epoch: 10; of the run: 12", "A step takes", "for the 12 steps of the run", "Nothing was written",
+        ] { #expect(outcome.output.contains(words), "no \(words) in: \(outcome)") }
+        #expect(!sandbox.exists("deep") && !sandbox.exists("Runs"))
+      }
+      try sandbox.expectFailure(64, ["model.hidden_size"], sandbox.training("run", ["model.hidden_size=0"], ["--dry-run"]))
+      try sandbox.expectFailure(65, ["absent.txt"], sandbox.training("run", ["data.train=absent.txt"], ["--dry-run"]))
+      try sandbox.write("file", "")
+      try sandbox.expectFailure(74, ["file/run"], sandbox.training("file/run", [], ["--dry-run"]))
+
+      try sandbox.train("run", ["training.maximum_steps=5"])
+      let before = try sandbox.names(in: "run"), events = try sandbox.text("run/metrics.jsonl")
+      try sandbox.expectFailure(64, ["holds a run"], sandbox.training("run", [], ["--dry-run"]))
+      let outcome = try sandbox.run(ranks: 2, sandbox.training("run", [], ["--dry-run", "--resume"]))
+      #expect(outcome.exitCode == 0 && outcome.output.contains("for the 7 steps that are left"), "\(outcome)")
+      #expect(try sandbox.names(in: "run") == before && sandbox.text("run/metrics.jsonl") == events)
     }
 
     @Test func directoryThatCannotBe() throws {

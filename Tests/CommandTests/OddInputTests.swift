@@ -62,6 +62,22 @@ extension CommandTests {
       #expect(hosts.exitCode == 64 && hosts.errors.contains("U+FEFF (byte-order mark)"), "\(hosts)")
     }
 
+    /// A feature that differs in one frame by a matter of rounding would be scaled up by thousands.
+    @Test func almostConstantFeature() throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      func write(_ name: String, _ lengths: [Int], seed: UInt64, value: (Int, Int) -> Float) throws {
+        var utterances = randomUtterances(lengths: lengths, seed: seed)
+        for u in utterances.indices { for t in utterances[u].features.indices { utterances[u].features[t][2] = value(u, t) } }
+        try sandbox.write(name, utterances)
+      }
+      try write("train", Sandbox.trainLengths, seed: 1) { u, t in u == 3 && t == 2 ? 7.0001 : 7 }
+      try write("valid", Sandbox.validLengths, seed: 2) { u, t in 7 + Float((u + t) % 3) }
+      let outcome = try sandbox.run(ranks: 2, sandbox.speechTraining("run", once))
+      let warnings = outcome.warnings.filter { $0.contains("data.train: of features 0 to 2, 2") && $0.contains("not scaled") }
+      #expect(warnings.count == 1, "\(outcome)")
+    }
+
     /// Lines that end otherwise than with LF are said; a text without lines asks for none of others.
     @Test func lineEnds() throws {
       let sandbox = try Sandbox()

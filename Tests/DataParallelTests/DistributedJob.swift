@@ -30,7 +30,11 @@ struct DistributedJob {
     let pipe = Pipe()
     process.executableURL = URL(fileURLWithPath: command[0])
     process.arguments = Array(command.dropFirst())
-    process.environment = Self.environment()
+    // Jobs at the same time would make and remove one folder of Open MPI.
+    let folder = NSTemporaryDirectory() + "lockstep-mpi-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    process.environment = Self.environment().merging(["TMPDIR": folder]) { $1 }
     process.standardOutput = pipe
     process.standardError = pipe
     process.standardInput = FileHandle.nullDevice

@@ -14,10 +14,14 @@ extension Trial {
   var referenceState: ReferenceNetwork.State {
     func states(_ kind: StateKind) -> [[[[Double]]]] {
       let hasKind = configuration.cell.shape.states.contains(kind)
+      // In evaluation of sequences of any lengths layers have the same memory: what is learned shows with the last one alone.
+      let learned = model.layout.tensors.filter { $0.name.hasSuffix(kind == .cell ? "initial_cell" : "initial_hidden") }
+      let begins = workspace.beginsWithInitialState && !learned.isEmpty
       return model.layers.indices.map { layer in
         sequences.indices.map { shard in
           if !hasKind { return [] }
           let state = workspace.state(kind, layer: layer, shard: shard)
+          if begins { return Array(repeating: model.parameters[learned[layer].range].array, count: state.rows) }
           return (0..<state.rows).map { state[$0].array }
         }
       }

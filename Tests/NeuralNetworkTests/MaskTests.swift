@@ -111,6 +111,18 @@ extension Trial {
     for i in gradient.indices { #expect(abs(gradient[i] - wanted.gradient[i]) <= 1e-12 * (1 + abs(gradient[i]))) }
   }
 
+  /// In evaluation of sequences that may be long, layers have the same memory.
+  @Test(arguments: [true, false]) func memoryOfEvaluation(bidirectional: Bool) {
+    func bytes(layers: Int) -> Int {
+      var c = Self.cases[0].configuration(steps: 6)
+      c.layers = layers
+      c.isBidirectional = bidirectional
+      let model = SequenceModel<Double>(c), capacity = WorkspaceCapacity(sequences: [2], frames: [4000], steps: 2000)
+      return MemoryPlan.bytes { _ = ModelWorkspace(model, capacity, training: false) }
+    }
+    #expect(bytes(layers: 2) > 4000 * 8 * 10 && bytes(layers: 8) <= bytes(layers: 2) + 1000)
+  }
+
   /// A sequence's outputs in evaluation do not depend on its neighbours, whatever is normalised.
   @Test(arguments: cases.filter { $0.variant.scope == .global })
   func evaluationDoesNotDependOnNeighbours(_ c: Case) throws {

@@ -25,7 +25,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
 
   if world.size > 1 { world.pulse = try Pulse(world) }
   world.pulse?.begin(Activity.startingUp.rawValue, step: found.state?.step ?? 0)
-  let watchdog = try watch(world, configuration.watchdog, directory)
+  let watchdog = request.isDryRun ? nil : try watch(world, configuration.watchdog, directory)
   defer { watchdog?.stop() }
   let context = try RankContext(world: world, configuration)
   let data = try configuration.task.definition.openTrainingData(configuration, context, stored: found.data, for: request.newData ? .replacement : .training)
@@ -42,8 +42,13 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
       description: "data.train: the run stands after minibatch \(state.position) of an epoch, and the data has "
         + "\(data.minibatches(epoch: state.epoch)): not what the run began with")
   }
+  let need = MemoryNeed(configuration, context, data: data, validation: validation, test: test)
+  let hosts = try need.check(world)
   let model = SequenceModel<Float>(data.network)
   try setInitialWeights(model, configuration, request, isNew: found.state == nil, world: world)
+  if request.isDryRun {
+    return try rehearse(configuration, context, data: data, model: model, need: need, hosts: hosts, from: found.state, console: console)
+  }
   let (journal, hasEvents) = try openJournal(directory, configuration, world: world, console: console)
   hasBegun = true
   let trainer = try Trainer(
@@ -105,6 +110,13 @@ private func findRun(
     let holdsRun = try directory.holdsRun()
     if holdsRun && !request.resume {
       throw UsageError.holdsRun(directory)
+    }
+    if request.isDryRun {
+      try directory.checkWritable()
+      guard request.resume else { return nil }
+      let (checkpoint, skipped) = try directory.store.newestValid()
+      if checkpoint == nil, let damaged = skipped.first { throw damaged.reason }
+      return checkpoint
     }
     made = try directory.create()
     lock = try directory.lock(host: world.hostName)

@@ -147,6 +147,11 @@ extension TrainingConfiguration {
         ["training.batch_size", "training.shards"],
         "is \(training.batchSize), which \(shards) shards cannot share equally", allowed: "a multiple of training.shards")
     }
+    if !task.definition.hasEqualShards && shards > training.batchSize {
+      throw origins.error(
+        ["training.shards", "training.batch_size"], "is \(shards), which the \(training.batchSize) utterances of a minibatch cannot fill",
+        allowed: "at most training.batch_size")
+    }
     if case .group(let count) = normalization.scope, count > shards {
       throw origins.error(
         ["normalization.scope", "training.shards"],

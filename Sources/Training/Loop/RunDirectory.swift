@@ -1,3 +1,5 @@
+import Glibc
+
 /// The directory of a run: its configuration, metrics and checkpoints.
 struct RunDirectory {
   let path: String
@@ -29,6 +31,16 @@ struct RunDirectory {
   /// Makes the directory where it is missing.
   /// - Returns: what was made: parents too, the outermost first.
   func create() throws -> [String] { try system.makeDirectories(path) }
+
+  /// Refuses a directory that this process cannot write to, or cannot make.
+  func checkWritable() throws {
+    var nearest = path
+    while try system.kind(nearest, followingLinks: true) == nil {
+      let parent = nearest.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+      nearest = parent.isEmpty ? (nearest.hasPrefix("/") ? "/" : ".") : parent
+    }
+    if unsafe access(nearest, W_OK | X_OK) != 0 { throw FileError(.create, path, code: errno) }
+  }
 
   /// Removes a directory that was made for a run which did not begin, with the parents that were made for it.
   /// - made: what `create` returned.

@@ -10,6 +10,8 @@ public struct TrainRequest: Sendable {
   public var initializeFrom: String?
   /// Whether a run goes on with other training data than it began with.
   public var newData: Bool
+  /// Whether nothing is trained and nothing written: the run is checked, and what it takes is said.
+  public var isDryRun: Bool
   /// `KEY=VALUE`, later ones win.
   public var overrides: [String]
   /// Threads of each rank.
@@ -18,13 +20,14 @@ public struct TrainRequest: Sendable {
   /// The arguments as the command line gives them.
   public init(
     configuration: String, runDirectory: String? = nil, resume: Bool = false, initializeFrom: String? = nil,
-    newData: Bool = false, overrides: [String] = [], threads: Int = 1
+    newData: Bool = false, isDryRun: Bool = false, overrides: [String] = [], threads: Int = 1
   ) {
     self.configuration = configuration
     self.runDirectory = runDirectory
     self.resume = resume
     self.initializeFrom = initializeFrom
     self.newData = newData
+    self.isDryRun = isDryRun
     self.overrides = overrides
     self.threads = threads
   }

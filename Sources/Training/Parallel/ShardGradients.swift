@@ -56,7 +56,7 @@ final class ShardGradients: GradientSink {
     let layout = model.layout
     embeddingSize = model.configuration.embeddingSize
     plan = context.layout.accumulationPlan(of: context.world.rank)
-    let isTied = model.configuration.tiesEmbedding, keepsShards = accumulateSteps > 1 || isTied
+    let isTied = model.configuration.tiesEmbedding, keepsShards = Self.keepsShards(model, accumulateSteps: accumulateSteps)
     let placement = Self.placement(plan, keepsShards: keepsShards)
     (shardSlots, merges) = (placement.shards, placement.merges)
     let width = layout.embedding.lowerBound + embeddingRows * embeddingSize
@@ -85,7 +85,7 @@ final class ShardGradients: GradientSink {
     buckets = groupRanges.mapValues { whole in reducer.buckets.indices.filter { whole.contains(reducer.buckets[$0].lowerBound) } }
     postponed.reserveCapacity(ranges.count)
     // The slots that end as partial sums are the reducer's memory, which other ranks may share.
-    slots = (0..<(keepsShards ? plan.steps.count : plan.slotCount)).map { slot in
+    slots = (0..<Self.slotCount(plan, keepsShards: keepsShards)).map { slot in
       placement.partials.firstIndex(of: slot).map { reducer.partials[$0] } ?? VectorView(zeros: width)
     }
     self.reducer = reducer
@@ -97,6 +97,19 @@ final class ShardGradients: GradientSink {
       case nil: context.world.size == 1 ? "none" : isReproducible ? "messages" : "all-reduce"
       }
     exchange = way + (format.map { ", rounded to \($0)" } ?? "")
+  }
+
+  /// Whether each shard has a slot of its own until the end.
+  private static func keepsShards(_ model: SequenceModel<Float>, accumulateSteps: Int) -> Bool {
+    accumulateSteps > 1 || model.configuration.tiesEmbedding
+  }
+
+  private static func slotCount(_ plan: AccumulationPlan, keepsShards: Bool) -> Int { keepsShards ? plan.steps.count : plan.slotCount }
+
+  /// Vectors as long as the gradient that a rank has: its slots and, on the first rank, the result.
+  static func vectors(_ model: SequenceModel<Float>, _ context: RankContext, accumulateSteps: Int) -> Int {
+    let plan = context.layout.accumulationPlan(of: context.world.rank)
+    return slotCount(plan, keepsShards: keepsShards(model, accumulateSteps: accumulateSteps)) + (context.isFirst && context.world.size > 1 ? 1 : 0)
   }
 
   /// Which slot each shard, addition and partial sum uses: those of the plan, or, where shards keep slots of their own, the first shard's of

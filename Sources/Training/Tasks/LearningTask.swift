@@ -92,6 +92,7 @@ struct ClassificationTask: LearningTask {
   func openTrainingData(
     _ configuration: TrainingConfiguration, _ context: RankContext, stored: [UInt8]?, for use: TrainingDataUse
   ) throws -> any TrainingData {
-    try FrameData(configuration, labelled: labelled, context: context, stored: stored, for: use)
+    try MemoryNeed.checkClasses(configuration, context.world)
+    return try FrameData(configuration, labelled: labelled, context: context, stored: stored, for: use)
   }
 }

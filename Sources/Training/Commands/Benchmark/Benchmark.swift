@@ -39,6 +39,7 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size, fastest: fastestProducts(world))
   let context = try RankContext(world: world, configuration)
   let data = try configuration.task.definition.openTrainingData(configuration, context, stored: nil, for: .training)
+  _ = try MemoryNeed(configuration, context, data: data).check(world)
   let model = SequenceModel<Float>(data.network)
   model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
   try broadcast(model, world: world)
@@ -88,7 +89,8 @@ struct TimedSteps {
   var embeddingRows: Int { Int(median(sizes.map { Double($0.embeddingRows) })) }
 }
 
-private func timeSteps(
+/// Times `count` steps after two that are not timed.
+func timeSteps(
   _ count: Int, _ step: TrainingStep, _ context: RankContext, _ data: any TrainingData
 ) throws -> TimedSteps {
   let configuration = step.configuration
