@@ -66,9 +66,8 @@ extension CommandTests {
         (["training.batch_size=10", "normalization.scope=local"], ["6 of 8"]),
         (["training.batch_size=16", "normalization.scope=local"], []),
         (["training.batch_size=8", "normalization.scope={group: 2}"], []),
-        // The other groups are empty.
-        (["training.batch_size=3", "normalization.scope={group: 3}"], []),
-        (["training.batch_size=1"], ["nothing is normalised"]),
+        (["training.batch_size=3", "training.shards=3", "normalization.scope={group: 3}"], []),
+        (["training.batch_size=1", "training.shards=1"], ["nothing is normalised"]),
         (["training.batch_size=8", "normalization.scope=local", "normalization.statistics=sequence"], []),
       ]
       for (number, (settings, words)) in cases.enumerated() {

@@ -18,6 +18,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   var hasBegun = false
   defer { if !hasBegun { directory.discard(found.made) } }
   let configuration = try resolve(requested, found.state, world: world)
+  try configuration.checkShardsCanBeFilled()
   if let state = found.state {
     try checkContinuation(of: state, configuration, console: console)
     if let file = request.initializeFrom { console.warn("--initialize-from \(file) is not read: the run goes on from step \(state.step)") }

@@ -147,16 +147,19 @@ extension TrainingConfiguration {
         ["training.batch_size", "training.shards"],
         "is \(training.batchSize), which \(shards) shards cannot share equally", allowed: "a multiple of training.shards")
     }
-    if !task.definition.hasEqualShards && shards > training.batchSize {
-      throw origins.error(
-        ["training.shards", "training.batch_size"], "is \(shards), which the \(training.batchSize) utterances of a minibatch cannot fill",
-        allowed: "at most training.batch_size")
-    }
     if case .group(let count) = normalization.scope, count > shards {
       throw origins.error(
         ["normalization.scope", "training.shards"],
         "is {group: \(count)}, and there are \(shards) shards", allowed: "a group of at most training.shards")
     }
+  }
+
+  /// Refuses shards that no minibatch of a training can fill; evaluation takes as few sequences at a time as it is asked for.
+  func checkShardsCanBeFilled() throws(ConfigurationError) {
+    guard let shards = training.shards, shards > training.batchSize else { return }
+    throw ConfigurationError(
+      .conflict, key: "training.shards", found: "is \(shards), which the \(training.batchSize) sequences of a minibatch cannot fill",
+      allowed: "at most training.batch_size")
   }
 
   /// The configuration with every `auto` and `automatic` replaced, as a run on so many ranks uses it.

@@ -37,6 +37,7 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let network = try request.communication.map { try $0.checked(ranks: world.size) }
   let train = TrainRequest(configuration: request.configuration, overrides: request.overrides)
   let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size, fastest: fastestProducts(world))
+  try configuration.checkShardsCanBeFilled()
   let context = try RankContext(world: world, configuration)
   let data = try configuration.task.definition.openTrainingData(configuration, context, stored: nil, for: .training)
   _ = try MemoryNeed(configuration, context, data: data).check(world)
