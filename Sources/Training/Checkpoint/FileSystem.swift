@@ -168,3 +168,11 @@ package struct FileSystem: Sendable {
     return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])
   }
 }
+
+/// The text of a file that the system makes up, such as those of /proc; nil where it cannot be read.
+func systemText(_ path: String) -> String? {
+  guard let file = try? PosixFile(path, .read) else { return nil }
+  var text: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 65_536)
+  while let count = try? file.read(into: &buffer, at: text.count), count > 0 { text += buffer[..<count] }
+  return String(decoding: text, as: UTF8.self)
+}

@@ -26,7 +26,7 @@ func rehearse(
   try broadcast(model, world: context.world)
   let step = try TrainingStep(configuration, model: model, context: context, data: data)
   let steps = try timeSteps(timedSteps, step, context, data)
-  let seconds = steps.seconds.sorted()[timedSteps / 2], left = updates - (state?.step ?? 0)
+  let seconds = median(steps.seconds), left = updates - (state?.step ?? 0)
   console.print(
     "A step takes \(fixed(1e3 * seconds, 1)) ms here (median of \(timedSteps)), \(Int(steps.framesPerSecond)) \(frames)/s: "
       + "\(duration(seconds: seconds * Double(left))) for the \(left) step\(left == 1 ? "" : "s") \(state == nil ? "of the run" : "that are left"), without validation.")

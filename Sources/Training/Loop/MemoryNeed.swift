@@ -105,12 +105,12 @@ struct MemoryRoom {
   static var ofProcess: MemoryRoom? {
     var limit = rlimit()
     guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0, limit.rlim_cur < rlim_t(Int.max) else { return nil }
-    let pages = text("/proc/self/statm")?.split(separator: " ").first.flatMap { Int($0) } ?? 0
+    let pages = systemText("/proc/self/statm")?.split(separator: " ").first.flatMap { Int($0) } ?? 0
     return MemoryRoom(bytes: max(0, Int(limit.rlim_cur) - pages * Int(sysconf(Int32(_SC_PAGESIZE)))), place: "by its limit (ulimit -v)")
   }
 
   private static var host: MemoryRoom? {
-    guard let lines = text("/proc/meminfo")?.split(separator: "\n") else { return nil }
+    guard let lines = systemText("/proc/meminfo")?.split(separator: "\n") else { return nil }
     func kilobytes(_ key: String) -> Int? {
       lines.first { $0.hasPrefix(key + ":") }?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
     }
@@ -120,7 +120,7 @@ struct MemoryRoom {
 
   /// Control groups of this process that have a limit, from its own to the outermost.
   private static var groups: [MemoryRoom] {
-    guard let lines = text("/proc/self/cgroup")?.split(separator: "\n") else { return [] }
+    guard let lines = systemText("/proc/self/cgroup")?.split(separator: "\n") else { return [] }
     return lines.flatMap { line -> [MemoryRoom] in
       // NUMBER:CONTROLLERS:PATH; without controllers in version 2.
       let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
@@ -136,22 +136,15 @@ struct MemoryRoom {
   }
 
   private static func room(_ folder: String, _ files: (limit: String, usage: String)) -> MemoryRoom? {
-    func number(_ file: String) -> Int? { text("\(folder)/\(file)").flatMap { Int($0.trimmingWhitespace) } }
+    func number(_ file: String) -> Int? { systemText("\(folder)/\(file)").flatMap { Int($0.trimmingWhitespace) } }
     // "max" is no limit.
     guard let limit = number(files.limit), let usage = number(files.usage), limit < Int.max / 2 else { return nil }
     // Files that the system keeps at hand give way.
-    let kept = (text("\(folder)/memory.stat")?.split(separator: "\n") ?? []).reduce(0) { sum, line in
+    let kept = (systemText("\(folder)/memory.stat")?.split(separator: "\n") ?? []).reduce(0) { sum, line in
       let fields = line.split(separator: " ")
       return fields.count == 2 && ["inactive_file", "active_file"].contains(fields[0]) ? sum + (Int(fields[1]) ?? 0) : sum
     }
     return MemoryRoom(bytes: max(0, limit - max(0, usage - kept)), place: "in its control group (\(size(limit)))")
-  }
-
-  private static func text(_ path: String) -> String? {
-    guard let file = try? PosixFile(path, .read) else { return nil }
-    var buffer = [UInt8](repeating: 0, count: 16_384)
-    guard let count = try? file.read(into: &buffer, at: 0) else { return nil }
-    return String(decoding: buffer[..<count], as: UTF8.self)
   }
 }
 

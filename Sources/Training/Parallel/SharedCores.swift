@@ -32,10 +32,6 @@ private enum SharedCores {
 
   /// A line of what the system says about a process.
   private static func status(_ process: String, _ key: String) -> Substring? {
-    guard let file = try? PosixFile("/proc/\(process)/status", .read) else { return nil }
-    var buffer = [UInt8](repeating: 0, count: 8192)
-    guard let count = try? file.read(into: &buffer, at: 0) else { return nil }
-    let lines = String(decoding: buffer[..<count], as: UTF8.self).split(separator: "\n")
-    return lines.first { $0.hasPrefix(key) }?.split(whereSeparator: \.isWhitespace).last
+    systemText("/proc/\(process)/status")?.split(separator: "\n").first { $0.hasPrefix(key) }?.split(whereSeparator: \.isWhitespace).last
   }
 }

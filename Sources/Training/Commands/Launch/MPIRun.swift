@@ -114,12 +114,7 @@ final class MPIRun {
     }
   }
 
-  private func text(_ path: String) -> String {
-    guard let file = try? PosixFile(path, .read) else { return "" }
-    var text: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 65_536)
-    while let count = try? file.read(into: &buffer, at: text.count), count > 0 { text += buffer[..<count] }
-    return String(decoding: text, as: UTF8.self)
-  }
+  private func text(_ path: String) -> String { systemText(path) ?? "" }
 }
 
 /// Standard error of mpirun and its ranks: handed on, and its beginning kept.
