@@ -40,14 +40,15 @@ typedef struct {
   size_t step[MOST_LINES];
 } prefetch;
 
-// Lines that are `step` bytes apart, if `next` has room for them.
-INLINE void add_lines(prefetch *next, const char *first, size_t step) {
+// Lines that are `step` bytes apart, if `next` has room for them. Returns whether it has.
+INLINE int add_lines(prefetch *next, const char *first, size_t step) {
   int is_empty = !next->line[0];
-  if (!is_empty && next->line[0] != next->line[MOST_LINES - 1]) return;
+  if (!is_empty && (MOST_LINES == 1 || next->line[0] != next->line[MOST_LINES - 1])) return 0;
   for (int j = is_empty ? 0 : 1; j < MOST_LINES; j++) {
     next->line[j] = first;
     next->step[j] = step;
   }
+  return 1;
 }
 
 // Memory from end to end that is still to be prefetched.
@@ -58,8 +59,7 @@ typedef struct {
 
 // As much of the region as goes into K multiply-adds, if `next` has room for it.
 INLINE void add_region(prefetch *next, region *soon, size_t K) {
-  if (soon->bytes == 0 || next->line[0] != next->line[MOST_LINES - 1]) return;
-  add_lines(next, soon->start, LINE_BYTES);
+  if (soon->bytes == 0 || !add_lines(next, soon->start, LINE_BYTES)) return;
   size_t bytes = least(soon->bytes, K / PREFETCH_EVERY * LINE_BYTES);
   soon->start += bytes;
   soon->bytes -= bytes;

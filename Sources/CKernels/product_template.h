@@ -139,7 +139,7 @@ INLINE void KERNEL(multiply_tile)(const KERNEL(tile) *t, int rows, int vectors, 
     }
 }
 
-// What is prefetched is much larger than a tile: the narrow last panel does without. It is copied before.
+// What is prefetched is much larger than a tile: the narrow last panel does without. Of a B that is not packed it is copied before.
 INLINE void KERNEL(multiply_rows)(const KERNEL(tile) *t, int rows, int is_rounded, int prefetches, int copies_A, int copies_B,
                                  size_t a_row, size_t a_column) {
   size_t vectors = quotient_up(t->width, KERNEL(vector_lanes));
@@ -191,7 +191,7 @@ INLINE void KERNEL(multiply_with_columns)(const KERNEL(tile) *t, size_t rows, in
 #undef EACH_ROWS
 #undef ROWS
 
-// As many constants as there are instances: what is rare does without prefetches.
+// Tiles that copy B, of one group of rows, do without prefetches: they would double the instances.
 #define MULTIPLY(factor, is_rounded)                                                     \
   if (t->next.line[0]) KERNEL(multiply_with_##factor)(t, rows, is_rounded, 1, 0);         \
   else KERNEL(multiply_with_##factor)(t, rows, is_rounded, 0, 0)
@@ -259,7 +259,7 @@ static void KERNEL(multiply_block)(const lockstep_product *p, const KERNEL(block
       // Rows that come from memory would keep the first panel waiting.
       if (PREFETCHES_ROWS && n == b->n && m + rows < p->M)
         add_lines(&tile.next, (const char *)(tile.A + rows * tile.a_row), tile.strip ? tile.a_column * sizeof(R) : LINE_BYTES);
-      else add_region(&tile.next, b->soon, b->depth);
+      else if (!tile.panel && tile.width == PANEL) add_region(&tile.next, b->soon, b->depth);
       if (p->is_rounded) KERNEL(multiply_rounded)(&tile, rows);
       else KERNEL(multiply_exact)(&tile, rows);
       if (tile.strip) tile.A = tile.strip, tile.a_column = TILE_ROWS, tile.strip = NULL;

@@ -66,7 +66,8 @@ extension MatrixView where Element: Scalar {
     precondition(!b.isTransposed, "a transposed right factor that is not packed")
     var product = unsafe lockstep_product(
       M: rows, N: columns, K: a.columns, A: a.matrix.pointer, a_row: a.rowStride, a_column: a.columnStride, B: b.matrix.pointer,
-      b_row: b.matrix.stride, is_rounded: 0, C: pointer, c_row: stride, accumulate: accumulate ? 1 : 0, soon: soon.map { unsafe UnsafeRawPointer($0.pointer) }, soon_bytes: soon?.bytes ?? 0)
+      b_row: b.matrix.stride, is_rounded: 0, C: pointer, c_row: stride, accumulate: accumulate ? 1 : 0,
+      soon: soon.map { unsafe UnsafeRawPointer($0.pointer) }, soon_bytes: soon?.bytes ?? 0)
     unsafe lockstep_multiply(Element.kernels, &product)
   }
 

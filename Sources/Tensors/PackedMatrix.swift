@@ -75,8 +75,8 @@ public final class PackedMatrix<S: Scalar> {
     let isRounded = format == .bfloat16, B = unsafe isRounded ? UnsafeRawPointer(rounded.pointer) : UnsafeRawPointer(storage.pointer)
     var product = unsafe lockstep_product(
       M: a.rows, N: outputs, K: inputs, A: a.matrix.pointer, a_row: a.rowStride, a_column: a.columnStride, B: B, b_row: 0,
-      is_rounded: isRounded ? 1 : 0, C: c.pointer, c_row: c.stride, accumulate: accumulate ? 1 : 0, soon: soon.map { unsafe UnsafeRawPointer($0.pointer) },
-      soon_bytes: soon?.bytes ?? 0)
+      is_rounded: isRounded ? 1 : 0, C: c.pointer, c_row: c.stride, accumulate: accumulate ? 1 : 0,
+      soon: soon.map { unsafe UnsafeRawPointer($0.pointer) }, soon_bytes: soon?.bytes ?? 0)
     unsafe lockstep_multiply(kernels, &product)
   }
 }
