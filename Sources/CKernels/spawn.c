@@ -11,7 +11,7 @@
 
 extern char **environ;
 
-int lockstep_spawn(char *const arguments[], char *const *environment, int errors, int ending_signal) {
+int lockstep_spawn(char *const arguments[], char *const *environment, int output, int errors, int ending_signal) {
   pid_t parent = getpid(), child = fork();
   if (child != 0) return child > 0 ? child : -errno;
   // A terminal sends Ctrl-C to all of a group: the parent alone is to get it. Who is not of the terminal's group cannot read from it,
@@ -23,6 +23,7 @@ int lockstep_spawn(char *const arguments[], char *const *environment, int errors
     close(nothing);
   }
   signal(SIGTTOU, SIG_IGN);
+  if (output >= 0) dup2(output, STDOUT_FILENO);
   if (errors >= 0) dup2(errors, STDERR_FILENO);
   // What the parent has been told to ignore, its children would ignore too.
   signal(SIGPIPE, SIG_DFL);

@@ -9,7 +9,7 @@ struct Lockstep: ParsableCommand {
     commandName: "lockstep",
     abstract: "Trains batch-normalised recurrent networks on any number of MPI ranks.",
     version: Version.current,
-    subcommands: [Train.self, Evaluate.self, Generate.self, Inspect.self, Benchmark.self, Launch.self])
+    subcommands: [Train.self, Evaluate.self, Generate.self, Inspect.self, Benchmark.self, Launch.self, Study.self])
 
   /// Every rank parses the same arguments; one of them says what is wrong with them.
   static func main() {
@@ -126,13 +126,58 @@ struct Launch: ParsableCommand {
 
   func run() throws {
     let training = try Train.parse(Array(command.dropFirst()))
-    var program = [CChar](repeating: 0, count: 4096)
-    let count = unsafe readlink("/proc/self/exe", &program, program.count)
-    let path = count > 0 ? String(decoding: program.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : CommandLine.arguments[0]
     Glibc.exit(launch(
       LaunchRequest(
         ranks: ranks, restarts: restarts, hosts: hosts.flatMap(LaunchHost.list),
-        options: mpirunOptions.split(separator: " ").map(String.init), program: path, arguments: command, training: training.request)))
+        options: mpirunOptions.split(separator: " ").map(String.init), program: thisProgram, arguments: command, training: training.request)))
+  }
+}
+
+/// The path of this program.
+private var thisProgram: String {
+  var program = [CChar](repeating: 0, count: 4096)
+  let count = unsafe readlink("/proc/self/exe", &program, program.count)
+  return count > 0 ? String(decoding: program.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : CommandLine.arguments[0]
+}
+
+struct Study: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Train every point of a study that is not done yet, with every seed, and go on with those that were interrupted.")
+
+  @Argument(help: "The study file.") var study: String
+  @Option(name: [.customShort("n"), .long], help: "Ranks of a run.", transform: integer) var ranks = 1
+  @Option(help: "How many runs are trained at a time.", transform: integer) var jobs = 1
+  @Option(help: ArgumentHelp("Points, or points with seeds, of this form: 'local,*', '*/seed-1'.", valueName: "glob")) var only: String?
+  @Option(help: "One run alone, from 1, for the job arrays of a scheduler; --dry-run lists them.", transform: integer) var index: Int?
+  @Flag(help: "Say which runs there are, and how long they take on this machine; write nothing.") var dryRun = false
+  @Flag(help: "Say how far the runs are.") var status = false
+  @Option(help: "How many times a run is started again that was killed.", transform: integer) var restarts = 10
+  @Option(help: ArgumentHelp("Further options of mpirun, separated by spaces: --mpirun-options='--bind-to none'.", valueName: "text"))
+  var mpirunOptions = ""
+  @OptionGroup var threads: ThreadCount
+
+  func validate() throws {
+    guard (1...65_536).contains(ranks) else { throw ValidationError("-n is \(ranks); allowed are the integers from 1 to 65536") }
+    guard (1...65_536).contains(jobs) else { throw ValidationError("--jobs is \(jobs); allowed are the integers from 1 to 65536") }
+    guard (0...1_000_000).contains(restarts) else { throw ValidationError("--restarts is \(restarts); allowed are the integers from 0 to 1000000") }
+    if dryRun && status { throw ValidationError("--dry-run and --status do not go together") }
+    if only != nil && index != nil { throw ValidationError("--only and --index do not go together") }
+    if !dryRun && !status, let job = LaunchedJob.current, job.isOfMPIRun || job.mayHaveOthers {
+      throw ValidationError("study starts mpirun itself, and is not to be started by it")
+    }
+  }
+
+  func run() throws {
+    var request = StudyRequest(file: study, program: thisProgram)
+    request.action = dryRun ? .rehearse : status ? .show : .train
+    request.ranks = ranks
+    request.threads = threads.threads
+    request.jobs = jobs
+    request.only = only
+    request.index = index
+    request.restarts = restarts
+    request.mpirunOptions = mpirunOptions
+    Glibc.exit(Training.study(request))
   }
 }
 

@@ -399,10 +399,10 @@ void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uin
 
 /* Starts a program, found as a shell finds it; `arguments` ends with NULL. It has a process group of its own and no input, and gets
    `ending_signal` when the calling thread ends: to be called by the main thread. `environment` ends with NULL; NULL: that of this process.
-   `errors` is its standard error, or −1 for that of this process. Returns its process number, or −errno; a program that cannot be run ends
-   with 127. */
+   `output` and `errors` are its standard output and error, or −1 for those of this process. Returns its process number, or −errno; a
+   program that cannot be run ends with 127. */
 int lockstep_spawn(
-    char *_Nullable const arguments[_Nonnull], char *_Nullable const *_Nullable environment, int errors, int ending_signal);
+    char *_Nullable const arguments[_Nonnull], char *_Nullable const *_Nullable environment, int output, int errors, int ending_signal);
 
 /* Returns 1 if a host accepts or refuses a TCP connection within so many milliseconds, 0 if not, and −1 where its name is unknown,
    which may take longer to find out. */

@@ -73,6 +73,13 @@ package struct PosixFile: ~Copyable {
 
   deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
 
+  /// Calls `body` with a copy of the descriptor that programs inherit which are started there: they share its locks and its position.
+  package func withInheritedDescriptor<R>(_ body: (Int32) -> R) -> R {
+    let copy = dup(descriptor)
+    defer { Glibc.close(copy) }
+    return body(copy)
+  }
+
   /// Size in bytes, and whether it is an ordinary file (a device has no size).
   package func status() throws(FileError) -> (bytes: Int, isRegular: Bool) {
     var status = stat()

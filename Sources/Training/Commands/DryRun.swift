@@ -28,8 +28,28 @@ func rehearse(
   let steps = try timeSteps(timedSteps, step, context, data)
   let seconds = median(steps.seconds), left = updates - (state?.step ?? 0)
   console.print(
-    "A step takes \(fixed(1e3 * seconds, 1)) ms here (median of \(timedSteps)), \(Int(steps.framesPerSecond)) \(frames)/s: "
-      + "\(duration(seconds: seconds * Double(left))) for the \(left) step\(left == 1 ? "" : "s") \(state == nil ? "of the run" : "that are left"), without validation.")
+    "\(StepForecast.beginning)\(fixed(1e3 * seconds, 1)) ms here (median of \(timedSteps)), \(Int(steps.framesPerSecond)) \(frames)/s: "
+      + "\(duration(seconds: seconds * Double(left)))\(StepForecast.middle)\(left) step\(left == 1 ? "" : "s") \(state == nil ? "of the run" : "that are left"), without validation.")
   console.print("Nothing was written.")
   return .success
+}
+
+/// What a dry run says about the time of a run: the line is written above, and read here for the runs of a study.
+struct StepForecast: Equatable {
+  var secondsPerStep: Double
+  var steps: Int
+
+  fileprivate static let beginning = "A step takes ", middle = " for the "
+
+  /// Nil where the text has no such line.
+  init?(dryRun text: String) {
+    guard let line = text.split(separator: "\n").last(where: { $0.hasPrefix(Self.beginning) }),
+      let milliseconds = Double(line.dropFirst(Self.beginning.count).prefix { $0 != " " }),
+      let middle = line.firstRange(of: Self.middle), let steps = Int(line[middle.upperBound...].prefix { $0 != " " })
+    else { return nil }
+    secondsPerStep = milliseconds / 1e3
+    self.steps = steps
+  }
+
+  var seconds: Double { secondsPerStep * Double(steps) }
 }

@@ -254,7 +254,7 @@ private func startFields(
     JSONField("instruction_set", try perRank(KernelSet.inUse.name)),
     JSONField("products", .string(model.configuration.products.rawValue)), JSONField("mpi", .string(world.libraryVersion)),
     JSONField("gradient_exchange", .string(trainer.gradientExchange)),
-    JSONField("parameters", .integer(model.layout.parameterCount)),
+    JSONField("parameters", .integer(model.layout.parameterCount)), JSONField("updates", .integer(trainer.updates)),
   ] + data.description
 }
 

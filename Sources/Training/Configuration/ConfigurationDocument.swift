@@ -34,12 +34,21 @@ struct ConfigurationDocument {
     _ reason: ConfigurationError.Reason, at place: Place, key: String?, found: String, allowed: String? = nil,
     nearest: String? = nil
   ) -> ConfigurationError {
-    var error = ConfigurationError(reason, file: file, key: key, found: found, allowed: allowed, nearest: nearest)
+    ConfigurationError(reason, file: file, at: place, key: key, found: found, allowed: allowed, nearest: nearest)
+  }
+}
+
+extension ConfigurationError {
+  /// An error that says where it is.
+  init(
+    _ reason: Reason, file: String, at place: ConfigurationDocument.Place, key: String?, found: String, allowed: String? = nil,
+    nearest: String? = nil
+  ) {
+    self.init(reason, file: file, key: key, found: found, allowed: allowed, nearest: nearest)
     switch place {
-    case .line(let line): error.line = line
-    case .override(let text): error.override = text
+    case .line(let line): self.line = line
+    case .override(let text): override = text
     }
-    return error
   }
 }
 
@@ -47,25 +56,13 @@ struct ConfigurationDocument {
 
 extension ConfigurationDocument {
   private mutating func add(yaml: String) throws(ConfigurationError) {
-    // YAML allows a byte order mark, which Windows editors write; the parser, told the encoding, does not expect it.
-    let text = yaml.unicodeScalars.first == "\u{feff}" ? String(yaml.unicodeScalars.dropFirst()) : yaml
-    guard let root = try Self.compose(text, file: file) else {
-      throw error(.syntax, at: .line(nil), key: nil, found: "holds no configuration", allowed: "a mapping of sections and keys")
-    }
-    guard case .mapping(let entries) = root else {
-      throw error(
-        .wrongType, at: .line(root.mark?.line), key: nil, found: "found \(ConfigurationValue(root).spelledOut)",
-        allowed: "a mapping of sections and keys")
-    }
-    // A line that seems to be indented may be a key, and what it seems to stand under be empty.
-    for (keyNode, _) in entries { _ = try word(keyNode, of: text) }
-    for (keyNode, node) in entries {
-      let name = try word(keyNode, of: text)
-      let place = Place.line(keyNode.mark?.line)
+    let text = YAMLText(yaml, file: file)
+    for (name, node, line) in try text.entries(ofRootIn: "configuration", allowed: "a mapping of sections and keys") {
+      let place = Place.line(line)
       if ConfigurationTable.sections.contains(name) {
         try add(section: name, node, place, of: text)
       } else {
-        try checkVisible(node, of: text, key: name, place)
+        try text.checkVisible(node, key: name, place)
         try add(path: name, node, place)
       }
     }
@@ -82,15 +79,10 @@ extension ConfigurationDocument {
     }
   }
 
-  private mutating func add(section: String, _ node: Node, _ place: Place, of text: String) throws(ConfigurationError) {
-    guard case .mapping(let entries) = node else {
-      throw error(
-        .wrongType, at: place, key: section, found: "found \(ConfigurationValue(node).spelledOut)",
-        allowed: "a mapping of the section's keys")
-    }
-    for (keyNode, node) in entries {
-      let path = "\(section).\(try word(keyNode, of: text))", place = Place.line(keyNode.mark?.line)
-      try checkVisible(node, of: text, key: path, place)
+  private mutating func add(section: String, _ node: Node, _ place: Place, of text: YAMLText) throws(ConfigurationError) {
+    for (name, node, line) in try text.entries(node, key: section, place, allowed: "a mapping of the section's keys") {
+      let path = "\(section).\(name)", place = Place.line(line)
+      try text.checkVisible(node, key: path, place)
       try add(path: path, node, place)
     }
   }
@@ -98,36 +90,6 @@ extension ConfigurationDocument {
   private mutating func add(path: String, _ node: Node, _ place: Place) throws(ConfigurationError) {
     guard let key = ConfigurationTable.key(path) else { throw unknown(path, place) }
     assignments.append(Assignment(key: key, value: ConfigurationValue(node), place: place))
-  }
-
-  private func word(_ node: Node, of text: String) throws(ConfigurationError) -> String {
-    guard case .scalar(let scalar) = node else {
-      throw error(
-        .wrongType, at: .line(node.mark?.line), key: nil, found: "found a key that is a mapping or a list", allowed: "a word")
-    }
-    try checkVisible(node, of: text, key: scalar.string, .line(node.mark?.line))
-    return scalar.string
-  }
-
-  /// Refuses characters that a reader of the file cannot see, except within quotes and comments.
-  private func checkVisible(_ node: Node, of text: String, key: String, _ place: Place) throws(ConfigurationError) {
-    switch node {
-    case .scalar(let scalar):
-      guard scalar.style == .plain, InvisibleCharacter.first(in: scalar.string) != nil else { return }
-      let found = node.mark.flatMap { InvisibleCharacter.first(in: text, line: $0.line, column: $0.column) }
-      var place = place
-      if case .line = place, let found { place = .line(found.line) }
-      throw error(
-        .syntax, at: place, key: key,
-        found: found.map { "found \($0.character) in column \($0.column)" } ?? "found a character that cannot be seen",
-        allowed: "spaces of ASCII; other characters that cannot be seen stand in quotes")
-    case .mapping(let entries):
-      for (keyNode, node) in entries {
-        // Nothing that nests deeper is a value, and aliases could grow exponentially.
-        for node in [keyNode, node] { if case .scalar = node { try checkVisible(node, of: text, key: key, place) } }
-      }
-    case .sequence, .alias: break
-    }
   }
 
   private func unknown(_ path: String, _ place: Place) -> ConfigurationError {
@@ -154,14 +116,14 @@ extension ConfigurationDocument {
     }
     let node: Node?
     do {
-      node = try Self.compose(value, file: file)
+      node = try YAMLText.compose(value, file: file)
     } catch {
       throw self.error(.syntax, at: place, key: path, found: error.found)
     }
     guard let node else {
       throw error(.syntax, at: place, key: path, found: "found no value", allowed: key.allowed)
     }
-    try checkVisible(node, of: value, key: path, place)
+    try YAMLText(value, file: file).checkVisible(node, key: path, place)
     assignments.append(Assignment(key: key, field: field, value: ConfigurationValue(node), place: place))
   }
 
@@ -169,7 +131,7 @@ extension ConfigurationDocument {
   private static func path(_ text: String, _ key: ConfigurationKey, field: String?) -> ConfigurationValue? {
     if field == nil {
       if key.allowsNull && ConfigurationValue(plain: text) == .null { return nil }
-      if text.drop(while: { $0 == " " }).hasPrefix("{"), case .mapping? = try? compose(text, file: "") { return nil }
+      if text.drop(while: { $0 == " " }).hasPrefix("{"), case .mapping? = try? YAMLText.compose(text, file: "") { return nil }
     }
     return .text(text)
   }
@@ -186,61 +148,5 @@ extension ConfigurationDocument {
         .wrongType, at: place, key: path, found: "found a section", allowed: "one key of it: \(names.joined(separator: ", "))")
     }
     throw unknown(path, place)
-  }
-}
-
-// MARK: YAML
-
-extension ConfigurationDocument {
-  /// The root of a YAML text; nil if there is nothing in it.
-  private static func compose(_ yaml: String, file: String) throws(ConfigurationError) -> Node? {
-    do {
-      // The basic resolver leaves the types of plain scalars to us: Yams's rules are those of YAML 1.1.
-      return try Yams.compose(yaml: yaml, .basic, .default, .utf8)
-    } catch {
-      guard let yamlError = error as? YamlError else {
-        throw ConfigurationError(.syntax, file: file, found: "not YAML: \(abbreviated("\(error)"))")
-      }
-      throw syntaxError(yamlError, of: yaml, file: file)
-    }
-  }
-
-  private static func syntaxError(_ error: YamlError, of text: String, file: String) -> ConfigurationError {
-    func notYAML(_ problem: String, _ context: YamlError.Context?, _ mark: Mark) -> ConfigurationError {
-      let context = context.map { " (\($0.text))" } ?? ""
-      // What looks like an indented line, or like a space behind a colon, may be none.
-      let invisible = InvisibleCharacter.first(in: text).map { "; line \($0.line) has \($0.character) in column \($0.column)" } ?? ""
-      return ConfigurationError(.syntax, file: file, line: mark.line, found: "not YAML: \(problem)\(context)\(invisible)")
-    }
-    switch error {
-    case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
-      .composer(let context, let problem, let mark, _):
-      return notYAML(problem, context, mark)
-    case .reader(let problem, let offset, let value, let yaml):
-      let line = offset.map { 1 + yaml.prefix($0).count { $0.isNewline } }
-      let character = value >= 0 ? " (U+\(String(value, radix: 16, uppercase: true)))" : ""
-      return ConfigurationError(.syntax, file: file, line: line, found: "not YAML: \(problem)\(character)")
-    case .duplicatedKeysInMapping(let duplicates, let context):
-      let again = duplicates.first.flatMap { repetition(of: $0, after: context.mark, in: text) }
-      return ConfigurationError(
-        .duplicateKey, file: file, line: context.mark.line, key: duplicates.first,
-        found: "stands twice in one mapping, here" + (again.map { " and in line \($0)" } ?? " for the first time"), allowed: "once")
-    default:
-      return ConfigurationError(.syntax, file: file, found: "not YAML: \(abbreviated("\(error)"))")
-    }
-  }
-
-  /// The line where a mapping of one key a line has `key` again; nil where the mapping is written otherwise.
-  private static func repetition(of key: String, after mark: Mark, in text: String) -> Int? {
-    let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
-    for (index, line) in lines.enumerated().dropFirst(mark.line) {
-      let indentation = line.prefix { $0 == " " }.count, content = line.dropFirst(indentation)
-      if content.isEmpty || content.hasPrefix("#") { continue }
-      if indentation < mark.column - 1 { return nil }
-      let names = [key, "\"\(key)\"", "'\(key)'"]
-      let isKey = names.contains { content.hasPrefix($0) && content.dropFirst($0.count).drop { $0 == " " }.hasPrefix(":") }
-      if indentation == mark.column - 1 && isKey { return index + 1 }
-    }
-    return nil
   }
 }

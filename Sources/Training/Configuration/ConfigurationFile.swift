@@ -6,10 +6,11 @@ package enum ConfigurationFile {
   /// Far more than any configuration has: a corpus given by mistake is refused before it fills the memory.
   package static let largestSize = 1 << 20
 
+  /// - content: what the file should hold, in words.
   /// - Throws: for a file that is missing, a directory, unreadable, too large or not UTF-8.
-  static func read(_ path: String) throws(ConfigurationError) -> String {
+  static func read(_ path: String, content: String = "a configuration") throws(ConfigurationError) -> String {
     func unreadable(_ found: String, line: Int? = nil) -> ConfigurationError {
-      ConfigurationError(.unreadable, file: path, line: line, found: found, allowed: "a text file with a configuration in YAML")
+      ConfigurationError(.unreadable, file: path, line: line, found: found, allowed: "a text file with \(content) in YAML")
     }
     var bytes = [UInt8](repeating: 0, count: largestSize + 1)
     do throws(FileError) {

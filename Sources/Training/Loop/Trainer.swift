@@ -22,7 +22,7 @@ final class Trainer {
   private let clock = ContinuousClock()
   private var progress: Progress
   /// Updates of the whole run.
-  private let updates: Int
+  let updates: Int
   private var speed = SpeedMeter()
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?

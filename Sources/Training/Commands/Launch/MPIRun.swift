@@ -16,7 +16,7 @@ final class MPIRun {
     guard unsafe pipe(&pipes) == 0 else { return nil }
     for end in pipes { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     let environment = Self.environment(options: command, folder: session.path)
-    process = Self.spawn([Self.program] + command.dropFirst(), environment: environment.map { "\($0.key)=\($0.value)" }, errors: pipes[1])
+    process = ChildProcess.spawn([Self.program] + command.dropFirst(), environment: environment.map { "\($0.key)=\($0.value)" }, errors: pipes[1])
     close(pipes[1])
     errors = ErrorStream(pipes[0])
     self.session = session
@@ -52,28 +52,9 @@ final class MPIRun {
     return name.contains("hydra") || name.contains("mpich") ? MPIEnvironment.mpirun : "mpirun"
   }
 
-  /// Starts a program that dies with this one; returns its process number, or a negative number.
-  static func spawn(_ command: [String], environment: [String]? = nil, errors: Int32 = -1) -> Int32 {
-    var arguments = unsafe command.map { unsafe strdup($0) } + [nil]
-    var variables = unsafe (environment ?? []).map { unsafe strdup($0) } + [nil]
-    defer { for unsafe text in unsafe arguments + variables { unsafe free(text) } }
-    // SAFETY: strings that live until the call has returned, and a null pointer after the last of each.
-    if environment == nil { return unsafe lockstep_spawn(&arguments, nil, errors, SIGTERM) }
-    return unsafe lockstep_spawn(&arguments, &variables, errors, SIGTERM)
-  }
-
-  /// The exit code of a process, as a shell has it; nil while it runs.
-  static func exitCode(_ process: Int32) -> Int32? {
-    var status: Int32 = 0
-    let found = unsafe waitpid(process, &status, WNOHANG)
-    if found == 0 || found < 0 && errno == EINTR { return nil }
-    if found < 0 { return ExitCode.internalFault.rawValue }
-    return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
-  }
-
   /// The exit code; nil while it runs. Clears what mpirun has left when it is over.
   var exitCode: Int32? {
-    guard let code = Self.exitCode(process) else { return nil }
+    guard let code = ChildProcess.exitCode(process) else { return nil }
     errors.waitForEnd()
     session.clearDeadJob(process)
     return code

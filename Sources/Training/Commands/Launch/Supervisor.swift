@@ -206,14 +206,14 @@ private final class Supervisor {
     unsafe gethostname(&name, name.count - 1)
     let own = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     if host.name == own || host.name == "localhost" { return true }
-    let process = MPIRun.spawn(shell.split(separator: " ").map(String.init) + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"])
+    let process = ChildProcess.spawn(shell.split(separator: " ").map(String.init) + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"])
     if process < 0 { return false }
     for _ in 0..<200 where !Signals.received {
-      if let code = MPIRun.exitCode(process) { return code == 0 }
+      if let code = ChildProcess.exitCode(process) { return code == 0 }
       usleep(50_000)
     }
     kill(process, SIGKILL)
-    while MPIRun.exitCode(process) == nil { usleep(10_000) }
+    while ChildProcess.exitCode(process) == nil { usleep(10_000) }
     return false
   }
 }

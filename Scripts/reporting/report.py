@@ -1,0 +1,167 @@
+"""Makes one self-contained page about runs or a study, and its figures as SVG and its numbers as CSV."""
+
+import argparse
+import csv
+import json
+import os
+import re
+import sys
+
+import altair
+import jinja2
+import vl_convert
+
+import figures
+import results
+import runs
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+
+
+def differing(study):
+    """Keys of the configuration whose values differ between points: (key, {point: values})."""
+    keys = sorted({key for run in study.runs for key in run.configuration})
+    rows = []
+    for key in keys:
+        if key == "training.seed":
+            continue
+        values = {point: sorted({text(run.configuration.get(key)) for run in study.of_point(point) if run.configuration}) for point in study.points}
+        if len({tuple(value) for value in values.values() if value}) > 1:
+            rows.append((key, {point: ", ".join(value) for point, value in values.items()}))
+    return rows
+
+
+def text(value):
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {text(one)}" for key, one in value.items()) + "}"
+    return str(value)
+
+
+def machines(study):
+    """Where runs were trained: facts of their start events, each with the values that occur."""
+    facts = {}
+    for run in study.runs:
+        for key in ("version", "hosts", "ranks", "threads", "shards", "instruction_set", "products", "blas", "mpi", "parameters"):
+            if key in run.start:
+                value = run.start[key]
+                value = ", ".join(sorted(set(map(text, value)))) if isinstance(value, list) else text(value)
+                facts.setdefault(key, []).append(value)
+    return [(key, "; ".join(sorted(set(values)))) for key, values in facts.items()]
+
+
+def shown(value, digits=4):
+    return "" if value is None else f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def with_interval(mean, half, digits=4, signed=False):
+    if mean is None:
+        return ""
+    sign = "+" if signed and mean > 0 else ""
+    return f"{sign}{shown(mean, digits)}" + (f" ± {shown(half, digits)}" if half is not None else "")
+
+
+def charts(study, rows):
+    """Name, heading and chart of each figure."""
+    found = []
+    for kind, words in (("training", "training loss"), ("validation", "validation loss")):
+        if any(getattr(run, kind) for run in study.runs):
+            for horizontal, label in (("step", "steps"), ("epoch", "epochs"), ("minutes", "wall time")):
+                found.append((f"{kind}-by-{horizontal}", f"{words.capitalize()} by {label}", figures.curves(study, kind, words, horizontal)))
+    for name, words, of_run in results.MEASURES:
+        if any(row[name]["mean"] is not None for row in rows) and len(study.points) > 1:
+            found.append((name.replace("_", "-"), words.capitalize(), figures.intervals(study, rows, name, words, of_run)))
+    return found
+
+
+def write_csv(study, rows, path):
+    with runs.replaced(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        names = [name for name, _, _ in results.MEASURES]
+        parts = ["mean", "interval", "difference", "difference_interval"]
+        targets = [f"target {measure}" for measure in study.targets]
+        writer.writerow(["point", "runs", "done"] + [f"{name}_{part}" for name in names for part in parts]
+                        + [f"{target.replace('target ', 'target_')}_{part}" for target in targets for part in ("target", "reached", "steps", "seconds")])
+        for row in rows:
+            writer.writerow([row["point"], row["runs"], row["done"]] + ["" if row[name][part] is None else row[name][part] for name in names for part in parts]
+                            + ["" if row[target][part] is None else row[target][part] for target in targets for part in ("target", "reached", "steps", "seconds")])
+
+
+def themed(chart, is_dark):
+    specification = chart.to_dict()
+    specification["config"] = figures.configuration(is_dark)
+    return specification
+
+
+def fixed_width(specification, width=640):
+    """The same at a width of its own: in an SVG there is no container."""
+    return json.loads(json.dumps(specification).replace('"width": "container"', f'"width": {width}'))
+
+
+def write_figures(found, directory):
+    os.makedirs(directory, exist_ok=True)
+    for name, _, chart in found:
+        for is_dark in (False, True):
+            svg = vl_convert.vegalite_to_svg(fixed_width(themed(chart, is_dark)))
+            with runs.replaced(os.path.join(directory, f"{name}{'-dark' if is_dark else ''}.svg")) as file:
+                file.write(svg + "\n")
+
+
+def page(study, rows, found):
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(shown=shown, with_interval=with_interval)
+    specifications = {name: {"light": themed(chart, False), "dark": themed(chart, True)} for name, _, chart in found}
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    # What ends a script element must not stand in one.
+    embedded = json.dumps(specifications).replace("</", "<\\/")
+    return environment.get_template("page.html").render(
+        study=study, rows=rows, measures=results.MEASURES, figures=[(name, heading) for name, heading, _ in found], differing=differing(study),
+        machines=machines(study), damaged=[run for run in study.runs if run.damaged_lines], failed=[run for run in study.runs if run.state == "failed"],
+        specifications=embedded, bundle=bundle.replace("</script", "<\\/script"))
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="Scripts/report", description=__doc__)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a run directory, the directory of a study, or a kept study")
+    parser.add_argument("--output", metavar="FILE.html", help="the page")
+    parser.add_argument("--figures", metavar="DIR", help="write the figures here as SVG, for light and dark pages")
+    parser.add_argument("--csv", metavar="FILE", help="write the table's numbers")
+    parser.add_argument("--keep", metavar="DIR", help="write results and thinned curves of finished runs here, beside those that are there")
+    parser.add_argument("--baseline", metavar="POINT", help="what differences are taken from (default: the study's)")
+    parser.add_argument("--only", metavar="PATTERN", help="points whose names match this regular expression")
+    arguments = parser.parse_args()
+    if not (arguments.output or arguments.figures or arguments.csv or arguments.keep):
+        parser.error("nothing to write: give --output, --figures, --csv or --keep")
+    try:
+        study = runs.read(arguments.paths)
+        if arguments.keep:
+            runs.keep(study, arguments.keep)
+        if arguments.only:
+            study.runs = [run for run in study.runs if re.search(arguments.only, run.point)]
+            if not study.runs:
+                raise runs.ReportError(f"--only {arguments.only}: no point matches")
+        study.baseline = arguments.baseline or study.baseline
+        if study.baseline and study.baseline not in study.points:
+            if arguments.baseline:
+                raise runs.ReportError(f"--baseline {arguments.baseline}: no such point; there are {', '.join(study.points)}")
+            study.baseline = None
+        rows = results.table(study)
+        altair.data_transformers.disable_max_rows()
+        found = charts(study, rows)
+        if arguments.csv:
+            write_csv(study, rows, arguments.csv)
+        if arguments.figures:
+            write_figures(found, arguments.figures)
+        if arguments.output:
+            content = page(study, rows, found)
+            with runs.replaced(arguments.output) as file:
+                file.write(content)
+    except (runs.ReportError, OSError) as error:
+        sys.exit(f"report: {error}")
+
+
+if __name__ == "__main__":
+    main()
