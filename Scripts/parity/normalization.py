@@ -84,8 +84,8 @@ class BatchTerm:
         if observe:
             self.observed.append(Moments(first_step, mean.detach()[:, 0], variance.detach()[:, 0], counts))
         if min(counts) < FEWEST_FRAMES:
-            # Constants: no gradient goes through them.
-            stored = self.running.rows(first_step, len(counts))
+            # Constants: no gradient goes through them. In evaluation, which notes nothing, they are the running statistics that it would use.
+            stored = self.running.rows(first_step, len(counts), 1 if observe else self.frames_per_step)
             enough = frames >= FEWEST_FRAMES
             mean, variance = (torch.where(enough, own, kept.unsqueeze(1)) for own, kept in zip((mean, variance), stored))
         return (z - mean) / torch.sqrt(variance + self.epsilon)

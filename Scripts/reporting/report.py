@@ -2,9 +2,9 @@
 
 import argparse
 import csv
+import fnmatch
 import json
 import os
-import re
 import sys
 
 import altair
@@ -131,7 +131,7 @@ def main():
     parser.add_argument("--csv", metavar="FILE", help="write the table's numbers")
     parser.add_argument("--keep", metavar="DIR", help="write results and thinned curves of finished runs here, beside those that are there")
     parser.add_argument("--baseline", metavar="POINT", help="what differences are taken from (default: the study's)")
-    parser.add_argument("--only", metavar="PATTERN", help="points whose names match this regular expression")
+    parser.add_argument("--only", metavar="PATTERN", help="points of this form, as in `lockstep study --only`: 'local,*'")
     arguments = parser.parse_args()
     if not (arguments.output or arguments.figures or arguments.csv or arguments.keep):
         parser.error("nothing to write: give --output, --figures, --csv or --keep")
@@ -140,13 +140,14 @@ def main():
         if arguments.keep:
             runs.keep(study, arguments.keep)
         if arguments.only:
-            study.runs = [run for run in study.runs if re.search(arguments.only, run.point)]
+            study.runs = [run for run in study.runs if fnmatch.fnmatchcase(run.point, arguments.only)]
             if not study.runs:
-                raise runs.ReportError(f"--only {arguments.only}: no point matches")
+                raise runs.ReportError(f"--only {arguments.only}: no point is of that form")
         study.baseline = arguments.baseline or study.baseline
         if study.baseline and study.baseline not in study.points:
             if arguments.baseline:
                 raise runs.ReportError(f"--baseline {arguments.baseline}: no such point; there are {', '.join(study.points)}")
+            print(f"report: no run of the baseline {study.baseline} is there: no differences", file=sys.stderr)
             study.baseline = None
         rows = results.table(study)
         altair.data_transformers.disable_max_rows()

@@ -96,6 +96,24 @@ def number(value):
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
+def whole_text(path):
+    """A small file's text; None where it cannot be read or is no text."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def yaml_of(text, loader=yaml.SafeLoader):
+    """The mapping that a text in YAML is; an empty one for anything else."""
+    try:
+        content = yaml.load(text or "", Loader=loader)
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def flattened(mapping, prefix=""):
     """{'model': {'layers': 2}} as {'model.layers': 2}; values that are small mappings stay."""
     flat = {}
@@ -114,12 +132,9 @@ def read_run(path, point=None, seed=None):
         events, damaged = read_events(metrics)
     except OSError as error:
         raise ReportError(f"{metrics}: {error.strerror}") from None
-    try:
-        with open(os.path.join(path, "config.yaml"), encoding="utf-8") as file:
-            configuration = flattened(yaml.safe_load(file))
-    except (OSError, yaml.YAMLError):
-        configuration = {}
-    run = Run(point or os.path.basename(os.path.normpath(path)), seed if seed is not None else int(configuration.get("training.seed", 0)),
+    configuration = flattened(yaml_of(whole_text(os.path.join(path, "config.yaml"))))
+    own_seed = configuration.get("training.seed", 0)
+    run = Run(point or os.path.basename(os.path.normpath(path)), seed if seed is not None else own_seed if isinstance(own_seed, int) else 0,
               "waiting", path, configuration=configuration, damaged_lines=damaged)
     steps, validations = {}, {}
     for event in events:
@@ -174,14 +189,19 @@ def read_run(path, point=None, seed=None):
 
 def read_definition(path):
     """Baseline, targets and text of a study file; nothing where there is none."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-        content = yaml.safe_load(text)
-    except (OSError, yaml.YAMLError):
+    text = whole_text(path)
+    if text is None:
         return None, {}, ""
-    content = content if isinstance(content, dict) else {}
-    return content.get("baseline"), content.get("targets") or {}, text
+    # All scalars as they stand: a point may be called `no`, and 7e0 is a number to the program.
+    content = yaml_of(text, yaml.BaseLoader)
+    baseline, targets = content.get("baseline"), content.get("targets")
+    found = {}
+    for measure, value in targets.items() if isinstance(targets, dict) else []:
+        try:
+            found[measure] = float(value)
+        except (TypeError, ValueError):
+            continue
+    return baseline if isinstance(baseline, str) else None, {m: found[m] for m in found if m in ("training_loss", "validation_loss")}, text
 
 
 def read_study(path):
@@ -194,19 +214,21 @@ def read_study(path):
         if not seed.isdigit():
             continue
         run = read_run(directory, os.path.basename(os.path.dirname(directory)), int(seed))
-        if os.path.exists(os.path.join(directory, "failure.json")):
+        if run.state != "done" and os.path.exists(os.path.join(directory, "failure.json")):
             run.state = "failed"
         runs.append(run)
     return order(Study(name, runs, *read_definition(os.path.join(path, "study.yaml"))), path)
 
 
 def order(study, path):
-    """Puts runs into the order of the table of results, where there is one."""
+    """Puts runs into the order of the table of results, where there is one; runs that the study no longer has are left out."""
     try:
         with open(os.path.join(path, "results.csv"), newline="", encoding="utf-8") as file:
             places = {(row["point"], int(row["seed"])): i for i, row in enumerate(csv.DictReader(file))}
     except (OSError, KeyError, ValueError):
         places = {}
+    if places:
+        study.runs = [run for run in study.runs if (run.point, run.seed) in places]
     study.runs.sort(key=lambda run: (places.get((run.point, run.seed), len(places)), run.seed, run.point))
     points = list(dict.fromkeys([point for point, _ in sorted(places, key=places.get)] + study.points))
     study.runs.sort(key=lambda run: points.index(run.point))
@@ -265,21 +287,27 @@ def keep(study, path):
 
 
 class replaced:
-    """A file that takes its place when it is whole."""
+    """A file that takes its place when it is whole. What is there and no regular file, such as /dev/stdout, is written to as it is."""
 
     def __init__(self, path):
         self.path = path
+        self.partial = path + ".partial" if not os.path.lexists(path) or os.path.isfile(path) else None
 
     def __enter__(self):
-        self.file = open(self.path + ".partial", "w", encoding="utf-8", newline="")
+        self.file = open(self.partial or self.path, "w", encoding="utf-8", newline="")
         return self.file
 
     def __exit__(self, kind, *_):
-        self.file.close()
-        if kind is None:
-            os.replace(self.path + ".partial", self.path)
-        else:
-            os.remove(self.path + ".partial")
+        try:
+            self.file.close()
+            if self.partial and kind is None:
+                os.replace(self.partial, os.path.realpath(self.path))
+                self.partial = None
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+        finally:
+            if self.partial and os.path.exists(self.partial):
+                os.remove(self.partial)
 
 
 def read_kept(path):
@@ -311,7 +339,7 @@ def read_kept(path):
 def read(paths):
     """What paths of the command line lead to, as one study."""
     studies, loose = [], []
-    for path in paths:
+    for path in {os.path.realpath(path): path for path in paths}.values():
         if os.path.exists(os.path.join(path, "metrics.jsonl")):
             loose.append(read_run(path))
         elif os.path.exists(os.path.join(path, "curves.csv")):

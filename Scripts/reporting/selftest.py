@@ -165,9 +165,25 @@ def page(folder, root, kept, chromium, picture):
                 subprocess.run(options + [f"--screenshot={picture}-{name}-{scheme}.png", f"file://{folder}/{name}.html"], capture_output=True, timeout=120, check=True)
 
 
+def board(folder, program):
+    """What TensorBoard reads of runs of the program, one of them stopped and resumed before its last checkpoint."""
+    repository = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    command = [program, "train", "Configs/debug.yaml", "--resume", "--set", "checkpoint.every_steps=10", "--run-directory"]
+    for run, steps in (("whole", [40]), ("resumed", [25, 40])):
+        for count in steps:
+            subprocess.run(command + [f"{folder}/board/{run}", "--set", f"training.maximum_steps={count}"], cwd=repository, capture_output=True, check=True)
+            # As a kill leaves it: the last checkpoint is older than the last step.
+            if count == 25:
+                shutil.rmtree(f"{folder}/board/{run}/checkpoints/step-00000025")
+    here = os.path.dirname(os.path.abspath(__file__))
+    compared = subprocess.run([sys.executable, f"{here}/board.py", f"{folder}/board/whole", f"{folder}/board/resumed"], capture_output=True, text=True)
+    check(compared.returncode == 0, f"TensorBoard: {compared.stdout}{compared.stderr[-500:]}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--picture", help="pictures of the pages go to files whose names begin so")
+    parser.add_argument("--lockstep", metavar="PATH", help="the program, whose event files are read too")
     parser.add_argument("--need-chromium", action="store_true", help="fail where Chromium is missing")
     arguments = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -177,6 +193,8 @@ def main():
         numbers()
         root, kept = curves(folder)
         page(folder, root, kept, chromium, arguments.picture)
+        if arguments.lockstep:
+            board(folder, os.path.abspath(arguments.lockstep))
     print("report: all checks passed" if not FAILURES else f"report: {len(FAILURES)} checks failed")
     sys.exit(bool(FAILURES))
 

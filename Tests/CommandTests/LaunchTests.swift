@@ -29,7 +29,7 @@ extension CommandTests {
     /// Ranks and mpirun itself are killed: the run goes on from its last checkpoint, to the same end.
     @Test func goesOnAfterKills() throws {
       let sandbox = try Sandbox()
-      let settings = ["training.maximum_steps=3000", "training.epochs=1000000", "checkpoint.every_steps=50", "evaluation.every_epochs=1000"]
+      let settings = ["training.maximum_steps=900", "training.epochs=1000000", "checkpoint.every_steps=50", "evaluation.every_epochs=1000"]
       let running = try launch(sandbox, ["-n", "2"], settings)
       for (start, isLauncher) in [(1, false), (2, true)] {
         try sandbox.waitForStart(start, steps: 60, of: "run", running)
@@ -42,7 +42,7 @@ extension CommandTests {
       #expect(outcome.errors.components(separatedBy: "lockstep: launch: start ").count >= 4, "\(outcome)")
       #expect(outcome.errors.contains("--resume") && outcome.errors.contains("by signal 9"), "\(outcome)")
       try sandbox.train("whole", settings)
-      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 3000)
+      try Resuming.expectSameEnd(sandbox, "run", "whole", step: 900)
     }
 
     private func parent(of process: pid_t) -> pid_t {

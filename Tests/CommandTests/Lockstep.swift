@@ -230,11 +230,16 @@ final class Sandbox {
 /// Waits until a process has stopped, as `LOCKSTEP_FAULT=stop@…` makes it do at a place of its own.
 func waitUntilStopped(_ process: pid_t, _ running: RunningCommand) {
   while running.process.isRunning {
-    let status = FileManager.default.contents(atPath: "/proc/\(process)/status").map { String(decoding: $0, as: UTF8.self) } ?? ""
-    if status.contains("State:\tT") { return }
+    if hasStopped(process) { return }
     usleep(2000)
   }
   Issue.record("process \(process) did not stop")
+}
+
+/// Whether a process stands, until SIGCONT.
+func hasStopped(_ process: pid_t) -> Bool {
+  let status = FileManager.default.contents(atPath: "/proc/\(process)/status").map { String(decoding: $0, as: UTF8.self) } ?? ""
+  return status.contains("State:\tT")
 }
 
 /// Whether a signal has been sent to a process that has not taken it yet.

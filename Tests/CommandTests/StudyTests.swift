@@ -104,8 +104,54 @@ extension CommandTests {
       #expect(try results(sandbox).map { $0["steps"] } == ["9"])
       // Another model is another run.
       try study(sandbox, yaml.replacingOccurrences(of: "5}", with: "9, model.hidden_size: 9}"))
-      let other = try run(sandbox)
-      #expect(other.exitCode == 64 && other.errors.contains("model.hidden_size is 9, but the run began with 8"), "\(other)")
+      for options in [[], ["--dry-run"]] {
+        let other = try run(sandbox, options)
+        #expect(other.exitCode == 64, "\(other)")
+        #expect((other.output + other.errors).contains("it was trained with model.hidden_size 8, and is to have 9: give the point another name"), "\(other)")
+      }
+      // So is another rate, and a shorter one.
+      for (change, words) in [("9, optimizer.learning_rate: 0.5", "optimizer.learning_rate 1, and is to have 0.5"), ("4", "for 9 steps, 1 epoch, which is more")] {
+        try study(sandbox, yaml.replacingOccurrences(of: "5}", with: "\(change)}"))
+        let other = try run(sandbox)
+        #expect(other.exitCode == 64 && other.errors.contains(words), "\(other)")
+        #expect(try results(sandbox).map { $0["state"] } == ["failed"])
+      }
+      // What changes no result does not matter.
+      try study(sandbox, yaml.replacingOccurrences(of: "5}", with: "9, checkpoint.keep: 1}"))
+      let same = try run(sandbox)
+      #expect(same.exitCode == 0 && !same.output.contains("run 1 of 1,"), "\(same)")
+      #expect(try results(sandbox).map { $0["state"] } == ["done"])
+    }
+
+    /// A directory that is in the way of one run does not stop the others.
+    @Test(arguments: ["log.txt", "claim", "metrics.jsonl", ""]) func damagedRunDirectories(_ name: String) throws {
+      let sandbox = try Sandbox()
+      try study(sandbox, "name: tiny\nbase: tiny.yaml\nset: {training.maximum_steps: 4}\naxes: {a: {bad: {}, good: {}}}\n")
+      let manager = FileManager.default
+      if name.isEmpty {
+        try manager.createDirectory(atPath: sandbox("Runs/tiny"), withIntermediateDirectories: true)
+        try sandbox.write("Runs/tiny/bad", "")
+      } else {
+        try manager.createDirectory(atPath: sandbox("Runs/tiny/bad/seed-1/\(name)"), withIntermediateDirectories: true)
+      }
+      let outcome = try run(sandbox)
+      #expect([65, 74].contains(outcome.exitCode) && outcome.errorMessages.count == 1, "\(outcome)")
+      #expect(outcome.output.contains("1 of 2 runs") && outcome.output.contains("Failed: bad/seed-1 ended with code "), "\(outcome)")
+      #expect(try run(sandbox, ["--status"]).output.contains("1 done"))
+    }
+
+    /// A rank that needs longer than some seconds for its step is waited for.
+    @Test func stopsSlowRuns() throws {
+      let sandbox = try Sandbox()
+      try study(sandbox, "name: tiny\nbase: tiny.yaml\nset: {training.maximum_steps: 1000000, training.epochs: 1000000}\n")
+      let fault = "LOCKSTEP_FAULT=sleep@update:rank=0,step=7,seconds=5"
+      let running = try sandbox.start(ranks: 1, ["study", "study.yaml"], environment: [fault], timeout: 60)
+      try sandbox.waitForSteps(7, of: "Runs/tiny/base/seed-1", running)
+      kill(try #require(processes(of: "study", in: sandbox).first), SIGTERM)
+      let outcome = try running.wait()
+      #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
+      #expect(processes(of: "train", in: sandbox).isEmpty && processes(of: "launch", in: sandbox).isEmpty)
+      #expect(try sandbox.linkedStep("Runs/tiny/base/seed-1") >= 7)
     }
 
     /// A point that cannot be trained does not keep the others from it, and is tried again when the study is started again.
@@ -252,7 +298,8 @@ extension CommandTests {
       ("name: x\nbase: tiny.yaml\nseed: [1]", ["study.yaml:3: seed: unknown key", "nearest known key is seeds"]),
       ("name: x\nbase: tiny.yaml\nseeds: 5", ["study.yaml:3: seeds: found 5", "a list of distinct integers"]),
       ("name: x\nbase: tiny.yaml\nseeds: [1, 1]", ["study.yaml:3: seeds: 1 stands twice"]),
-      ("name: x\nbase: tiny.yaml\nseeds: []", ["study.yaml:3: seeds: found a list"]),
+      ("name: x\nbase: tiny.yaml\nseeds: []", ["study.yaml:3: seeds: found an empty list"]),
+      ("name: x\nbase: tiny.yaml\naxes: {a: {results.csv: {}}}", ["study.yaml:3: axes: a point is named results.csv"]),
       ("name: x\nbase: nowhere.yaml", ["nowhere.yaml: no such file"]),
       ("name: x\nbase: tiny.yaml\nset: {model.hiden_size: 3}", ["study.yaml:3: model.hiden_size: unknown key", "model.hidden_size"]),
       ("name: x\nbase: tiny.yaml\nset: {model.layers: two}", ["study.yaml:3: model.layers: found \"two\""]),

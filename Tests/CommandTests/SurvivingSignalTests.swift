@@ -6,12 +6,10 @@ extension CommandTests.Survival {
   @Test(arguments: [("population", 1, 1000), ("validation", 3, 1000), ("population", 3, 10), ("validation", 2, 10)])
   func aSignalWithin(_ site: String, ranks: Int, steps: Int) throws {
     let sandbox = try Sandbox()
-    // The tenth step ends an epoch. The last rank alone gets the signal, and while it sleeps.
-    let fault = "LOCKSTEP_FAULT=sleep@\(site):rank=\(ranks - 1),step=10,seconds=3"
+    // The tenth step ends an epoch. The last rank alone gets the signal, and while it stands there.
+    let fault = "LOCKSTEP_FAULT=stop@\(site):rank=\(ranks - 1),step=10"
     let running = try sandbox.start(ranks: ranks, sandbox.training("run", ["training.maximum_steps=\(steps)"]), environment: [fault])
-    try sandbox.waitForSteps(10, of: "run", running)
-    usleep(200_000)
-    kill(try #require(sandbox.rankProcesses().last), SIGUSR1)
+    try signalWhereItStopped(sandbox, running)
     let outcome = try running.wait()
     #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
     #expect(try sandbox.linkedStep("run") == 10 && sandbox.events("run", "validation").isEmpty && sandbox.events("run", "step").count == 10)
@@ -23,16 +21,27 @@ extension CommandTests.Survival {
     #expect(try sandbox.numbers("run") == sandbox.numbers("whole") && sandbox.linkedStep("run", "best") == sandbox.linkedStep("whole", "best"))
   }
 
+  /// Waits until a rank has stopped, sends it the signal, and lets it go on.
+  private func signalWhereItStopped(_ sandbox: Sandbox, _ running: RunningCommand) throws {
+    while running.process.isRunning {
+      if let rank = try sandbox.rankProcesses().first(where: hasStopped) {
+        kill(rank, SIGUSR1)
+        kill(rank, SIGCONT)
+        return
+      }
+      usleep(2000)
+    }
+    Issue.record("no rank stopped")
+  }
+
   /// The same where utterances are read ahead.
   @Test func aSignalWithinPopulationOfSpeech() throws {
     let sandbox = try Sandbox()
     try sandbox.writeSpeech()
     // Three minibatches an epoch.
-    let fault = "LOCKSTEP_FAULT=sleep@population:rank=1,step=3,seconds=3"
+    let fault = "LOCKSTEP_FAULT=stop@population:rank=1,step=3"
     let running = try sandbox.start(ranks: 2, sandbox.speechTraining("run", []), environment: [fault])
-    try sandbox.waitForSteps(3, of: "run", running)
-    usleep(200_000)
-    kill(try #require(sandbox.rankProcesses().last), SIGUSR1)
+    try signalWhereItStopped(sandbox, running)
     let outcome = try running.wait()
     #expect(outcome.exitCode == 75 && outcome.errorMessages.isEmpty, "\(outcome)")
     #expect(try sandbox.linkedStep("run") == 3 && sandbox.events("run", "validation").isEmpty)

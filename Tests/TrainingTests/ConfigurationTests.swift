@@ -88,6 +88,8 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
         watchdog:
           warn_seconds: 60
           abort_seconds: 600
+        logging:
+          tensorboard: true
         compute:
           products: automatic
         communication:
@@ -214,7 +216,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 71)
+    #expect(Configuration.keys.count == 72)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

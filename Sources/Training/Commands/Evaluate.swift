@@ -88,6 +88,10 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
     try evaluated.posteriorWriter(path: $0, model: model, subtractsPriors: request.subtractsPriors)
   }
   let result = try evaluator.run(writing: writer)
+  if evaluated.isLabelled && !result.loss.isFinite {
+    let (rank, place) = try firstNotFinite(model, evaluator.workspace, world: world)
+    throw DivergenceError(step: state.step, kind: .evaluation, loss: result.loss, rank: rank, place: place)
+  }
   if let output = request.posteriors { console.print("Log posteriors of \(result.targets) \(task.targets) lie in \(output).") }
   if evaluated.isLabelled {
     console.print(

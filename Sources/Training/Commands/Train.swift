@@ -50,7 +50,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   if request.isDryRun {
     return try rehearse(configuration, context, data: data, model: model, need: need, hosts: hosts, from: found.state, console: console)
   }
-  let (journal, hasEvents) = try openJournal(directory, configuration, world: world, console: console)
+  let (journal, hasEvents) = try openJournal(directory, configuration, from: found.state, world: world, console: console)
   hasBegun = true
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
@@ -184,7 +184,7 @@ private func checkContinuation(
 ) throws {
   let before = try state.trainingConfiguration
   let free = [
-    "evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "training.epochs", "training.maximum_steps",
+    "evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "logging.", "training.epochs", "training.maximum_steps",
     "data.validation", "data.test", "data.train", "data.on_unusable",
   ]
   var refused: [String] = []
@@ -210,9 +210,10 @@ private func setInitialWeights(
   try world.agree {
     guard world.rank == 0 else { return }
     if let file = request.initializeFrom {
-      let statistics = model.evaluationTensors
+      // Weights after a whitening mean nothing without it.
+      let statistics = model.evaluationStatistics
       let absent = try SafetensorsFile(file).read(
-        into: model.parameterTensors + statistics, optional: Set(statistics.map(\.name)), converting: true)
+        into: model.parameterTensors + model.evaluationTensors, optional: Set(statistics.map(\.name)), converting: true)
       if absent.isEmpty { model.useEvaluationStatisticsAsRunning() }
       // All or none: a layer with statistics beside one without would be neither a fresh model nor a trained one.
       if let name = absent.first, absent.count < statistics.count {
@@ -228,13 +229,17 @@ private func setInitialWeights(
 
 /// Opens the metrics on rank 0, and says whether there are events of a run before.
 private func openJournal(
-  _ directory: RunDirectory, _ configuration: TrainingConfiguration, world: Communicator, console: Console
+  _ directory: RunDirectory, _ configuration: TrainingConfiguration, from state: CheckpointState?, world: Communicator, console: Console
 ) throws -> (journal: Journal, hasEvents: Bool) {
   try world.agree {
     if world.rank == 0 { try directory.write(configuration) }
     let hasEvents = world.rank == 0 ? try directory.hasEvents() : false
     let journal = try Journal(
       path: world.rank == 0 ? directory.metricsPath : nil, onError: configuration.checkpoint.onError, console: console)
+    if world.rank == 0 && configuration.logging.tensorBoard {
+      journal.board = TensorBoard(
+        directory: directory.path, host: world.hostName, afterStep: state?.step ?? 0, configuration.task.definition, console: console)
+    }
     return (journal, hasEvents)
   }
 }

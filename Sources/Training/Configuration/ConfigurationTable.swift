@@ -4,7 +4,7 @@ package enum ConfigurationTable {
   private typealias Key = ConfigurationKey
 
   static let keys: [ConfigurationKey] =
-    [task] + data + model + normalization + initialization + training + optimizer + evaluation + checkpoint + survival
+    [task] + data + model + normalization + initialization + training + optimizer + evaluation + checkpoint + survival + logging
     + compute + communication
 
   /// In file order.
@@ -215,6 +215,10 @@ package enum ConfigurationTable {
     Key(
       "watchdog.abort_seconds", \.watchdog.abortSeconds, .orNull(.number(over: 0, to: 1_000_000)),
       "a wait for ranks that do not get on after which the job is ended; null: never"),
+  ]
+
+  private static let logging: [ConfigurationKey] = [
+    Key("logging.tensorboard", \.logging.tensorBoard, .boolean, "write an event file for TensorBoard into the run directory")
   ]
 
   private static let compute: [ConfigurationKey] = [

@@ -17,6 +17,7 @@ public struct TrainingConfiguration: Equatable, Sendable {
   public var checkpoint = Checkpoint()
   public var replicaCheck = ReplicaCheck()
   public var watchdog = Watchdog()
+  public var logging = Logging()
   public var compute = Compute()
   public var communication = Communication()
 
@@ -267,6 +268,11 @@ extension TrainingConfiguration {
   public struct Watchdog: Equatable, Sendable {
     public var warnSeconds: Double? = 60
     public var abortSeconds: Double? = 600
+  }
+
+  /// Section `logging`.
+  public struct Logging: Equatable, Sendable {
+    public var tensorBoard = true
   }
 
   /// Section `compute`.

@@ -5,7 +5,7 @@ import Tensors
 /// A loss or gradient that is not finite.
 struct DivergenceError: Error, CustomStringConvertible {
   /// What is not finite.
-  enum Kind { case loss, gradient, validation, covariance }
+  enum Kind { case loss, gradient, validation, covariance, evaluation }
 
   /// The update that was under way; for `validation` the last one done.
   var step: Int
@@ -24,7 +24,11 @@ struct DivergenceError: Error, CustomStringConvertible {
       case .gradient: "the gradient norm is \(value)"
       case .validation: "the validation loss after it is \(value)"
       case .covariance: "the covariance of a layer's input is \(value)"
+      case .evaluation: "the loss of the model on this data is \(value)"
       }
+    if kind == .evaluation {
+      return "step \(step): \(what); the first value that is not finite is in \(place) on rank \(rank). Another evaluation.statistics may help."
+    }
     let outcome = kind == .validation ? "No checkpoint was written" : "Weights were not updated"
     let limit =
       kind == .gradient && format == .float16

@@ -5,6 +5,8 @@ final class Journal {
   private var log: MetricsLog?
   private let isTolerant: Bool
   private let console: Console
+  /// What shows the same in TensorBoard.
+  var board: TensorBoard?
   // Events since the last one that could be written.
   private var lost = 0
 
@@ -19,6 +21,7 @@ final class Journal {
   /// Appends an event.
   func write(_ kind: String, _ fields: [JSONField]) throws {
     guard log != nil else { return }
+    board?.add(kind, fields)
     do {
       if lost > 0 { try log?.append(MetricsEvent("lost", [JSONField("events", .integer(lost))])) }
       lost = 0

@@ -236,11 +236,23 @@ final class Trainer {
       bestStep: isBest ? progress.step : progress.validation?.bestStep ?? progress.step, step: progress.step)
     validatedStep = progress.step
     try journal.evaluation("validation", result, task, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    try reportNormalization(epoch: epoch)
     console.print(
       "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), "
         + "\(task.measure.words(result))\(isBest ? " (best so far)" : "").")
     try writeCheckpoint(isBest: isBest, validationBefore: before)
     if isDone { try settle(isLast: true) }
+  }
+
+  /// Says at a validation what has become of γ and of the statistics.
+  private func reportNormalization(epoch: Int) throws {
+    guard context.isFirst else { return }
+    let isPopulation = configuration.evaluation.statistics.populationVariance != nil && populationStep == progress.step
+    let terms = model.normalizationFields(hasPopulation: isPopulation)
+    if !terms.isEmpty {
+      try journal.write("normalization", [JSONField("step", .integer(progress.step)), JSONField("epoch", .integer(epoch)), JSONField("terms", .array(terms))])
+    }
+    journal.board?.add(step: progress.step, histograms: model.histogramTensors)
   }
 
   /// Waits for the checkpoint that is being written. A best model that was lost counts no longer as the best.

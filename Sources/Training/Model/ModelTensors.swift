@@ -11,7 +11,7 @@ extension SequenceModel<Float> {
 
   /// What evaluation needs beside the trained tensors: statistics, as `….running_mean` and `….running_variance`, and whitenings, as
   /// `….whitening.matrix` and `….whitening.mean`.
-  var evaluationTensors: [NamedTensor] { statisticsTensors(prefix: "") { $0.evaluation } + whiteningTensors }
+  var evaluationTensors: [NamedTensor] { evaluationStatistics + whiteningTensors }
 
   /// The exponential averages of training, for `training.safetensors`, and the whitenings that belong to them.
   var runningTensors: [NamedTensor] {
@@ -35,6 +35,9 @@ extension SequenceModel<Float> {
       ]
     }
   }
+
+  /// The statistics of evaluation alone.
+  var evaluationStatistics: [NamedTensor] { statisticsTensors(prefix: "") { $0.evaluation } }
 
   private func statisticsTensors(
     prefix: String, _ statistics: (BatchNormalization<Float>) -> RunningStatistics<Float>

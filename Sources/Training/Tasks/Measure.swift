@@ -17,7 +17,7 @@ enum Measure: Sendable {
   }
 
   /// Its name in events.
-  private var key: String {
+  var key: String {
     switch self {
     case .perplexity: "perplexity"
     case .frameErrorRate: "frame_error_rate"

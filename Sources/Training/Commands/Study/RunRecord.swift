@@ -80,6 +80,7 @@ struct RunRecord: Equatable, Sendable {
   }
 
   var lastStep: Int { steps.keys.max() ?? 0 }
+  var lastEpoch: Int { steps[lastStep]?.epoch ?? 0 }
 
   /// The lowest loss, the earliest of equal ones.
   var best: (step: Int, loss: Double)? {

@@ -1,4 +1,5 @@
 import Glibc
+import MPI
 
 /// How far the runs of a study are, by their directories: any number of processes may work on them.
 final class StudyBoard {
@@ -23,6 +24,9 @@ final class StudyBoard {
 
   init(_ study: Study) { self.study = study }
 
+  /// What the metrics of a run say; nothing where they cannot be read.
+  func readableRecord(_ run: Study.Run) -> RunRecord { (try? record(run)) ?? RunRecord() }
+
   /// What the metrics of a run say.
   func record(_ run: Study.Run) throws -> RunRecord {
     let path = RunDirectory(path: run.directory).metricsPath
@@ -34,7 +38,33 @@ final class StudyBoard {
   }
 
   /// Whether a run has ended with the configuration that the study has now.
-  func isDone(_ run: Study.Run) throws -> Bool { try record(run).end == .done && differences(run)?.isEmpty == true }
+  func isDone(_ run: Study.Run) throws -> Bool {
+    guard try record(run).end == .done, let differences = differences(run) else { return false }
+    return differences.allSatisfy { Self.changesNoResult($0.key) }
+  }
+
+  /// Keys of which no loss depends.
+  private static func changesNoResult(_ key: String) -> Bool {
+    ["checkpoint.", "replica_check.", "watchdog.", "logging.", "communication.overlap", "communication.bucket_megabytes"].contains { key.hasPrefix($0) }
+  }
+
+  /// Why a run of before cannot become the one that the study has now; nil where it can, by more epochs or steps, or has no checkpoint and
+  /// begins again.
+  func obstacle(_ run: Study.Run) throws -> String? {
+    if try RunDirectory(path: run.directory).store.latestStep() == nil { return nil }
+    guard let differences = differences(run), let now = try? study.configuration(run) else { return nil }
+    let lengths = ["training.epochs", "training.maximum_steps"], record = try record(run)
+    let changed = differences.filter { !Self.changesNoResult($0.key) && !lengths.contains($0.key) }
+    let remedy = "give the point another name, or remove \(run.directory)"
+    if !changed.isEmpty {
+      let words = changed.prefix(3).map { "\($0.key) \($0.old ?? "absent"), and is to have \($0.new ?? "none")" }
+      return "it was trained with \(words.joined(separator: "; "))\(changed.count > 3 ? "; and \(changed.count - 3) more" : ""): \(remedy)"
+    }
+    if record.lastStep > now.training.maximumSteps ?? .max || record.lastEpoch > now.training.epochs {
+      return "it was trained for \(record.lastStep) steps, \(record.lastEpoch) epoch\(record.lastEpoch == 1 ? "" : "s"), which is more than it is to have: \(remedy)"
+    }
+    return nil
+  }
 
   /// The keys in which a run was trained otherwise than the study says now; nil where it has not been, or the study's configuration is at fault.
   func differences(_ run: Study.Run) -> [ConfigurationDifference]? {
@@ -46,10 +76,13 @@ final class StudyBoard {
     return (try? now.resolved(rankCount: 1))?.differences(from: before)
   }
 
-  func state(_ run: Study.Run) throws -> State {
-    if try isDone(run) { return .done }
-    if try isClaimed(run) { return .running }
-    return try failure(run).map { .failed($0) } ?? .waiting
+  /// A run whose files cannot be read has failed.
+  func state(_ run: Study.Run) -> State {
+    do {
+      if try isDone(run) { return .done }
+      if try isClaimed(run) { return .running }
+      return try failure(run).map { .failed($0) } ?? .waiting
+    } catch { return .failed(StudyFailure(error)) }
   }
 
   // MARK: Who has a run
@@ -119,13 +152,13 @@ final class StudyBoard {
     let lock = try PosixFile("\(study.directory)/lock", .update)
     while lock.isLockedElsewhere() { usleep(20_000) }
     var text = Self.columns.joined(separator: ",") + "\n"
-    for run in study.runs { text += try row(run) + "\n" }
+    for run in study.runs { text += row(run) + "\n" }
     try writeWhole(text, to: resultsPath)
   }
 
   /// Names of points have commas, and stand in quotes.
-  private func row(_ run: Study.Run) throws -> String {
-    let state = try state(run), record = try record(run)
+  private func row(_ run: Study.Run) -> String {
+    let state = state(run), record = readableRecord(run)
     func number(_ value: Double?) -> String { value.map { $0.isFinite ? $0.description : "" } ?? "" }
     let cells = [
       run.point.name.contains(",") ? "\"\(run.point.name)\"" : run.point.name, "\(run.seed)", state.word, number(record.best?.loss),
@@ -141,7 +174,7 @@ final class StudyBoard {
   func show(_ runs: [Study.Run], console: Console) throws {
     var rows = [["run", "name", "state", "step", "best validation loss", "at step", "time"]], counts: [String: Int] = [:], failures: [String] = []
     for run in runs {
-      let state = try state(run), record = try record(run)
+      let state = state(run), record = readableRecord(run)
       counts[state.word, default: 0] += 1
       if case .failed(let failure) = state { failures.append("\(run.name): \(failure)") }
       rows.append([
@@ -199,6 +232,10 @@ struct StudyFailure: Equatable, CustomStringConvertible {
     var now = timespec()
     unsafe clock_gettime(CLOCK_REALTIME, &now)
     time = "\(now.tv_sec).\(now.tv_nsec) \(getpid())"
+  }
+
+  init(_ error: any Error) {
+    self.init(code: (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue, message: "\(error)")
   }
 
   var json: String {

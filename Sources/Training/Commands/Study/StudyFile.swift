@@ -34,6 +34,7 @@ extension Study {
     if let seeds = node("seeds") { self.seeds = try reader.seeds(seeds) }
     if let targets = node("targets") { self.targets = try reader.targets(targets) }
     try checkAxes(reader, line: node("axes")?.line)
+    try checkNames(reader, line: node("axes")?.line)
     try checkLeftOut(reader, line: node("leave_out")?.line)
     if let entry = node("baseline") {
       let baseline = try reader.text(entry, allowed: "the name of a point")
@@ -41,8 +42,7 @@ extension Study {
       guard names.contains(baseline) else {
         throw reader.error(
           .outOfRange, entry.line, "baseline", found: "no point is named \"\(abbreviated(baseline))\"",
-          allowed: "a point, the names of its entries in the order of the axes",
-          nearest: names.min { editDistance($0, baseline) < editDistance($1, baseline) })
+          allowed: "a point, the names of its entries in the order of the axes, such as \(names.min { editDistance($0, baseline) < editDistance($1, baseline) } ?? "")")
       }
       self.baseline = baseline
     }
@@ -67,7 +67,21 @@ extension Study {
     }
   }
 
-  private static let mostRuns = 1_000_000
+  /// Names of points are those of directories beside the study's own files.
+  private func checkNames(_ reader: StudyReader, line: Int?) throws(ConfigurationError) {
+    for point in points {
+      if ["lock", "results.csv", "study.yaml"].contains(point.name) {
+        throw reader.error(.outOfRange, line, "axes", found: "a point is named \(point.name)", allowed: "names that the study's own files do not have")
+      }
+      if point.name.utf8.count > Self.longestName {
+        throw reader.error(
+          .outOfRange, line, "axes", found: "the name of the point \(abbreviated(point.name)) has \(point.name.utf8.count) bytes",
+          allowed: "at most \(Self.longestName)")
+      }
+    }
+  }
+
+  private static let longestName = 255, mostRuns = 1_000_000
 
   private func checkLeftOut(_ reader: StudyReader, line: Int?) throws(ConfigurationError) {
     var all = self
@@ -131,7 +145,8 @@ private struct StudyReader {
 
   func seeds(_ entry: YAMLText.Entry) throws(ConfigurationError) -> [UInt64] {
     let allowed = "a list of distinct integers from 0 to \(UInt64.max)"
-    guard case .sequence(let nodes) = entry.node, nodes.count > 0 else { throw wrongType(entry, key: entry.name, allowed: allowed) }
+    if case .sequence(let nodes) = entry.node, nodes.isEmpty { throw error(.wrongType, entry.line, entry.name, found: "found an empty list", allowed: allowed) }
+    guard case .sequence(let nodes) = entry.node else { throw wrongType(entry, key: entry.name, allowed: allowed) }
     var seeds: [UInt64] = []
     for node in nodes {
       let line = node.mark?.line ?? entry.line

@@ -21,7 +21,17 @@ final class StudyRehearsal {
     Signals.catchAll()
     var forecasts: [String: StepForecast] = [:], code: Int32 = 0, seconds = 0.0, unknown = 0, left = 0
     for run in runs {
-      let isFirst = forecasts[run.point.name] == nil, state = try board.state(run)
+      let isFirst = forecasts[run.point.name] == nil, state = board.state(run)
+      if state == .done {
+        console.print("\(run.index)  \(run.name): done")
+        continue
+      }
+      if let obstacle = try board.obstacle(run) {
+        console.print("\(run.index)  \(run.name): cannot go on: \(obstacle)")
+        if code == 0 { code = ExitCode.usage.rawValue }
+        unknown += 1
+        continue
+      }
       if isFirst {
         switch try forecast(run) {
         case .success(let forecast): forecasts[run.point.name] = forecast
@@ -34,12 +44,12 @@ final class StudyRehearsal {
         }
       }
       guard let forecast = forecasts[run.point.name] else { continue }
-      let rest = state == .done ? 0 : max(0, forecast.steps - (try board.record(run).lastStep))
-      if state != .done { left += 1 }
+      let rest = max(0, forecast.steps - board.readableRecord(run).lastStep)
+      left += 1
       seconds += forecast.secondsPerStep * Double(rest)
       let settings = isFirst ? run.point.settings.map(\.text).joined(separator: " ") : ""
       console.print(
-        "\(run.index)  \(run.name): \(state == .done ? "done" : "\(rest) steps of \(fixed(1e3 * forecast.secondsPerStep, 1)) ms, \(duration(seconds: forecast.secondsPerStep * Double(rest)))")"
+        "\(run.index)  \(run.name): \(rest) steps of \(fixed(1e3 * forecast.secondsPerStep, 1)) ms, \(duration(seconds: forecast.secondsPerStep * Double(rest)))"
           + (settings.isEmpty ? "" : "; \(settings)"))
     }
     let together = min(request.jobs, max(1, left))

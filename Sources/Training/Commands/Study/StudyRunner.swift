@@ -15,6 +15,8 @@ final class StudyRunner {
   private var failed: [(run: Study.Run, failure: StudyFailure)] = []
   /// Failures of before this process began: those runs are tried again.
   private var old: [Int: StudyFailure] = [:]
+  /// Runs of which it was said that they begin.
+  private var announced: Set<Int> = []
   /// How often a run was ended by a signal that was not sent to this process.
   private var interruptions: [Int: Int] = [:]
   /// When runs that others work on are looked at again.
@@ -37,25 +39,32 @@ final class StudyRunner {
 
   func run() throws -> Int32 {
     Signals.catchAll()
-    for run in runs { old[run.index] = try board.failure(run) }
+    for run in runs { old[run.index] = (try? board.failure(run)) ?? nil }
     warnOfCores()
     try board.writeDefinition()
     try board.writeResults()
-    var told: ContinuousClock.Instant?
+    do { return try train() } catch {
+      // What concerns all runs, such as a table that cannot be written: those under way write checkpoints and end.
+      for child in children { child.stop() }
+      while !children.isEmpty {
+        children.removeAll { ChildProcess.exitCode($0.process) != nil }
+        usleep(Self.pause)
+      }
+      throw error
+    }
+  }
+
+  private func train() throws -> Int32 {
     while true {
       try reap()
       if Signals.received {
-        // One more signal does no harm, and the first may have come while a child began.
-        if told.map({ ContinuousClock.now - $0 > .seconds(2) }) ?? true {
-          for child in children { kill(child.process, SIGTERM) }
-          told = ContinuousClock.now
-        }
+        for child in children { child.stop() }
         if children.isEmpty { return try stop() }
       } else {
         try begin()
         if children.isEmpty && pending.isEmpty { return try finish() }
       }
-      for child in children { child.follow() }
+      for child in children { child.follow(console) }
       console.progress(progressLine)
       usleep(Self.pause)
     }
@@ -79,7 +88,9 @@ final class StudyRunner {
         pending = elsewhere + pending[position...]
         return
       }
-      if try !begin(run) { elsewhere.append(run) }
+      do {
+        if try !begin(run) { elsewhere.append(run) }
+      } catch { try fail(run, StudyFailure(error)) }
     }
     pending = elsewhere
     if elsewhere.isEmpty { return }
@@ -93,17 +104,17 @@ final class StudyRunner {
   /// Begins a run, or finds that there is nothing to do. False if others work on it.
   private func begin(_ run: Study.Run) throws -> Bool {
     if try settleFinished(run) { return true }
+    _ = try study.configuration(run)
+    if let obstacle = try board.obstacle(run) { throw UsageError(description: obstacle) }
     guard let claim = try board.claim(run) else { return false }
     // Others may have ended it in between.
     if try settleFinished(run) { return true }
     try board.forgetFailure(run)
     old[run.index] = nil
-    do { _ = try study.configuration(run) } catch {
-      try fail(run, StudyFailure(code: error.exitCode, message: "\(error)"))
-      return true
-    }
     let child = try StudyChild(run, command: command(run), claim: claim)
     children.append(child)
+    // A run that others train by hand is tried again and again.
+    if !announced.insert(run.index).inserted { return true }
     let step = (try? RunDirectory(path: run.directory).store.latestStep()) ?? nil
     console.print("\(step == nil ? "Begins" : "Goes on with") run \(run.index) of \(study.runs.count), \(run.name)\(step.map { ", from step \($0)" } ?? "").")
     return true
@@ -114,6 +125,7 @@ final class StudyRunner {
     if try board.isDone(run) {
       done += 1
       durations.append(try board.record(run).seconds)
+      try board.forgetFailure(run)
       return true
     }
     guard let failure = try board.failure(run), failure != old[run.index] else { return false }
@@ -132,7 +144,7 @@ final class StudyRunner {
     for (position, child) in children.enumerated().reversed() {
       guard let code = ChildProcess.exitCode(child.process) else { continue }
       children.remove(at: position)
-      try settle(child, code: code)
+      do { try settle(child, code: code) } catch { try fail(child.run, StudyFailure(error)) }
     }
   }
 
@@ -167,8 +179,8 @@ final class StudyRunner {
 
   private func fail(_ run: Study.Run, _ failure: StudyFailure) throws {
     failed.append((run, failure))
-    try board.write(failure, of: run)
     console.warn("\(run.name) \(failure)")
+    do { try board.write(failure, of: run) } catch { console.warn("\(error)") }
     try board.writeResults()
   }
 
@@ -176,7 +188,7 @@ final class StudyRunner {
 
   private func stop() throws -> Int32 {
     try board.writeResults()
-    console.print("Stopped by a signal: \(done) of \(runs.count) runs are done. Give the same command to go on.")
+    console.print("Stopped by a signal: \(done) of \(runs.count) runs are done\(failed.isEmpty ? "" : ", \(failed.count) failed"). Give the same command to go on.")
     return ExitCode.stoppedBySignal.rawValue
   }
 
@@ -227,6 +239,10 @@ final class StudyChild {
   private let logStart: Int
   private let metricsPath: String
   private var reader: MetricsReader?
+  private let log: PosixFile
+  /// How much of the log has been looked at.
+  private var logRead: Int
+  private var isTold = false
 
   init(_ run: Study.Run, command: [String], claim: StudyClaim) throws {
     self.run = run
@@ -235,14 +251,37 @@ final class StudyChild {
     metricsPath = RunDirectory(path: run.directory).metricsPath
     let log = try PosixFile(logPath, .append)
     logStart = try log.status().bytes
+    logRead = logStart
     process = claim.spawn(command, log: log)
+    self.log = log
     if process < 0 { throw FileError(.open, command[0], code: -process) }
   }
 
   /// Reads what the metrics say that is new. For show only: a line that was torn by a kill may be missed.
-  func follow() {
+  func follow(_ console: Console) {
+    for line in newLines where line.hasPrefix(Self.ended) && !line.hasPrefix(Self.ended + "0") {
+      console.warn("\(run.name) ended with code \(line.dropFirst(Self.ended.count))\(error.map { ": \($0)" } ?? "")")
+    }
     if reader == nil { reader = try? MetricsReader(path: metricsPath) }
     while let event = try? reader?.next() { record.add(event) }
+  }
+
+  /// How `launch` says that a start of a run has ended.
+  private static let ended = "lockstep: launch: ended with code "
+
+  /// Whole lines of the log that were not looked at.
+  private var newLines: [String] {
+    guard let bytes = try? log.status().bytes, bytes > logRead else { return [] }
+    var piece = [UInt8](repeating: 0, count: min(bytes - logRead, 1 << 16))
+    guard let count = try? log.read(into: &piece, at: logRead), let end = piece[..<count].lastIndex(of: UInt8(ascii: "\n")) else { return [] }
+    logRead += end + 1
+    return String(decoding: piece[..<end], as: UTF8.self).split(separator: "\n").map(String.init)
+  }
+
+  /// Makes it write a checkpoint and end. A second signal would end `launch` at once.
+  func stop() {
+    if !isTold { kill(process, SIGTERM) }
+    isTold = true
   }
 
   /// What the process wrote since it began.
