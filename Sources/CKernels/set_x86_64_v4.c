@@ -12,6 +12,8 @@
 #define SET_PREFETCHES_PANEL 1
 #define SET_PREFETCHES_ROWS 1
 #define SET_PREFETCHES_SUMS 1
+// Of the products of a step of ptb-large 1.6 % on a Zen 5 core; of its steps 4 % (0.89 to 1.69 of the time) on two cores of an Emerald
+// Rapids; nothing that could be measured for the small and medium models.
 #define SET_PREFETCHES_SOON 1
 #define PREFETCH_EVERY 1
 #define PREFETCH_MOST_ROWS SIZE_MAX
