@@ -76,6 +76,34 @@ extension CommandTests {
       try expectUndisturbedEnd(sandbox, step: step)
     }
 
+    /// A job array of Slurm: every task trains one run of a study.
+    @Test func slurmArray() throws {
+      let sandbox = try Sandbox()
+      try FileManager.default.createSymbolicLink(
+        atPath: sandbox("Cluster"), withDestinationPath: repository.appendingPathComponent("Cluster").path)
+      try sandbox.write("study.yaml", """
+        name: tiny
+        base: tiny.yaml
+        axes: {width: {w4: {model.hidden_size: 4}, w5: {model.hidden_size: 5}}}
+        seeds: [1, 2]
+
+        """)
+      let bed = try Bed(hosts: 2, withSlurm: true, in: sandbox)
+      let submitted = try bed.call(
+        ["run", "sbatch", "--parsable", "--array=1-4", "-n", "2", "-N", "1", "-t", "5", "-o", sandbox("log-%a"), "Cluster/study"],
+        environment: ["STUDY=study.yaml", "LOCKSTEP=\(try Sandbox.program())"])
+      #expect(submitted.exitCode == 0, "\(submitted)")
+      func logs() -> String { (1...4).map { (try? sandbox.text("log-\($0)")) ?? "" }.joined() }
+      try wait(seconds: 150, for: "the end of the array, \(logs())") {
+        let table = (try? sandbox.text("Runs/tiny/results.csv")) ?? ""
+        return table.split(separator: "\n").count { $0.contains(",done,") } == 4
+      }
+      for index in 1...4 { #expect(logs().contains("Begins run \(index) of 4"), "\(logs())") }
+      for run in ["w4/seed-1", "w5/seed-2"] {
+        #expect(try sandbox.events("Runs/tiny/\(run)", "start").map { $0["ranks"] as? Int } == [2])
+      }
+    }
+
     /// The others as `Cluster/play-scheduler` plays them.
     @Test(arguments: ["pbs", "sge", "lsf"]) func played(_ scheduler: String) throws {
       let (sandbox, environment) = try prepare(), bed = try Bed(hosts: 2, in: sandbox)

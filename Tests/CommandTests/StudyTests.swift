@@ -140,6 +140,27 @@ extension CommandTests {
       #expect(try run(sandbox, ["--status"]).output.contains("1 done"))
     }
 
+    /// Numbers that no run can have, as damage makes them, cost nothing but themselves.
+    @Test func damagedMetrics() throws {
+      let sandbox = try Sandbox()
+      try study(sandbox, "name: tiny\nbase: tiny.yaml\nset: {training.maximum_steps: 4}\n")
+      #expect(try run(sandbox).exitCode == 0)
+      let metrics = "Runs/tiny/base/seed-1/metrics.jsonl"
+      try sandbox.write(metrics, sandbox.text(metrics) + """
+        {"event":"step","step":-9223372036854775808,"epoch":1,"loss":1,"seconds":1}
+        {"event":"step","step":9223372036854775807,"epoch":9223372036854775807,"loss":1,"seconds":1}
+        {"event":"validation","step":4,"epoch":1,"loss":3,"seconds":1e300}
+        {"event":
+
+        """)
+      for option in ["--status", "--dry-run"] {
+        let outcome = try run(sandbox, [option])
+        #expect(outcome.exitCode == 0 && outcome.output.contains("done"), "\(outcome)")
+      }
+      #expect(try run(sandbox).exitCode == 0)
+      #expect(try results(sandbox).map { $0["steps"] } == ["4"])
+    }
+
     /// A rank that needs longer than some seconds for its step is waited for.
     @Test func stopsSlowRuns() throws {
       let sandbox = try Sandbox()

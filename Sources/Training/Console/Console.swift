@@ -94,7 +94,8 @@ public final class Console {
 
 /// Seconds in words: `43 s`, `12 min`, `3 h 20 min`.
 func duration(seconds: Double) -> String {
-  if !seconds.isFinite { return "?" }
+  // Damaged metrics may say anything.
+  if !seconds.isFinite || abs(seconds) > 1e12 { return "?" }
   let whole = Int(seconds.rounded())
   if whole < 90 { return "\(whole) s" }
   if whole < 5400 { return "\((whole + 30) / 60) min" }

@@ -56,10 +56,10 @@ struct RunRecord: Equatable, Sendable {
     case "restart": forget(after: 0)
     case "resume": if let step = event["step"]?.integer { forget(after: step) }
     case "step":
-      guard let step = event["step"]?.integer, let epoch = event["epoch"]?.integer, let loss = event["loss"]?.number else { return }
+      guard let step = count(event["step"]), let epoch = count(event["epoch"]), let loss = event["loss"]?.number else { return }
       steps[step] = Step(epoch: epoch, loss: loss, seconds: event["seconds"]?.number ?? 0)
     case "validation":
-      guard let step = event["step"]?.integer, let validation = Validation(event) else { return }
+      guard let step = count(event["step"]), let validation = Validation(event) else { return }
       validations[step] = validation
     case "test": test = Validation(event)
     case "end":
@@ -71,6 +71,9 @@ struct RunRecord: Equatable, Sendable {
     default: break
     }
   }
+
+  /// A number from 1 that is not beyond what a run can have: damaged metrics may say anything.
+  private func count(_ value: JSONValue?) -> Int? { value?.integer.flatMap { (1...unboundedCount).contains($0) ? $0 : nil } }
 
   /// What came after a checkpoint comes once more.
   private mutating func forget(after step: Int) {
