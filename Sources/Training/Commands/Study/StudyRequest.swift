@@ -9,7 +9,9 @@ public struct StudyRequest: Sendable {
     case show
   }
 
+  /// The study file.
   public var file: String
+  /// What is done.
   public var action = Action.train
   /// Ranks of a run.
   public var ranks = 1
@@ -28,6 +30,8 @@ public struct StudyRequest: Sendable {
   /// This program.
   public var program: String
 
+  /// All runs of a study file, one rank a run and one run at a time.
+  /// - program: the path of this program, which is started for each run.
   public init(file: String, program: String) {
     self.file = file
     self.program = program
