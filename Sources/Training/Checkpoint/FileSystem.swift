@@ -127,6 +127,21 @@ package struct FileSystem: Sendable {
     return String(decoding: bytes[..<(count - 1)], as: UTF8.self)
   }
 
+  /// Writes a small file under another name, synchronised, and gives it its name when it is whole. What stands at `temporary` is removed.
+  package func replaceFile(_ path: String, with bytes: [UInt8], temporary: String) throws(FileError) {
+    try removeTree(temporary)
+    let file = try PosixFile(temporary, .create, system: self)
+    do {
+      try unsafe file.write(bytes.span.bytes)
+      try file.synchronize()
+      try rename(temporary, to: path)
+    } catch {
+      // The first error is the one to report.
+      try? removeFile(temporary)
+      throw error
+    }
+  }
+
   /// Makes `path` a link that holds `target`, in place of a link that is there, in one step. On a file system without symbolic links (FAT, SMB, some
   /// of FUSE) it becomes a file whose only line is `target`.
   package func replaceLink(_ path: String, target: String, temporary: String) throws(FileError) {

@@ -50,6 +50,4 @@ struct StepForecast: Equatable {
     secondsPerStep = milliseconds / 1e3
     self.steps = steps
   }
-
-  var seconds: Double { secondsPerStep * Double(steps) }
 }

@@ -75,12 +75,7 @@ struct RunDirectory {
 
   /// Writes the resolved configuration, under another name first.
   func write(_ configuration: TrainingConfiguration) throws {
-    let temporary = configurationPath + ".partial"
-    // A run that was killed here, or found no room, has left it.
-    try system.removeTree(temporary)
-    let file = try PosixFile(temporary, .create, system: system)
-    try unsafe file.write(Array(configuration.yaml().utf8).span.bytes)
-    try file.synchronize()
-    try system.rename(temporary, to: configurationPath)
+    // A run that was killed here has left the other name.
+    try system.replaceFile(configurationPath, with: Array(configuration.yaml().utf8), temporary: configurationPath + ".partial")
   }
 }

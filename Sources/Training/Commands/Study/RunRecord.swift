@@ -1,14 +1,5 @@
 /// What the metrics of a run say: losses, steps and times. Steps that were done twice, before and after a kill, count once.
 struct RunRecord: Equatable, Sendable {
-  /// How the run ended last.
-  enum End: Equatable, Sendable {
-    /// It has not: it is under way, or was killed.
-    case none
-    case done
-    case signal
-    case error(String)
-  }
-
   struct Step: Equatable, Sendable {
     var epoch: Int
     var loss, seconds: Double
@@ -18,7 +9,8 @@ struct RunRecord: Equatable, Sendable {
     var loss, seconds: Double
   }
 
-  var end = End.none
+  /// Whether the last start has trained to its end.
+  var isDone = false
   var ranks: Int?
   /// Updates of the whole run.
   var updates: Int?
@@ -27,12 +19,10 @@ struct RunRecord: Equatable, Sendable {
   /// By step.
   private(set) var validations: [Int: Validation] = [:]
   private(set) var test: Validation?
-  /// Lines that are no events.
-  private(set) var damagedLines = 0
 
   init() {}
 
-  /// Reads a metrics file; nothing where there is none.
+  /// Reads a metrics file; nothing where there is none. Lines that are no events are left out.
   init(path: String) throws(MetricsError) {
     if ((try? FileSystem().kind(path, followingLinks: true)) ?? nil) == nil { return }
     var reader = try MetricsReader(path: path)
@@ -42,7 +32,6 @@ struct RunRecord: Equatable, Sendable {
         add(event)
       } catch {
         guard case .line = error.problem else { throw error }
-        damagedLines += 1
       }
     }
   }
@@ -50,7 +39,7 @@ struct RunRecord: Equatable, Sendable {
   mutating func add(_ event: MetricsEvent) {
     switch event.kind {
     case "start":
-      end = .none
+      isDone = false
       ranks = event["ranks"]?.integer
       updates = event["updates"]?.integer
     case "restart": forget(after: 0)
@@ -62,12 +51,7 @@ struct RunRecord: Equatable, Sendable {
       guard let step = count(event["step"]), let validation = Validation(event) else { return }
       validations[step] = validation
     case "test": test = Validation(event)
-    case "end":
-      switch event["reason"]?.string {
-      case "done": end = .done
-      case "signal": end = .signal
-      default: end = .error(event["message"]?.string ?? "an error without a message")
-      }
+    case "end": isDone = event["reason"]?.string == "done"
     default: break
     }
   }

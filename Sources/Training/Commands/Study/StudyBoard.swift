@@ -39,7 +39,7 @@ final class StudyBoard {
 
   /// Whether a run has ended with the configuration that the study has now.
   func isDone(_ run: Study.Run) throws -> Bool {
-    guard try record(run).end == .done, let differences = differences(run) else { return false }
+    guard try record(run).isDone, let differences = differences(run) else { return false }
     return differences.allSatisfy { Self.changesNoResult($0.key) }
   }
 
@@ -116,19 +116,9 @@ final class StudyBoard {
     try writeWhole(failure.json + "\n", to: failurePath(run))
   }
 
-  /// Writes a small file under another name first.
   private func writeWhole(_ text: String, to path: String) throws {
-    let temporary = "\(path).\(getpid()).partial"
-    try system.removeTree(temporary)
-    let file = try PosixFile(temporary, .create, system: system)
-    do {
-      try unsafe file.write(Array(text.utf8).span.bytes)
-      try file.synchronize()
-      try system.rename(temporary, to: path)
-    } catch {
-      try? system.removeFile(temporary)
-      throw error
-    }
+    // Other processes may write the same file.
+    try system.replaceFile(path, with: Array(text.utf8), temporary: "\(path).\(getpid()).partial")
   }
 
   // MARK: Results
@@ -218,7 +208,7 @@ final class StudyClaim {
 }
 
 /// How a run has failed.
-struct StudyFailure: Equatable, CustomStringConvertible {
+struct StudyFailure: Error, Equatable, CustomStringConvertible {
   var code: Int32
   var message: String
   /// Tells this failure from others of the same run.

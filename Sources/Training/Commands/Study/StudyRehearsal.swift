@@ -1,20 +1,12 @@
 import Glibc
 
 /// `lockstep study --dry-run`: the runs of a study, and how long they take on this machine.
-final class StudyRehearsal {
-  private let board: StudyBoard
-  private let study: Study
-  private let runs: [Study.Run]
-  private let request: StudyRequest
-  private let console: Console
-
-  init(_ board: StudyBoard, _ runs: [Study.Run], _ request: StudyRequest, console: Console) {
-    self.board = board
-    study = board.study
-    self.runs = runs
-    self.request = request
-    self.console = console
-  }
+struct StudyRehearsal {
+  let board: StudyBoard
+  let runs: [Study.Run]
+  let request: StudyRequest
+  let console: Console
+  private var study: Study { board.study }
 
   /// - Returns: 0, or the code of the first point that cannot be trained.
   func run() throws -> Int32 {
@@ -59,17 +51,13 @@ final class StudyRehearsal {
     return code
   }
 
-  private struct Failure: Error {
-    var code: Int32
-    var message: String
-  }
-
   /// Times some steps of a run.
-  private func forecast(_ run: Study.Run) throws -> Result<StepForecast, Failure> {
-    do { _ = try study.configuration(run) } catch { return .failure(Failure(code: error.exitCode, message: "\(error)")) }
-    var template = Array("/tmp/lockstep-study-XXXXXX".utf8CString)
+  private func forecast(_ run: Study.Run) throws -> Result<StepForecast, StudyFailure> {
+    do { _ = try study.configuration(run) } catch { return .failure(StudyFailure(error)) }
+    let folder = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+    var template = Array("\(folder)/lockstep-study-XXXXXX".utf8CString)
     let descriptor = unsafe mkstemp(&template)
-    if descriptor < 0 { throw FileError(.create, "/tmp", code: errno) }
+    if descriptor < 0 { throw FileError(.create, folder, code: errno) }
     let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer {
       close(descriptor)
@@ -90,7 +78,7 @@ final class StudyRehearsal {
     }
     let words = systemText(path) ?? ""
     if code == 0, let forecast = StepForecast(dryRun: words) { return .success(forecast) }
-    return .failure(Failure(code: code == 0 ? ExitCode.internalFault.rawValue : code!, message: lastError(in: words) ?? "ended with code \(code!)"))
+    return .failure(StudyFailure(code: code == 0 ? ExitCode.internalFault.rawValue : code!, message: lastError(in: words) ?? "ended with code \(code!)"))
   }
 }
 

@@ -54,7 +54,7 @@ public func study(_ request: StudyRequest) -> Int32 {
     let board = StudyBoard(study)
     switch request.action {
     case .train: code = try StudyRunner(board, runs, request, console: console).run()
-    case .rehearse: code = try StudyRehearsal(board, runs, request, console: console).run()
+    case .rehearse: code = try StudyRehearsal(board: board, runs: runs, request: request, console: console).run()
     case .show: try board.show(runs, console: console)
     }
   }
