@@ -311,7 +311,7 @@ static void cut(division *d, size_t threads) {
   size_t panels = quotient_up(p->N, panel), most = p->M / tile ? p->M / tile : 1;
   size_t wanted = least(4 * threads, 2 * p->M * p->N * p->K / lockstep_least_work());
   size_t size = p->is_rounded ? sizeof(uint16_t) : d->kernels->element_size;
-  size_t width = block_columns(p->M, depth_of(p->K), panel, size) / panel, blocks = quotient_up(panels, width);
+  size_t width = block_columns(p->M, depth_of(p, d->kernels->depth_of_strips), panel, size) / panel, blocks = quotient_up(panels, width);
   if (quotient_up(wanted, blocks) > most || p->M <= 64) {
     // Few rows: each thread reads columns of B that are its own.
     width = panels > wanted ? panels / wanted : 1;

@@ -17,10 +17,10 @@ enum { FEW_ROWS = 16 };
 enum { MOST_BLOCK_BYTES = 600 << 10 };
 size_t lockstep_block_bytes(void);
 
-// The length of even parts of K, at most DEPTH.
-INLINE size_t depth_of(size_t K) {
-  size_t parts = quotient_up(K, DEPTH);
-  return parts ? quotient_up(K, parts) : 1;
+// The length of even parts of K, at most DEPTH, or `depth_of_strips` where A is transposed.
+INLINE size_t depth_of(const lockstep_product *p, size_t depth_of_strips) {
+  size_t parts = quotient_up(p->K, p->a_column == 1 ? DEPTH : depth_of_strips);
+  return parts ? quotient_up(p->K, parts) : 1;
 }
 
 // Columns of B that are used together.

@@ -1,5 +1,6 @@
 // Products and packing, written once for a real type R and any length of vectors; included with R, KERNEL, FMA_OF_VECTORS,
-// VECTOR_BYTES, TILE_VECTORS, TILE_ROWS, UNROLLED and STAYS_IN_REGISTER defined, and `prefetch_plan.h` included.
+// VECTOR_BYTES, TILE_VECTORS, TILE_ROWS, STRIPS_TOGETHER, DEPTH_OF_STRIPS, UNROLLED and STAYS_IN_REGISTER defined, and
+// `prefetch_plan.h` included.
 //
 // A tile of C, TILE_ROWS × TILE_VECTORS vectors, stays in registers over all k. Each k takes a row of a panel of B and one element
 // of each row of A.
@@ -218,16 +219,33 @@ static void KERNEL(copy_narrow_panel)(const R *B, size_t b_row, size_t width, si
   for (size_t k = 0; k < depth; k++) memcpy(panel + k * KERNEL(panel), B + k * b_row, width * sizeof(R));
 }
 
-// What one pass multiplies: columns n ..< n + width and k ..< k + depth. `strip` has room for a group of rows of A, and `copy` for the
-// block, if B is not packed.
+// What one pass multiplies: columns n ..< n + width and k ..< k + depth. `strip` has room for STRIPS_TOGETHER groups of rows of A, and
+// `copy` for the block, if B is not packed.
 typedef struct {
   size_t n, width, k, depth;
   R *strip, *copy;
   region *soon;
 } KERNEL(block);
 
+// Copies groups of rows of a transposed A, STRIPS_TOGETHER from `first` on, to strips [depth, TILE_ROWS] one after another: the rows of a
+// group are less than a line of memory, and the next line lies in another page.
+static void KERNEL(copy_strips)(const lockstep_product *p, const KERNEL(block) *b, size_t first, size_t groups) {
+  size_t count = least(groups - first, STRIPS_TOGETHER), start[STRIPS_TOGETHER + 1];
+  for (size_t g = 0; g <= count; g++) start[g] = p->M * (first + g) / groups;
+  // Whole tiles of rows, of which a narrow group does not read the last, unless A ends before.
+  size_t whole = count;
+  while (whole > 0 && start[whole - 1] + TILE_ROWS > p->M) whole--;
+  for (size_t k = 0; k < b->depth; k++) {
+    const R *A = (const R *)p->A + (b->k + k) * p->a_column;
+    R *strip = b->strip + k * TILE_ROWS;
+    for (size_t g = 0; g < whole; g++) memcpy(strip + g * b->depth * TILE_ROWS, A + start[g], TILE_ROWS * sizeof(R));
+    for (size_t g = whole; g < count; g++)
+      for (size_t m = start[g]; m < start[g + 1]; m++) strip[g * b->depth * TILE_ROWS + m - start[g]] = A[m];
+  }
+}
+
 // Groups of rows go by while the panels stay in the second-level cache; a group stays in the first-level cache over all panels. A
-// transposed group is copied to a strip by the tile of the first panel. A B that is not packed is copied to panels by the tiles of the
+// transposed group is copied to a strip, together with the next ones or, if STRIPS_TOGETHER is 1, by the tile of the first panel. A B that is not packed is copied to panels by the tiles of the
 // first group: its rows lie far apart and fall into few sets of the first-level cache.
 static void KERNEL(multiply_block)(const lockstep_product *p, const KERNEL(block) *b) {
   enum { PANEL = KERNEL(panel) };
@@ -240,6 +258,11 @@ static void KERNEL(multiply_block)(const lockstep_product *p, const KERNEL(block
     KERNEL(tile) tile = {
       .K = b->depth, .A = (const R *)p->A + m * p->a_row + b->k * p->a_column, .a_row = p->a_row, .a_column = p->a_column,
       .b_row = p->b_row, .c_row = p->c_row, .accumulate = p->accumulate || b->k > 0, .strip = p->a_column == 1 ? NULL : b->strip};
+    if (STRIPS_TOGETHER > 1 && tile.strip) {
+      size_t index = group % STRIPS_TOGETHER;
+      if (index == 0) KERNEL(copy_strips)(p, b, group, groups);
+      tile.A = b->strip + index * b->depth * TILE_ROWS, tile.a_row = 1, tile.a_column = TILE_ROWS, tile.strip = NULL;
+    }
     for (size_t n = b->n; n < end; n += PANEL) {
       tile.width = least(end - n, PANEL);
       R *panel = b->copy + (n - b->n) * b->depth;
@@ -257,7 +280,7 @@ static void KERNEL(multiply_block)(const lockstep_product *p, const KERNEL(block
         tile.next = share_of_panel((const char *)p->B + element_of_panel(p, later_k, least(later_n + n - b->n, p->N - 1), PANEL) * size,
                                    b->depth * PANEL * size, group, groups, b->depth);
       // Rows that come from memory would keep the first panel waiting.
-      if (PREFETCHES_ROWS && n == b->n && m + rows < p->M)
+      if (PREFETCHES_ROWS && n == b->n && m + rows < p->M && (tile.strip || tile.a_column == 1))
         add_lines(&tile.next, (const char *)(tile.A + rows * tile.a_row), tile.strip ? tile.a_column * sizeof(R) : LINE_BYTES);
       else if (!tile.panel && tile.width == PANEL) add_region(&tile.next, b->soon, b->depth);
       if (p->is_rounded) KERNEL(multiply_rounded)(&tile, rows);
@@ -269,8 +292,10 @@ static void KERNEL(multiply_block)(const lockstep_product *p, const KERNEL(block
 
 static void KERNEL(product)(const lockstep_product *p) {
   enum { PANEL = KERNEL(panel) };
-  R strip[DEPTH * TILE_ROWS], copy[MOST_BLOCK_BYTES / sizeof(R)];
-  size_t depth = depth_of(p->K), size = p->is_rounded ? sizeof(uint16_t) : sizeof(R), wide = block_columns(p->M, depth, PANEL, size);
+  enum { STRIP = STRIPS_TOGETHER * DEPTH_OF_STRIPS > DEPTH ? STRIPS_TOGETHER * DEPTH_OF_STRIPS : DEPTH };
+  R strip[STRIP * TILE_ROWS], copy[MOST_BLOCK_BYTES / sizeof(R)];
+  size_t depth = depth_of(p, DEPTH_OF_STRIPS), size = p->is_rounded ? sizeof(uint16_t) : sizeof(R);
+  size_t wide = block_columns(p->M, depth, PANEL, size);
   region soon = {p->soon, PREFETCHES_SOON ? p->soon_bytes : 0};
   KERNEL(block) block = {.strip = strip, .copy = copy, .soon = &soon};
   for (block.k = 0; block.k < p->K; block.k += depth) {

@@ -4,6 +4,8 @@
 
 #define VECTOR_BYTES 16
 #define TILE_ROWS 6
+#define STRIPS_TOGETHER 1
+#define DEPTH_OF_STRIPS DEPTH
 #if defined(__aarch64__)
 #define SET_NAME "aarch64"
 #define HAS_FMA 1

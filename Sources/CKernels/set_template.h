@@ -14,7 +14,8 @@
 #undef FORMAT
 
 #define TABLE                                                                                                                  \
-  {.element_size = sizeof(R), .panel = KERNEL(panel), .tile_rows = TILE_ROWS, .is_tuned = HAS_FMA, .scale = KERNEL(scale),     \
+  {.element_size = sizeof(R), .panel = KERNEL(panel), .tile_rows = TILE_ROWS, .depth_of_strips = DEPTH_OF_STRIPS,              \
+   .is_tuned = HAS_FMA, .scale = KERNEL(scale),                                                                                \
    .add = KERNEL(add), .squares = KERNEL(squares), .first_not_finite = KERNEL(first_not_finite),                               \
    .column_sums = KERNEL(column_sums), .transpose = KERNEL(transpose), .lstm_forward = KERNEL(lstm_forward),                   \
    .lstm_backward = KERNEL(lstm_backward), .lstm_output = KERNEL(lstm_output),                                                 \

@@ -243,6 +243,8 @@ typedef struct {
   size_t element_size;
   /* Columns of a panel of a packed matrix, and rows of the tile of C that stays in registers. */
   size_t panel, tile_rows;
+  /* The most k of one pass over a product whose left factor is transposed. */
+  size_t depth_of_strips;
   /* 1 if products use the processor's vectors and fused multiply-add; otherwise callers should prefer BLAS. */
   int is_tuned;
 
