@@ -245,8 +245,8 @@ static void KERNEL(copy_strips)(const lockstep_product *p, const KERNEL(block) *
 }
 
 // Groups of rows go by while the panels stay in the second-level cache; a group stays in the first-level cache over all panels. A
-// transposed group is copied to a strip, together with the next ones or, if STRIPS_TOGETHER is 1, by the tile of the first panel. A B that is not packed is copied to panels by the tiles of the
-// first group: its rows lie far apart and fall into few sets of the first-level cache.
+// transposed group is copied to a strip, together with the next ones or, if STRIPS_TOGETHER is 1, by the tile of the first panel.
+// A B that is not packed is copied to panels by the tiles of the first group: its rows lie far apart and fall into few sets of the first-level cache.
 static void KERNEL(multiply_block)(const lockstep_product *p, const KERNEL(block) *b) {
   enum { PANEL = KERNEL(panel) };
   size_t size = p->is_rounded ? sizeof(uint16_t) : sizeof(R), end = b->n + b->width, groups = quotient_up(p->M, TILE_ROWS);

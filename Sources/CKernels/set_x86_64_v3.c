@@ -11,6 +11,7 @@
 #define UNROLLED 4
 // Weight gradients of ptb-medium (Zen 3, two shared cores, medians of rates in multiply-adds in registers): 0.68 with these, 0.60 with 32
 // strips, 0.58 with 8, 0.59 with 16 of 768 k, and 0.45 where tiles copy strips of 768 k on their way. With 200 cells there is no difference.
+// Column `gradient` of `Scripts/measure-kernels` is that product.
 #define STRIPS_TOGETHER 16
 #define DEPTH_OF_STRIPS 384
 // Each k takes 20 instructions for 6 cycles of multiply-adds: a prefetch more is felt where another thread shares the core. On such a
