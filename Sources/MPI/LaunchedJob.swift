@@ -83,7 +83,7 @@ public struct LaunchError: ExitCodeError, CustomStringConvertible {
 }
 
 /// What the system says about this process.
-enum ProcessInformation {
+public enum ProcessInformation {
   /// The environment of the process.
   static var environment: [String: String] {
     var variables: [String: String] = [:], next = unsafe environ
@@ -96,7 +96,7 @@ enum ProcessInformation {
   }
 
   /// The name of this host.
-  static var hostName: String {
+  public static var hostName: String {
     var name = [CChar](repeating: 0, count: 256)
     unsafe gethostname(&name, name.count - 1)
     return text(name)

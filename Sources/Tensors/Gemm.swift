@@ -8,14 +8,14 @@ public enum ProductLibrary: String, CaseIterable, Sendable {
   /// processor type that it detects and on the number of threads.
   case blas
 
-  /// Rows from which BLAS multiplies, under `blas`: with fewer a packed factor is worth more.
-  public static var manyRows: Int { 64 }
+  /// Rows from which BLAS multiplies under `blas`. With fewer a packed factor is worth more, if there are kernels for the processor.
+  public static var manyRows: Int { KernelSet.inUse.isTuned ? 64 : 1 }
 
   /// Whether BLAS computes a product with so many rows.
   func usesBLAS(rows: Int) -> Bool {
     switch self {
     case .own: false
-    case .blas: rows >= Self.manyRows || !KernelSet.inUse.isTuned
+    case .blas: rows >= Self.manyRows
     }
   }
 

@@ -194,7 +194,7 @@ struct Overrides: ParsableArguments {
 
 struct ThreadCount: ParsableArguments {
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("How many threads a rank computes on; they change no bit of a result.", valueName: "n"),
+    parsing: .unconditional, help: ArgumentHelp("How many threads a rank computes on; without compute.products: blas they change no bit of a result.", valueName: "n"),
     transform: count)
   var threads = 1
 

@@ -83,8 +83,43 @@ extension CommandTests {
       #expect(changed.warnings.contains { $0.contains("compute.products is own, and was blas before") }, "\(changed)")
     }
 
+    /// Every command that computes says where kernels lack fused multiply-add, and by which rank.
+    @Test func slowKernelsAreNamed() throws {
+      let sandbox = try Sandbox(), program = try Sandbox.program()
+      if try sandbox.run(["benchmark", "tiny.yaml", "--steps", "1"], environment: ["LOCKSTEP_KERNELS=portable"]).exitCode != 0 { return }
+      let warning = "the kernels 'portable' use no fused multiply-add", portable = ["LOCKSTEP_KERNELS=portable"]
+      let trained = try sandbox.run(sandbox.training("run", ["training.maximum_steps=2"]), environment: portable)
+      #expect(trained.exitCode == 0 && trained.warnings.count { $0.contains(warning) } == 1, "\(trained)")
+      // Without tuned kernels BLAS multiplies whatever the number of rows.
+      #expect(trained.output.contains("products by BLAS (kernels") && !trained.output.contains("rows on"), "\(trained)")
+      for command in [["evaluate", "run"], ["generate", "run", "--tokens", "3"]] {
+        let outcome = try sandbox.run(command, environment: portable)
+        #expect(outcome.exitCode == 0 && outcome.warnings.count { $0.contains(warning) } == 1, "\(outcome)")
+        #expect(try !sandbox.run(command).errors.contains(warning))
+      }
+      let benchmark = try sandbox.run(["benchmark", "tiny.yaml", "--steps", "1"], environment: portable)
+      #expect(benchmark.output.contains(warning), "\(benchmark)")
+
+      // One rank of two, and products that then differ.
+      let ranks = ["own", "blas"].map { products in
+        let arguments = sandbox.training("mixed-\(products)", ["training.maximum_steps=2", "training.shards=2", "compute.products=\(products)"])
+        return ["-n", "1", program] + arguments + [":", "-n", "1", "env", "LOCKSTEP_KERNELS=portable", program] + arguments
+      }
+      for (products, arguments) in zip(["own", "blas"], ranks) {
+        let outcome = try RunningCommand(
+          ["mpirun", "--oversubscribe", "--bind-to", "none", "--timeout", "60"] + arguments, in: sandbox.path,
+          files: (sandbox("\(products)-output"), sandbox("\(products)-errors"))
+        ).wait()
+        #expect(outcome.exitCode == 0 && outcome.warnings.contains { $0.contains("rank 1 on ") && $0.contains(warning) }, "\(outcome)")
+        #expect(outcome.warnings.contains { $0.contains("bits depend on which rank") } == (products == "blas"), "\(outcome)")
+      }
+    }
+
     @Test func badInstructionSet() throws {
       let sandbox = try Sandbox()
+      try sandbox.train("trained", ["training.maximum_steps=2"])
+      let alone = try sandbox.run(["generate", "trained"], environment: ["LOCKSTEP_KERNELS=avx1024"])
+      #expect(alone.exitCode == 64 && alone.errors.contains("LOCKSTEP_KERNELS on "), "\(alone)")
       for arguments in [sandbox.training("run", []), ["benchmark", "tiny.yaml"]] {
         for ranks in [1, 2] {
           let outcome = try sandbox.run(ranks: ranks, arguments, environment: ["LOCKSTEP_KERNELS=avx1024"])

@@ -52,7 +52,7 @@ public struct EvaluationRequest: Sendable {
 
 /// `lockstep evaluate`: the loss of a checkpoint on its validation data, or on other data, and log posteriors on request.
 public func evaluate(_ request: EvaluationRequest, world: Communicator, console: Console) throws -> ExitCode {
-  try startComputing(threads: request.threads, world: world, console: console)
+  let arithmetic = try Arithmetic(starting: request.threads, world: world, console: console)
   let path = request.checkpoint
   let checkpoint = try world.agree { world.rank == 0 ? try CheckpointStore.open(path: path) : nil }
   let (state, stored) = try sendParts(of: checkpoint, path: path, world: world)
@@ -65,7 +65,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   try request.check(task.sources)
   let trained = try read([])
   try checkModel(of: configuration, trainedAs: trained)
-  configuration = try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
+  configuration = try configuration.resolved(rankCount: world.size, fastest: arithmetic.fastestProducts)
   let context = try RankContext(world: world, configuration)
   let statistics = configuration.evaluation.statistics
   let isStored = state.statistics == statistics.stored && hasSameSteps(configuration, trained)
@@ -77,6 +77,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0))
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(variance, minibatches: count)
   }
+  for warning in arithmetic.warnings(model.configuration.products) { console.warn(warning) }
   if let words = model.stepsInWords(configuration.evaluation) { console.print(words) }
   warnOfBatchStatistics(configuration, model, console)
   let key = request.data == nil ? "data.validation" : "--data"

@@ -24,7 +24,7 @@ public struct GenerationRequest: Sendable {
 
 /// `lockstep generate`: text from the language model of a checkpoint, in one process.
 public func generate(checkpoint path: String, _ request: GenerationRequest, console: Console) throws {
-  try startKernels()
+  let arithmetic = try Arithmetic()
   guard request.tokens >= 0, request.temperature >= 0, request.temperature.isFinite else {
     throw UsageError(description: "--tokens and --temperature must be 0 or more")
   }
@@ -41,6 +41,7 @@ public func generate(checkpoint path: String, _ request: GenerationRequest, cons
   if configuration.evaluation.statistics == .batch && model.configuration.usesBatchStatistics {
     console.warn("evaluation.statistics is batch, and a single text has no statistics of its own: running averages serve")
   }
+  for warning in arithmetic.warnings(model.configuration.products) { console.warn(warning) }
   let unit = TextUnit(configuration.data.unit)
   var generator = Generator(model: model, steps: configuration.training.unrollSteps)
   let prompt = try vocabulary.encode(request.prompt, unit: unit, source: "--prompt")

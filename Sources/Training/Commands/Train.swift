@@ -7,7 +7,7 @@ import Tensors
 /// - Throws: on every rank the same error where ranks can agree on it.
 public func train(_ request: TrainRequest, world: Communicator, console: Console) throws -> ExitCode {
   Signals.catchAll()
-  try startComputing(threads: request.threads, world: world, console: console)
+  let arithmetic = try Arithmetic(starting: request.threads, world: world, console: console)
   var directory = request.directory
   let requested = try loadConfiguration(request, world: world)
   let faults = try world.agree { try Faults.fromEnvironment(rank: world.rank) }
@@ -17,7 +17,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   var found = try findRun(request, directory, world: world, console: console)
   var hasBegun = false
   defer { if !hasBegun { directory.discard(found.made) } }
-  let configuration = try resolve(requested, found.state, world: world)
+  let configuration = try resolve(requested, found.state, arithmetic, world: world)
   try configuration.checkShardsCanBeFilled()
   if let state = found.state {
     try checkContinuation(of: state, configuration, console: console)
@@ -56,8 +56,8 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
     console: console, validation: validation, test: test, faults: faults)
   let faultFields = askedFaults.isEmpty ? [] : [JSONField("faults", .array(askedFaults.map { .string($0) }))]
-  try journal.write("start", try startFields(configuration, model, context, data, trainer) + faultFields)
-  announce(configuration, model, context, data, trainer, console)
+  try journal.write("start", try startFields(configuration, model, context, data, trainer, arithmetic) + faultFields)
+  announce(configuration, model, context, data, trainer, arithmetic, console)
   if let state = found.state {
     try trainer.resume(state, found.checkpoint)
   } else {
@@ -155,14 +155,14 @@ func sendParts(
 
 /// Fills in what depends on the number of ranks and on their processors; a resumed run keeps its number of shards and its products.
 private func resolve(
-  _ requested: TrainingConfiguration, _ state: CheckpointState?, world: Communicator
+  _ requested: TrainingConfiguration, _ state: CheckpointState?, _ arithmetic: Arithmetic, world: Communicator
 ) throws -> TrainingConfiguration {
   var configuration = requested
   if configuration.training.shards == nil, let state { configuration.training.shards = state.shards }
   if configuration.compute.products == .automatic, let before = try state?.trainingConfiguration.compute.products {
     configuration.compute.products = before
   }
-  return try configuration.resolved(rankCount: world.size, fastest: fastestProducts(world))
+  return try configuration.resolved(rankCount: world.size, fastest: arithmetic.fastestProducts)
 }
 
 /// Begins to watch over waits for other ranks.
@@ -246,17 +246,15 @@ private func openJournal(
 
 private func startFields(
   _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: any TrainingData,
-  _ trainer: Trainer
+  _ trainer: Trainer, _ arithmetic: Arithmetic
 ) throws -> [JSONField] {
   let world = context.world
-  func perRank(_ value: String) throws -> JSONValue {
-    .array(try world.allGather(bytes: Array(value.utf8)).map { .string(String(decoding: $0, as: UTF8.self)) })
-  }
+  func perRank(_ values: [String]) -> JSONValue { .array(values.map { .string($0) }) }
   return [
     JSONField("version", .string(Version.current)), JSONField("ranks", .integer(world.size)),
-    JSONField("threads", .integer(Threads.count)), JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", try perRank(world.hostName)),
-    JSONField("blas", .string(BLAS.version)), JSONField("blas_core", try perRank(BLAS.coreType)),
-    JSONField("instruction_set", try perRank(KernelSet.inUse.name)),
+    JSONField("threads", .integer(Threads.count)), JSONField("shards", .integer(context.layout.shards)), JSONField("hosts", perRank(arithmetic.hosts)),
+    JSONField("blas", .string(BLAS.version)), JSONField("blas_core", perRank(arithmetic.blasCores)),
+    JSONField("instruction_set", perRank(arithmetic.instructionSets)),
     JSONField("products", .string(model.configuration.products.rawValue)), JSONField("mpi", .string(world.libraryVersion)),
     JSONField("gradient_exchange", .string(trainer.gradientExchange)),
     JSONField("parameters", .integer(model.layout.parameterCount)), JSONField("updates", .integer(trainer.updates)),
@@ -265,7 +263,7 @@ private func startFields(
 
 private func announce(
   _ configuration: TrainingConfiguration, _ model: SequenceModel<Float>, _ context: RankContext, _ data: any TrainingData,
-  _ trainer: Trainer, _ console: Console
+  _ trainer: Trainer, _ arithmetic: Arithmetic, _ console: Console
 ) {
   let ranks = context.world.size, shards = context.layout.shards, n = configuration.normalization
   console.print(
@@ -275,9 +273,8 @@ private func announce(
       + "\(n.placement.rawValue)\(n.method == .layer ? ", of layers" : n.usesBatchStatistics ? ", \(n.statistics.rawValue)" : ""), \(model.layout.parameterCount) parameters.")
   console.print(data.summary)
   let exchange = ranks == 1 ? "" : ", gradient exchange: \(trainer.gradientExchange)"
-  let products = model.configuration.products == .own ? "own kernels" : "BLAS (kernels \(BLAS.coreType)) from \(ProductLibrary.manyRows) rows on"
-  console.print("Instruction set \(KernelSet.inUse.name), products by \(products)\(exchange).")
-  warnOfSlowKernels(model.configuration.products, console)
+  console.print("\(arithmetic.summary(model.configuration.products))\(exchange).")
+  for warning in arithmetic.warnings(model.configuration.products) { console.warn(warning) }
   let usesStatistics = model.configuration.usesBatchStatistics
   if usesStatistics && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }
   warnOfBatchStatistics(configuration, model, console)

@@ -33,10 +33,10 @@ public struct BenchmarkRequest: Sendable {
 /// `lockstep benchmark`: training throughput, the time of each phase of a step, the machine's limit for that step, and the share reached.
 public func benchmark(_ request: BenchmarkRequest, world: Communicator, console: Console) throws -> ExitCode {
   guard request.steps >= 1 else { throw UsageError(description: "--steps must be 1 or more") }
-  try startComputing(threads: request.threads, world: world, console: console)
+  let arithmetic = try Arithmetic(starting: request.threads, world: world, console: console)
   let network = try request.communication.map { try $0.checked(ranks: world.size) }
   let train = TrainRequest(configuration: request.configuration, overrides: request.overrides)
-  let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size, fastest: fastestProducts(world))
+  let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size, fastest: arithmetic.fastestProducts)
   try configuration.checkShardsCanBeFilled()
   let context = try RankContext(world: world, configuration)
   let data = try configuration.task.definition.openTrainingData(configuration, context, stored: nil, for: .training)
@@ -51,7 +51,8 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let machine = try measureMachine(step, context, steps)
   let work = steps.sizes.map { StepWork($0, configuration, model.configuration, carriesState: data.carriesState, ranks: world.size) }
   let report = BenchmarkReport(
-    request: request, configuration: configuration, steps: steps, machine: machine, work: work, peakMemory: memory)
+    request: request, configuration: configuration, steps: steps, machine: machine, work: work, peakMemory: memory,
+    warnings: arithmetic.warnings(model.configuration.products))
   for line in report.lines { console.print(line) }
   var fields = report.fields
   if let network, let gradient = machine.reduction {

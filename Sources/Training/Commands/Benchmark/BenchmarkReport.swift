@@ -8,6 +8,8 @@ struct BenchmarkReport {
   private let steps: TimedSteps
   private let machine: MachineMeasurement
   private let peakMemory: Double
+  /// Of the kernels and the BLAS library in use.
+  private let warnings: [String]
   /// The limit of a step, the mean over steps.
   private let limit: StepLimit
   /// Frames a second at the limit, the median over steps.
@@ -18,15 +20,17 @@ struct BenchmarkReport {
   private let operations: [Phase: Double]
 
   /// - work: of each step.
+  /// - warnings: of the kernels and the BLAS library in use.
   init(
     request: BenchmarkRequest, configuration: TrainingConfiguration, steps: TimedSteps, machine: MachineMeasurement, work: [StepWork],
-    peakMemory: Double
+    peakMemory: Double, warnings: [String]
   ) {
     self.request = request
     self.configuration = configuration
     self.steps = steps
     self.machine = machine
     self.peakMemory = peakMemory
+    self.warnings = warnings
     let limits = work.map {
       StepLimit($0, productRate: machine.rates.bestProduct.rate, bandwidth: machine.rates.updateBandwidth, ranks: machine.ranks)
     }
@@ -94,13 +98,13 @@ struct BenchmarkReport {
     if let core = machine.description.forcedCoreType {
       lines.append("OPENBLAS_CORETYPE=\(core) forces the kernels of BLAS; unset, BLAS chooses by the processor")
     }
-    if BLAS.isBelowProcessor { lines.append(belowProcessorWarning) }
+    lines += warnings.map { "warning: \($0)" }
     let library = machine.library, loss = rates.relativeTime(by: library)
     if loss > 1.1 {
       let other = library == .own ? ProductLibrary.blas : .own
       lines.append(
-        "warning: compute.products: \(library.rawValue) takes \(fixed(loss, 2)) times as long as \(other.rawValue) for this model's products of "
-          + "\(ProductLibrary.manyRows) rows and more")
+        "warning: compute.products: \(library.rawValue) takes \(fixed(loss, 2)) times as long as \(other.rawValue) for the products of this "
+          + "model that it decides")
     }
     return lines
   }

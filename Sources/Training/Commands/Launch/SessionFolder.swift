@@ -1,4 +1,5 @@
 import Glibc
+import MPI
 
 /// Where the mpiruns of one `lockstep launch` have their temporary files, and what they leave of a job that was killed: files there, and segments of
 /// shared memory.
@@ -40,9 +41,7 @@ struct SessionFolder {
 
   /// The name of this host as Open MPI writes it: without its domain.
   private static var host: String {
-    var name = [CChar](repeating: 0, count: 256)
-    unsafe gethostname(&name, name.count - 1)
-    return String(decoding: name.prefix { $0 != 0 && $0 != 46 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    String(ProcessInformation.hostName.prefix { $0 != "." })
   }
 
   /// Removes the folder.

@@ -1,5 +1,6 @@
 import CKernels
 import Glibc
+import MPI
 
 /// `lockstep launch`: starts a training run under mpirun, and again from its last checkpoint when it has failed.
 public func launch(_ request: LaunchRequest) -> Int32 { Supervisor(request).run() }
@@ -202,10 +203,7 @@ private final class Supervisor {
 
   /// Whether ranks can be started on a host: this one, or one that answers.
   private func isReachable(_ host: LaunchHost) -> Bool {
-    var name = [CChar](repeating: 0, count: 256)
-    unsafe gethostname(&name, name.count - 1)
-    let own = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    if host.name == own || host.name == "localhost" { return true }
+    if host.name == ProcessInformation.hostName || host.name == "localhost" { return true }
     let process = ChildProcess.spawn(shell.split(separator: " ").map(String.init) + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", host.name, "true"])
     if process < 0 { return false }
     for _ in 0..<200 where !Signals.received {
