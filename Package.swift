@@ -3,6 +3,10 @@ import PackageDescription
 
 let strict: [SwiftSetting] = [.strictMemorySafety()]
 
+// The BLAS library: its name for pkg-config, or -l and its name where it has no file for pkg-config, as Debian's BLIS: -lblis.
+let blas = Context.environment["LOCKSTEP_BLAS"] ?? "openblas"
+let blasLibrary = blas.hasPrefix("-l") ? String(blas.dropFirst(2)) : nil
+
 let package = Package(
   name: "Lockstep",
   products: [
@@ -20,14 +24,16 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
   ],
   targets: [
-    // System libraries (Debian: libopenblas-dev, or the BLAS whose pkg-config name LOCKSTEP_BLAS gives, libopenmpi-dev, libxxhash-dev).
-    .systemLibrary(name: "CBLAS", pkgConfig: Context.environment["LOCKSTEP_BLAS"] ?? "openblas"),
+    // System libraries (Debian: libopenblas-dev, or the BLAS that LOCKSTEP_BLAS names, libopenmpi-dev, libxxhash-dev).
+    .systemLibrary(name: "CBLAS", pkgConfig: blasLibrary == nil ? blas : nil),
     .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c"),
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash"),
     // Vector kernels in C, compiled for several instruction sets (Debian: librandom123-dev).
     .target(name: "CKernels"),
 
-    .target(name: "Tensors", dependencies: ["CKernels", "CBLAS"], swiftSettings: strict),
+    .target(
+      name: "Tensors", dependencies: ["CKernels", "CBLAS"], swiftSettings: strict,
+      linkerSettings: blasLibrary.map { [.linkedLibrary($0)] } ?? []),
     .target(name: "MPI", dependencies: ["COpenMPI", "Tensors"], swiftSettings: strict),
     .target(name: "NeuralNetwork", dependencies: ["Tensors"], swiftSettings: strict),
     .target(name: "SequenceData", dependencies: ["Tensors"], swiftSettings: strict),

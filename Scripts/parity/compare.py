@@ -50,6 +50,7 @@ class Settings:
     folder: str
     noise: bool  # compare the reference in float32 instead of the program
     kinds: tuple[str, ...]  # of `evaluation.statistics`, to which those of the cases are limited
+    products: str  # who multiplies large matrices
 
 
 def examine(index: int, case: BaseCase, settings: Settings) -> Outcome:
@@ -71,8 +72,10 @@ def examine(index: int, case: BaseCase, settings: Settings) -> Outcome:
         judge(rows[0], spread)
     else:
         kinds = case.limited(settings.kinds)
-        rows = [run_program(case, ranks, kinds[(index + place) % len(kinds)], folder, expected, spread, settings.lockstep, settings.steps)
-                for place, ranks in enumerate(settings.ranks)]
+        rows = [
+            run_program(
+                case, ranks, kinds[(index + place) % len(kinds)], folder, expected, spread, settings.lockstep, settings.steps, settings.products)
+            for place, ranks in enumerate(settings.ranks)]
         for row in rows[1:]:
             if rows[0].losses and row.losses and row.losses != rows[0].losses:
                 row.faults.append(f"losses have other bits than on {rows[0].ranks} ranks")
@@ -103,6 +106,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--placements", default=",".join(cases.PLACEMENTS), help="placements to combine in language models (default %(default)s)")
     parser.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", ".build/release/lockstep"), help="the program (default %(default)s)")
     parser.add_argument("--statistics", default=",".join(KINDS), help="values of evaluation.statistics to run (default %(default)s)")
+    parser.add_argument(
+        "--products", default="automatic", choices=("automatic", "own", "blas"), help="compute.products of the program (default %(default)s); "
+        "LOCKSTEP_KERNELS in the environment chooses its kernels")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
     parser.add_argument("--keep", metavar="DIR", help="leave data, weights and runs in DIR")
     parser.add_argument("--noise", action="store_true", help="compare the reference in float32 with itself in float64: what rounding does")
@@ -141,7 +147,8 @@ def main() -> int:
     ranks = tuple(int(part) for part in arguments.ranks.split(","))
     folder = arguments.keep or tempfile.mkdtemp(prefix="parity-")
     os.makedirs(folder, exist_ok=True)
-    settings = Settings(ranks, arguments.steps, lockstep, os.path.abspath(folder), arguments.noise, tuple(arguments.statistics.split(",")))
+    settings = Settings(
+        ranks, arguments.steps, lockstep, os.path.abspath(folder), arguments.noise, tuple(arguments.statistics.split(",")), arguments.products)
     print(f"{len(chosen)} cases of {arguments.steps} steps {'in float32' if arguments.noise else 'on ' + arguments.ranks + ' ranks'}; "
           f"PyTorch {torch.__version__} float64; largest relative differences")
     width = max(len(case.name) for case in chosen)

@@ -28,7 +28,8 @@ def environment() -> dict[str, str]:
 
 
 def run_program(
-    case: BaseCase, ranks: int, kind: str | None, folder: str, expected: Curve, spread: Spread | None, lockstep: str, steps: int
+    case: BaseCase, ranks: int, kind: str | None, folder: str, expected: Curve, spread: Spread | None, lockstep: str, steps: int,
+    products: str
 ) -> Row:
     """Trains with `kind` statistics in evaluation, and compares what the run directory then holds."""
     row = Row(ranks=str(ranks), kind=kind or "")
@@ -36,7 +37,8 @@ def run_program(
     command = [
         "mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none", "--timeout", str(SECONDS_A_RUN),
         lockstep, "train", os.path.join(folder, "config.yaml"), "--run-directory", directory,
-        "--initialize-from", os.path.join(folder, "initial.safetensors"), "--set", f"training.maximum_steps={steps}"]
+        "--initialize-from", os.path.join(folder, "initial.safetensors"), "--set", f"training.maximum_steps={steps}",
+        "--set", f"compute.products={products}"]
     if kind is not None:
         command += ["--set", f"evaluation.statistics={kind}"]
     # Jobs of Open MPI at the same time would make and remove one folder.

@@ -1,5 +1,7 @@
 """The figures, as charts of Altair."""
 
+import math
+
 import altair
 import pandas
 
@@ -70,6 +72,19 @@ def curves(study, kind, title, horizontal):
     band = base.mark_area(opacity=0.2, line=False).encode(y=altair.Y("least:Q", title=title, scale=scale), y2="greatest:Q")
     layers = [band, line] if (rows.get("seeds", pandas.Series(dtype=int)) > 1).any() else [line]
     return altair.layer(*layers).properties(**SIZE)
+
+
+def gradient_flow(study, layer):
+    """Norms of the gradient of the last step's loss in a layer's outputs, by the time steps before it: a line a point, the geometric mean over seeds."""
+    rows = [{"point": run.point, "back": back, "log": math.log(norm)}
+            for run in study.runs if layer < len(run.gradient_flow) for back, norm in enumerate(run.gradient_flow[layer]) if norm]
+    rows = pandas.DataFrame(rows, columns=["point", "back", "log"])
+    means = rows.groupby(["point", "back"], sort=False)["log"].mean().reset_index()
+    means["norm"] = means["log"].map(math.exp)
+    return altair.Chart(means).mark_line(strokeWidth=2).encode(
+        x=altair.X("back:Q", title="time steps before the last"), color=colour(study),
+        y=altair.Y("norm:Q", title="norm of the gradient", scale=altair.Scale(type="log", nice=False), axis=altair.Axis(format=".0e")),
+        tooltip=["point", "back", altair.Tooltip("norm:Q", format=".3e")]).properties(**SIZE)
 
 
 def limits(rows):

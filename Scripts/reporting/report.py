@@ -71,6 +71,8 @@ def charts(study, rows):
         if any(getattr(run, kind) for run in study.runs):
             for horizontal, label in (("step", "steps"), ("epoch", "epochs"), ("minutes", "wall time")):
                 found.append((f"{kind}-by-{horizontal}", f"{words.capitalize()} by {label}", figures.curves(study, kind, words, horizontal)))
+    for layer in range(max((len(run.gradient_flow) for run in study.runs), default=0)):
+        found.append((f"gradient-flow-layer-{layer}", f"How far the last step's loss reaches back, layer {layer}", figures.gradient_flow(study, layer)))
     for name, words, of_run in results.MEASURES:
         if any(row[name]["mean"] is not None for row in rows) and len(study.points) > 1:
             found.append((name.replace("_", "-"), words.capitalize(), figures.intervals(study, rows, name, words, of_run)))

@@ -31,6 +31,8 @@ class Run:
     validation: list = field(default_factory=list)
     # Mean training loss of each epoch: rows (last step, epoch, seconds, loss).
     epochs: list = field(default_factory=list)
+    # Norms of the gradient of the last step's loss by the time steps before it, a list a layer, at the last validation.
+    gradient_flow: list = field(default_factory=list)
     test_loss: float | None = None
     steps: int = 0
     seconds: float = 0.0
@@ -136,7 +138,7 @@ def read_run(path, point=None, seed=None):
     own_seed = configuration.get("training.seed", 0)
     run = Run(point or os.path.basename(os.path.normpath(path)), seed if seed is not None else own_seed if isinstance(own_seed, int) else 0,
               "waiting", path, configuration=configuration, damaged_lines=damaged)
-    steps, validations = {}, {}
+    steps, validations, flows = {}, {}, {}
     for event in events:
         kind, step = event["event"], event.get("step")
         if kind == "start":
@@ -145,11 +147,14 @@ def read_run(path, point=None, seed=None):
             last = step if kind == "resume" and isinstance(step, int) else 0
             steps = {k: v for k, v in steps.items() if k <= last}
             validations = {k: v for k, v in validations.items() if k <= last}
+            flows = {k: v for k, v in flows.items() if k <= last}
             run.test_loss = None
         elif kind == "step" and isinstance(step, int):
             steps[step] = event
         elif kind == "validation" and isinstance(step, int):
             validations[step] = event
+        elif kind == "gradient_flow" and isinstance(step, int) and isinstance(event.get("layers"), list):
+            flows[step] = event["layers"]
         elif kind == "test":
             run.test_loss = number(event.get("loss"))
             run.seconds += number(event.get("seconds", 0))
@@ -184,6 +189,7 @@ def read_run(path, point=None, seed=None):
         middle = len(ordered) // 2
         run.step_seconds = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
     run.ranks = run.start.get("ranks")
+    run.gradient_flow = flows[max(flows)] if flows else []
     return run
 
 
@@ -279,7 +285,7 @@ def keep(study, path):
                     writer.writerow([run.point, run.seed, kind, step, epoch, rounded(seconds, 6), rounded(loss, 8 if kind == "training" else 17)])
     with replaced(os.path.join(path, "runs.json")) as file:
         # What differs between runs and machines.
-        facts = {f"{run.point}/seed-{run.seed}": {"configuration": run.configuration, "start": run.start} for run in runs}
+        facts = {f"{run.point}/seed-{run.seed}": {"configuration": run.configuration, "start": run.start, "gradient_flow": run.gradient_flow} for run in runs}
         json.dump(facts, file, indent=0, sort_keys=True)
     if study.definition:
         with replaced(os.path.join(path, "study.yaml")) as file:
@@ -328,7 +334,8 @@ def read_kept(path):
             row["point"], int(row["seed"]), row["state"], test_loss=float(row["test_loss"]) if row["test_loss"] else None,
             steps=int(row["steps"] or 0), seconds=float(row["seconds"] or 0),
             step_seconds=float(row["step_seconds_median"]) if row["step_seconds_median"] else None,
-            ranks=int(row["ranks"]) if row["ranks"] else None, configuration=fact.get("configuration", {}), start=fact.get("start", {}))
+            ranks=int(row["ranks"]) if row["ranks"] else None, configuration=fact.get("configuration", {}), start=fact.get("start", {}),
+            gradient_flow=fact.get("gradient_flow", []))
     for row in curves:
         run = runs[row["point"], int(row["seed"])]
         rows = {"training": run.training, "epoch": run.epochs, "validation": run.validation}[row["kind"]]

@@ -38,6 +38,7 @@ def write_run(path, seed, offset=0.0, epochs=4, steps=25, damaged=False, killed=
         lines.append({"event": "step", "step": step, "epoch": 1 + (step - 1) // steps, "loss": loss, "seconds": 0.5})
         if step % steps == 0:
             lines.append({"event": "validation", "step": step, "epoch": step // steps, "loss": loss + 0.1, "seconds": 2.0})
+            lines.append({"event": "gradient_flow", "step": step, "epoch": step // steps, "layers": [[0.9 ** back for back in range(20)] + [0, None]]})
         if killed and step == steps + 10:
             # Steps past the checkpoint come again, with other losses than were lost.
             for lost in range(step + 1, step + 4):
@@ -138,7 +139,7 @@ def page(folder, root, kept, chromium, picture):
         table = list(csv.DictReader(file))
     check([row["point"] for row in table] == runs.read([root]).points and float(table[0]["best_validation_loss_mean"]) > 0, "the table as CSV")
     names = sorted(os.listdir(f"{folder}/figures"))
-    check("training-by-step.svg" in names and "training-by-step-dark.svg" in names and len(names) == 22, f"figures {names}")
+    check("training-by-step.svg" in names and "training-by-step-dark.svg" in names and len(names) == 24, f"figures {names}")
     for name in names:
         with open(f"{folder}/figures/{name}", encoding="utf-8") as file:
             content = file.read()
@@ -150,7 +151,7 @@ def page(folder, root, kept, chromium, picture):
     if not chromium:
         print("Chromium is missing: the pages were not opened")
         return
-    for name, figures in (("page", 7), ("kept", 7), ("single", 2)):
+    for name, figures in (("page", 8), ("kept", 8), ("single", 3)):
         for scheme in ("light", "dark"):
             options = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--window-size=412,4000",
                        f"--user-data-dir={folder}/profile"] + (["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else [])

@@ -94,6 +94,26 @@ final class OutputLayer<S: Scalar> {
     return sum
   }
 
+  /// The gradient of the loss in the input alone. It allocates memory for the classes.
+  /// - dInput: [N, D], written.
+  func differentiateInput(
+    _ input: MatrixView<S>, weight: MatrixView<S>, bias: VectorView<S>, targets: VectorView<Int32>, into dInput: MatrixView<S>
+  ) {
+    let rowSums = VectorView<S>(zeros: classes)
+    for first in stride(from: 0, to: input.rows, by: rows) {
+      let chunk = first..<min(input.rows, first + self.rows), rows = input.rows(chunk)
+      let gradient = inputGradient[0..<rows.columns * chunk.count].matrix(rows: rows.columns, columns: chunk.count)
+      let softmax = forward(rows, weight, bias, targets[chunk])
+      _ = softmax.loss
+      forEachBlock(chunk.count) { block, range, logits in
+        softmax.differentiate(
+          block: block, logits: logits, first: range.lowerBound, gradientScale: 1, rowSums: rowSums[range], accumulate: false)
+        gradient.setProduct(weight.rows(range).transposed, logits.asIs, accumulate: block > 0, by: products)
+      }
+      dInput.rows(chunk).copy(transposing: gradient)
+    }
+  }
+
   /// The logits of a chunk, through the first half of softmax.
   private func forward(
     _ rows: MatrixView<S>, _ weight: MatrixView<S>, _ bias: VectorView<S>, _ targets: VectorView<Int32>

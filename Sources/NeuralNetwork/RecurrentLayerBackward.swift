@@ -11,10 +11,11 @@ extension RecurrentLayer {
   /// Carries gradients back through time and normalisation: afterwards every shard has those of its products, and the others can be taken.
   /// - dOutput: for each local shard the gradient of the layer's output, of all directions, [N, D·H].
   /// - reversals: for each local shard the rows in reversed order.
+  /// - observer: is shown the gradient of each step's outputs, from above and from the next step.
   /// - Throws: what the exchange of statistics and `sink` throw.
   func backwardThroughTime(
     _ shards: [LayerWorkspace<S>], _ memory: [TermWorkspace<S>], _ pass: PassContext<S>, dOutput: [MatrixView<S>],
-    reversals: [VectorView<Int32>], sink: any GradientSink<S>
+    reversals: [VectorView<Int32>], sink: any GradientSink<S>, observer: StateGradientObserver<S>? = nil
   ) throws {
     pass.timer.enter(.recurrence)
     packedTransposed.pack(recurrentWeight.transposed)
@@ -26,8 +27,17 @@ extension RecurrentLayer {
     }
     for term in memory { term.beginBackward() }
     for t in (0..<pass.steps).reversed() {
+      if let observer {
+        for (i, w) in shards.enumerated() where t < w.sequences.steps {
+          let gradient = MatrixView<S>(zeros: w.sequences.active(t), configuration.hiddenSize)
+          collectOutputGradient(w, step: t, dOutput[i], reversals[i], into: gradient)
+          observer(i, t, gradient)
+        }
+      }
       if let outputTerm {
-        for (i, w) in shards.enumerated() where t < w.sequences.steps { collectOutputGradient(w, step: t, dOutput[i], reversals[i]) }
+        for (i, w) in shards.enumerated() where t < w.sequences.steps {
+          collectOutputGradient(w, step: t, dOutput[i], reversals[i], into: w.dState.rows(0..<w.sequences.active(t)))
+        }
         try differentiate(outputTerm, t..<t + 1, shards, memory, pass)
       }
       if let cellTerm {
@@ -100,11 +110,10 @@ extension RecurrentLayer {
     }
   }
 
-  /// The gradient of the normalised outputs of step `t`, from above and from the next step.
+  /// The gradient of the outputs of step `t`, from above and from the next step. [sequences of the step, H]
   private func collectOutputGradient(
-    _ w: LayerWorkspace<S>, step t: Int, _ dOutput: MatrixView<S>, _ reversal: VectorView<Int32>
+    _ w: LayerWorkspace<S>, step t: Int, _ dOutput: MatrixView<S>, _ reversal: VectorView<Int32>, into target: MatrixView<S>
   ) {
-    let target = w.dState.rows(0..<w.sequences.active(t))
     target.copy(from: gradientFromAbove(w, step: t, dOutput, reversal))
     target.vector.add(w.dhNext.rows(0..<target.rows).vector)
   }

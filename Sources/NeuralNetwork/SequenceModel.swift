@@ -68,8 +68,13 @@ public final class SequenceModel<S: Scalar> {
   /// Folds the evaluation statistics into scales and shifts and packs the weights, once before passes in evaluation mode.
   public func prepareEvaluation() {
     packedOutput = nil
-    for layer in layers { layer.packWeights() }
+    packWeights()
     for normalization in normalizations { normalization.prepareEvaluation() }
+  }
+
+  /// Packs the recurrent weights, once before passes that are not of training.
+  public func packWeights() {
+    for layer in layers { layer.packWeights() }
   }
 
   /// The output layer's weights for products of evaluation passes that want posteriors; packed at the first.
@@ -83,7 +88,7 @@ public final class SequenceModel<S: Scalar> {
 
   /// Starts gathering population statistics: every pass in population mode is added.
   public func beginPopulation(groups: ShardGroups, variance: PopulationVariance = .pooled) {
-    for layer in layers { layer.packWeights() }
+    packWeights()
     for normalization in normalizations {
       normalization.population = PopulationStatistics(
         kind: normalization.kind, variance: variance, slots: normalization.slots, features: normalization.site.features, groups: groups)

@@ -151,7 +151,7 @@ extension SequenceModel {
   }
 
   /// The row at which each direction ends sequence `b`, and its columns of the top outputs.
-  private func forEachEnd(of b: Int, _ sequences: PackedSequences, _ body: (_ row: Int, _ columns: Range<Int>) -> Void) {
+  func forEachEnd(of b: Int, _ sequences: PackedSequences, _ body: (_ row: Int, _ columns: Range<Int>) -> Void) {
     let H = configuration.hiddenSize
     body(sequences.lastRow(b), 0..<H)
     if configuration.isBidirectional { body(b, H..<2 * H) }
@@ -204,7 +204,7 @@ extension SequenceModel {
   }
 
   /// The gradient of what a layer read, from all its directions.
-  private func differentiateInput(
+  func differentiateInput(
     of index: Int, shard i: Int, buffer: Int, _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, _ sink: any GradientSink<S>
   ) throws {
     pass.timer.enter(.inputProduct)

@@ -25,6 +25,12 @@ struct ReferenceNetwork {
   let configuration: NetworkConfiguration
   /// Parameters by name.
   let parameters: [String: [Double]]
+  /// A change of one output of a layer's forward direction, seen by all that reads it.
+  struct Nudge {
+    var layer, shard, step, sequence, unit: Int
+    var amount: Double
+  }
+  var nudge: Nudge?
 
   /// What batch normalisation uses. Terms are counted over all layers, as `SequenceModel.normalizations` lists them.
   enum Normalizer {
@@ -175,6 +181,7 @@ struct ReferenceNetwork {
         h = shards.map { s in h[s].indices.map { b in h[s][b].indices.map { h[s][b][$0] * tanh(c[s][b][$0]) } } }
       }
       if configuration.normalization.placement == .hidden { h = normalized(h, "hidden_norm", t) }
+      if let n = nudge, n.layer == index, direction == .forward, n.step == t { h[n.shard][n.sequence][n.unit] += n.amount }
       for s in shards {
         for b in h[s].indices { result.state.h[layer][s][b] = h[s][b] }
         outputs[s].append(h[s])

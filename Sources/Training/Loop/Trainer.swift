@@ -237,6 +237,7 @@ final class Trainer {
     validatedStep = progress.step
     try journal.evaluation("validation", result, task, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     try reportNormalization(epoch: epoch)
+    try reportGradientFlow(epoch: epoch)
     console.print(
       "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), "
         + "\(task.measure.words(result))\(isBest ? " (best so far)" : "").")
@@ -253,6 +254,14 @@ final class Trainer {
       try journal.write("normalization", [JSONField("step", .integer(progress.step)), JSONField("epoch", .integer(epoch)), JSONField("terms", .array(terms))])
     }
     journal.board?.add(step: progress.step, histograms: model.histogramTensors)
+  }
+
+  /// Says at a validation how far the loss of a sequence's end reaches back in time.
+  private func reportGradientFlow(epoch: Int) throws {
+    // More digits than single precision has say nothing.
+    let layers = try step.gradientFlow().map { norms in JSONValue.array(norms.map { .double(Double(Float($0).description) ?? $0) }) }
+    try journal.write(
+      "gradient_flow", [JSONField("step", .integer(progress.step)), JSONField("epoch", .integer(epoch)), JSONField("layers", .array(layers))])
   }
 
   /// Waits for the checkpoint that is being written. A best model that was lost counts no longer as the best.

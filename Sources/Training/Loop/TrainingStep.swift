@@ -248,6 +248,22 @@ final class TrainingStep {
       : DivergenceError(step: step, kind: .loss, loss: loss, rank: rank, place: place)
   }
 
+  /// How far the loss of the last step of each sequence reaches back, on the first training minibatch with its own statistics and without dropout.
+  /// - Returns: for each layer, for k from 0, the root of the mean over sequences of ‖∂L/∂h_{T-1-k}‖², where L is the sum of the cross
+  ///   entropies of their last steps.
+  func gradientFlow() throws -> [[Double]] {
+    // The carried state belongs to training: it is put back afterwards.
+    let saved = data.carriesState ? RecurrentState(workspace, of: model) : nil
+    defer { saved?.restore(to: workspace) }
+    workspace.resetState()
+    let loaded = try load(0, epoch: 0), T = loaded.counts.steps
+    model.packWeights()
+    let pass = pass(.population, loaded.counts, noise: .population, minibatch: 0)
+    try model.forward(workspace, pass, globalReducer: context.globalStatistics)
+    let sums = try context.values.sums(try model.gradientFlow(workspace, pass)), L = model.configuration.layers
+    return (0..<L).map { layer in (0..<T).map { (sums[layer * T + $0] / max(sums[L * T + $0], 1)).squareRoot() } }
+  }
+
   /// Runs training minibatches with fixed weights and makes the evaluation statistics those of the population.
   /// - variance: whether that of all frames together, or the mean of the groups'.
   /// - count: how many minibatches from the start of the training data.
