@@ -66,7 +66,7 @@ extension Sandbox {
   }
 
   /// The numbers of a run that must not depend on the number of ranks: the lines of its metrics, as text, without times and paths.
-  func numbers(_ directory: String, kinds: [String] = ["step", "validation", "test"]) throws -> [String] {
+  func numbers(_ directory: String, kinds: [String] = ["step", "validation", "normalization", "gradient_flow", "test"]) throws -> [String] {
     try text("\(directory)/metrics.jsonl").split(separator: "\n").map(String.init)
       .filter { line in kinds.contains { line.hasPrefix("{\"event\":\"\($0)\"") } }
       .map { $0.replacing(/,"seconds":[^,}]*/, with: "") }
