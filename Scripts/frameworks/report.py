@@ -9,11 +9,13 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 
 import instructions
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+FOLDER = tempfile.TemporaryDirectory()
 FRAMEWORKS = {"pytorch": "PyTorch", "jax": "JAX"}
 
 
@@ -46,7 +48,8 @@ def environment(arguments: argparse.Namespace) -> dict[str, str]:
     kept = {name: value for name, value in kept.items() if name not in instructions.NAMES or name.startswith("OPENBLAS_")}
     if os.geteuid() == 0:
         kept |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    return kept | instructions.limits(arguments.instructions)
+    # Jobs of Open MPI at the same time would make and remove one folder.
+    return kept | {"OMPI_MCA_orte_tmpdir_base": FOLDER.name} | instructions.limits(arguments.instructions)
 
 
 def describe_machine(arguments: argparse.Namespace) -> None:

@@ -181,21 +181,35 @@ static void end_workers(void) {
   pool.runs = NULL;
 }
 
-static int begin_workers(size_t count) {
-  pool.workers = calloc(count, sizeof(pthread_t));
-  pool.runs = aligned_alloc(LINE, count * sizeof(run));
+/* Starts a thread that blocks all signals, which are for the main thread. Returns 0 or an error number. */
+static int start_thread(pthread_t *thread, void *(*body)(void *), void *context) {
   pthread_attr_t attributes;
-  if (!pool.workers || !pool.runs || pthread_attr_init(&attributes)) return ENOMEM;
+  int error = pthread_attr_init(&attributes);
+  if (error) return error;
   pthread_attr_setstacksize(&attributes, STACK);
-  // Signals are for the thread that looks at them.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = 0;
-  size_t threads = 1;
-  while (threads < count && !(error = pthread_create(&pool.workers[threads], &attributes, work, (void *)threads))) threads++;
+  error = pthread_create(thread, &attributes, body, context);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
+  return error;
+}
+
+int lockstep_start_thread(void *(*body)(void *), void *context) {
+  pthread_t thread;
+  int error = start_thread(&thread, body, context);
+  if (!error) pthread_detach(thread);
+  return error;
+}
+
+static int begin_workers(size_t count) {
+  pool.workers = calloc(count, sizeof(pthread_t));
+  pool.runs = aligned_alloc(LINE, count * sizeof(run));
+  if (!pool.workers || !pool.runs) return ENOMEM;
+  int error = 0;
+  size_t threads = 1;
+  while (threads < count && !(error = start_thread(&pool.workers[threads], work, (void *)threads))) threads++;
   atomic_store(&pool.threads, threads);
   return error;
 }

@@ -37,6 +37,29 @@ public enum Threads {
   }
 }
 
+/// Threads that read, write or wait beside the one that computes.
+public enum BackgroundThread {
+  /// Starts a thread that calls `body` once and ends. It blocks all signals.
+  /// - Throws: `ThreadError` when the system starts no more; Dispatch would wait for ever.
+  public static func start(_ body: @escaping @Sendable () -> Void) throws(ThreadError) {
+    let context = Unmanaged.passRetained(Body(body))
+    // SAFETY: the thread takes the reference that is passed to it.
+    let code = unsafe lockstep_start_thread(
+      { context in
+        if let context = unsafe context { unsafe Unmanaged<Body>.fromOpaque(context).takeRetainedValue().call() }
+        return nil
+      }, context.toOpaque())
+    if code == 0 { return }
+    context.release()
+    throw ThreadError(count: 1, code: code)
+  }
+
+  private final class Body: Sendable {
+    let call: @Sendable () -> Void
+    init(_ call: @escaping @Sendable () -> Void) { self.call = call }
+  }
+}
+
 /// Threads that the system does not start.
 public struct ThreadError: Error, CustomStringConvertible {
   /// How many were asked for.
@@ -44,7 +67,7 @@ public struct ThreadError: Error, CustomStringConvertible {
   /// What the system says.
   public let code: Int32
 
-  public var description: String { "cannot start \(count) threads: \(unsafe String(cString: strerror(code))) (see ulimit -u)" }
+  public var description: String { "cannot start \(count == 1 ? "a thread" : "\(count) threads"): \(unsafe String(cString: strerror(code))) (see ulimit -u and ulimit -v)" }
 }
 
 /// The processors on which the calling thread may run.

@@ -357,6 +357,8 @@ void lockstep_use_kernel_set(const lockstep_kernel_set *set);
    them; then there is 1. Any thread may call any kernel meanwhile: one at a time has the others' help. */
 int lockstep_set_threads(size_t count, size_t least_work);
 size_t lockstep_threads(void);
+/* Starts a detached thread that blocks all signals and calls `body` once. Returns 0 or an error number. */
+int lockstep_start_thread(void *_Nullable (*_Nonnull body)(void *_Nullable), void *_Nullable context);
 /* Writes a bit for each processor that the calling thread may run on; returns the bytes written, 0 where there are more processors. */
 size_t lockstep_usable_processors(size_t bytes, unsigned char *mask);
 

@@ -1,5 +1,6 @@
 import Dispatch
 import Synchronization
+import Tensors
 
 /// The utterances of each local shard in one minibatch: number in the global minibatch and in the source.
 public typealias BatchItem = [[(example: Int, utterance: Int)]]
@@ -26,7 +27,7 @@ public final class BatchLoader<Extra: Sendable> {
     count = items.count
     let shared = shared
     for _ in 0..<Self.ahead { shared.room.signal() }
-    DispatchQueue(label: "batches").async {
+    @Sendable func read() {
       var assembler = UtteranceAssembler(source, transform: transform, classes: classes)
       for (number, item) in items.enumerated() {
         shared.room.wait()
@@ -37,6 +38,7 @@ public final class BatchLoader<Extra: Sendable> {
         if case .failure = result { return }
       }
     }
+    do throws(ThreadError) { try BackgroundThread.start { read() } } catch { shared.put(.failure(error)) }
   }
 
   deinit { shared.cancel() }

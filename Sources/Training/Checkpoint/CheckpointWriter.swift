@@ -36,17 +36,17 @@ struct CheckpointJob: @unchecked Sendable {
 
 /// Writes one checkpoint at a time on a thread of its own.
 final class CheckpointWriter: Sendable {
-  private let queue = DispatchQueue(label: "checkpoint")
   private let outcome = Mutex<CheckpointJob.Outcome?>(nil)
   private let isDone = DispatchSemaphore(value: 0)
 
-  /// Begins to write. The outcome of the job before must have been taken.
+  /// Begins to write. The outcome of the job before must have been taken. Where the system starts no thread, the caller writes.
   func start(_ job: CheckpointJob) {
-    queue.async { [self] in
+    let write = { @Sendable [self] in
       let result = job.run()
       outcome.withLock { $0 = result }
       isDone.signal()
     }
+    do throws(ThreadError) { try BackgroundThread.start(write) } catch { write() }
   }
 
   /// Whether the job that was begun has come to its end.

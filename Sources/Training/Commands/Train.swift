@@ -175,7 +175,8 @@ private func watch(
   let folder = "\(directory.nodesPath)/\(job[0])"
   // Reports of a run before this one would be taken for silent hosts.
   try world.agree { if world.rank == 0 { try directory.prepareNodes(folder, isNeeded: pulse.ranks.count < world.size) } }
-  return Watchdog(world, Watchdog.Limits(warn: configuration.warnSeconds, abort: configuration.abortSeconds), folder: folder)
+  let limits = Watchdog.Limits(warn: configuration.warnSeconds, abort: configuration.abortSeconds)
+  return try world.agree { try Watchdog(world, limits, folder: folder) }
 }
 
 /// Refuses to go on with another model, other data or another order of it, and says what else has changed.

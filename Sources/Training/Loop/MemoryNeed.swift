@@ -49,6 +49,9 @@ struct MemoryNeed {
     if context.isFirst && validation != nil { add("copy for checkpoints", saturated(parameters.addingReportingOverflow(moments))) }
   }
 
+  /// Addresses that a process takes beside what is counted: stacks of threads, buffers of files, messages of MPI.
+  private static var besideTensors: Int { 32 << 20 }
+
   private mutating func add(_ name: String, _ bytes: Int) { parts.append((name, bytes)) }
 
   /// Refuses more classes than the weights of the output layer find room for, before their labels are counted.
@@ -81,10 +84,10 @@ struct MemoryNeed {
           description: "not enough memory on \(world.hostName): \(words), and \(size(room.bytes)) are free \(room.place); "
             + "the largest parts of a rank: \(largest)")
       }
-      if let room = MemoryRoom.ofProcess, total > room.bytes {
+      if let room = MemoryRoom.ofProcess, saturated(total.addingReportingOverflow(Self.besideTensors)) > room.bytes {
         throw UsageError(
-          description: "not enough memory for rank \(world.rank): it needs \(size(total)), and \(size(room.bytes)) are free \(room.place); "
-            + "the largest parts: \(largest)")
+          description: "not enough memory for rank \(world.rank): it needs \(size(total)) and \(size(Self.besideTensors)) for threads, files and "
+            + "messages, and \(size(room.bytes)) are free \(room.place); the largest parts: \(largest)")
       }
     }
     return try world.allGather(bytes: Array(report.utf8)).enumerated().filter { rank, _ in hosts.firstIndex(of: hosts[rank]) == rank }

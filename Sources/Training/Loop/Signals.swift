@@ -1,13 +1,21 @@
 import CKernels
+import Glibc
 import MPI
 
-/// The signals that ask a run to write a checkpoint and end: SIGUSR1, SIGTERM, SIGINT and SIGHUP.
+/// What asks a run to write a checkpoint and end: SIGUSR1, SIGTERM, SIGINT and SIGHUP, and the end of the launcher of a single rank. Several
+/// ranks are ended by MPI when their launcher is killed; a single one does not start MPI.
 enum Signals {
+  /// The process that has started this one, if that is a launcher's only rank.
+  private static let launcher: pid_t? = LaunchedJob.current.flatMap { $0.mayHaveOthers ? nil : getppid() }
+
   /// Notes them from now on. To be called after MPI has started, which sets handlers of its own.
-  static func catchAll() { lockstep_catch_signals() }
+  static func catchAll() {
+    lockstep_catch_signals()
+    _ = launcher
+  }
 
   /// Whether one came.
-  static var received: Bool { lockstep_signal_received() != 0 }
+  static var received: Bool { lockstep_signal_received() != 0 || launcher.map { $0 != getppid() } == true }
 
   /// All ranks ask together, in work that takes longer than a step.
   /// - Throws: `StoppedBySignal` on all if a signal has come to any.

@@ -2,6 +2,7 @@ import CKernels
 import Dispatch
 import Glibc
 import MPI
+import Tensors
 
 /// Watches over the waits of a rank: warns when other ranks keep it waiting, and ends the job when they do so for too long, on a
 /// thread of its own that needs no MPI, since the rank's own is inside it.
@@ -28,13 +29,14 @@ final class Watchdog {
 
   /// Begins to watch over this rank; nil where there is nobody to wait for, or it is never to speak.
   /// - folder: where nodes tell each other what their ranks do; made if there are several nodes. All ranks see it.
-  init?(_ world: Communicator, _ limits: Limits, folder: String) {
+  /// - Throws: `ThreadError` where the system starts no thread for it.
+  init?(_ world: Communicator, _ limits: Limits, folder: String) throws(ThreadError) {
     guard let pulse = world.pulse, limits.warn != nil || limits.abort != nil else { return nil }
     var first = Watch(pulse: pulse, limits: limits, rank: world.rank, ranks: world.size, host: world.hostName, folder: folder)
     // The first report is there before the first step, in which this rank may hang.
     first.look()
     let (stopping, stopped) = (stopping, stopped)
-    DispatchQueue(label: "watchdog").async { [first] in
+    try BackgroundThread.start { [first] in
       var watch = first
       while stopping.wait(timeout: .now() + limits.period) == .timedOut { watch.look() }
       watch.finish()
@@ -145,7 +147,7 @@ private struct Watch: Sendable {
   /// Leaves word in the run directory that the job is ended, for who waits for an mpirun that cannot. Does not wait for a file server that is gone.
   private func note() {
     let done = DispatchSemaphore(value: 0), path = "\(folder)/\(RunDirectory.endedName)"
-    DispatchQueue.global().async {
+    try? BackgroundThread.start {
       try? FileSystem().makeDirectory(path)
       done.signal()
     }

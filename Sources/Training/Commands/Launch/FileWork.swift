@@ -1,5 +1,6 @@
 import Dispatch
 import Synchronization
+import Tensors
 
 /// Something done in a run directory on another thread: a file server that has stopped answering holds up that thread, and not the one that looks
 /// after signals and mpirun.
@@ -7,13 +8,14 @@ final class FileWork<Result: Sendable>: Sendable {
   private let done = DispatchSemaphore(value: 0)
   private let result = Mutex<Result?>(nil)
 
-  /// Begins to do it.
+  /// Begins to do it. Where the system starts no thread, it is done when this returns.
   init(_ work: @escaping @Sendable () -> Result) {
-    DispatchQueue.global().async { [self] in
+    let perform = { @Sendable [self] in
       let found = work()
       result.withLock { $0 = found }
       done.signal()
     }
+    do throws(ThreadError) { try BackgroundThread.start(perform) } catch { perform() }
   }
 
   /// What came of it; nil as long as it is under way.

@@ -1,8 +1,8 @@
 import CKernels
-import Dispatch
 import Glibc
 import MPI
 import Synchronization
+import Tensors
 
 /// One mpirun of `lockstep launch`: a process, what it says on standard error, and what it leaves behind.
 final class MPIRun {
@@ -10,15 +10,18 @@ final class MPIRun {
   private let errors: ErrorStream
   private let session: SessionFolder
 
-  /// Starts `command`, whose first word is `mpirun`; nil where no process can be made. To be called by the main thread.
+  /// Starts `command`, whose first word is `mpirun`; nil where no process or thread can be made. To be called by the main thread.
   init?(_ command: [String], session: SessionFolder) {
     var pipes: [Int32] = [-1, -1]
     guard unsafe pipe(&pipes) == 0 else { return nil }
     for end in pipes { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    do throws(ThreadError) { errors = try ErrorStream(pipes[0]) } catch {
+      for end in pipes { close(end) }
+      return nil
+    }
     let environment = Self.environment(options: command, folder: session.path)
     process = ChildProcess.spawn([Self.program] + command.dropFirst(), environment: environment.map { "\($0.key)=\($0.value)" }, errors: pipes[1])
     close(pipes[1])
-    errors = ErrorStream(pipes[0])
     self.session = session
     if process < 0 { return nil }
   }
@@ -103,9 +106,9 @@ private final class ErrorStream: Sendable {
   private let state = Mutex((text: [UInt8](), isOver: false))
 
   /// - source: a pipe's end, which this closes.
-  init(_ source: Int32) {
-    // A thread of its own, since it waits.
-    DispatchQueue(label: "errors of mpirun").async { [self] in
+  /// - Throws: `ThreadError` where the system starts no thread for it.
+  init(_ source: Int32) throws(ThreadError) {
+    try BackgroundThread.start { [self] in
       var buffer = [UInt8](repeating: 0, count: 65_536)
       while true {
         let count = unsafe read(source, &buffer, buffer.count)
