@@ -76,8 +76,14 @@ def curves(study, kind, title, horizontal):
 
 def gradient_flow(study, layer):
     """Norms of the gradient of the last step's loss in a layer's outputs, by the time steps before it: a line a point, the geometric mean over seeds."""
-    rows = [{"point": run.point, "back": back, "log": math.log(norm)}
-            for run in study.runs if layer < len(run.gradient_flow) for back, norm in enumerate(run.gradient_flow[layer]) if norm]
+    rows = []
+    for point in study.points:
+        flows = [run.gradient_flow[layer] for run in study.of_point(point) if layer < len(run.gradient_flow)]
+        # A line ends where the gradient of one seed has vanished, and with the shortest of its lists.
+        for back, norms in enumerate(zip(*flows)):
+            if not all(norms):
+                break
+            rows += [{"point": point, "back": back, "log": math.log(norm)} for norm in norms]
     rows = pandas.DataFrame(rows, columns=["point", "back", "log"])
     means = rows.groupby(["point", "back"], sort=False)["log"].mean().reset_index()
     means["norm"] = means["log"].map(math.exp)

@@ -181,7 +181,7 @@ static void end_workers(void) {
   pool.runs = NULL;
 }
 
-/* Starts a thread that blocks all signals, which are for the main thread. Returns 0 or an error number. */
+/* Starts a thread that blocks all signals but those of its own faults: the others are for the main thread. Returns 0 or an error number. */
 static int start_thread(pthread_t *thread, void *(*body)(void *), void *context) {
   pthread_attr_t attributes;
   int error = pthread_attr_init(&attributes);
@@ -189,6 +189,8 @@ static int start_thread(pthread_t *thread, void *(*body)(void *), void *context)
   pthread_attr_setstacksize(&attributes, STACK);
   sigset_t all, before;
   sigfillset(&all);
+  const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   error = pthread_create(thread, &attributes, body, context);
   pthread_sigmask(SIG_SETMASK, &before, NULL);

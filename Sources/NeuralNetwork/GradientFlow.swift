@@ -12,6 +12,7 @@ extension SequenceModel {
   /// - Returns: for each local shard, layer after layer, `pass.steps` sums over sequences of ‖∂L/∂h_{T-1-k}‖² for k from 0, where L is the
   ///   sum of the cross entropies of all sequences' last steps on all shards; then `pass.steps` numbers of sequences that have a step k.
   /// - Throws: what the exchange of statistics throws.
+  @specialized(where S == Float)
   public func gradientFlow(_ workspace: ModelWorkspace<S>, _ pass: PassContext<S>) throws -> [[Double]] {
     pass.timer.enter(.softmax)
     let shards = workspace.sequences.indices, T = pass.steps, L = configuration.layers, D = configuration.directions.count
@@ -23,19 +24,17 @@ extension SequenceModel {
     let sink = NoGradientSink<S>()
     for index in (0..<L).reversed() {
       let from = (L - 1 - index) % 2
+      let observer: StateGradientObserver<S> = { shard, t, gradient in
+        let lengths = workspace.sequences[shard].lengths
+        for b in 0..<gradient.rows {
+          let squares = gradient[b].withSpan { row in row.indices.reduce(0.0) { $0 + row[$1].double * row[$1].double } }
+          sums[shard][index * T + lengths[b] - 1 - t] += squares
+        }
+      }
       for number in index * D..<(index + 1) * D {
-        let isForward = layers[number].direction == .forward
         try layers[number].backwardThroughTime(
           workspace.layers[number], workspace.terms[number], pass, dOutput: workspace.outputGradients[from],
-          reversals: workspace.reversalViews, sink: sink
-        ) { shard, t, gradient in
-          if !isForward { return }
-          let lengths = workspace.sequences[shard].lengths
-          for b in 0..<gradient.rows {
-            let squares = gradient[b].withSpan { row in row.indices.reduce(0.0) { $0 + Double(row[$1]) * Double(row[$1]) } }
-            sums[shard][index * T + lengths[b] - 1 - t] += squares
-          }
-        }
+          reversals: workspace.reversalViews, sink: sink, observer: layers[number].direction == .forward ? observer : nil)
       }
       if index > 0 { for i in shards { try differentiateInput(of: index, shard: i, buffer: 1 - from, workspace, pass, sink) } }
     }

@@ -72,7 +72,7 @@ public final class SequenceModel<S: Scalar> {
     for normalization in normalizations { normalization.prepareEvaluation() }
   }
 
-  /// Packs the recurrent weights, once before passes that are not of training.
+  /// Packs the weights of the layers, once before passes that are not of training.
   public func packWeights() {
     for layer in layers { layer.packWeights() }
   }

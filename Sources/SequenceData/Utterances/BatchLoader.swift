@@ -14,6 +14,8 @@ public final class BatchLoader<Extra: Sendable> {
   private var taken = 0
   private var inUse = 0
   private var failure: (any Error)?
+  // Reads a minibatch on the thread that asks for it, where the system started none for that.
+  private var readNext: (() -> Bool)?
 
   /// How many minibatches may be ready before the one that is in use is given back.
   private static var ahead: Int { 2 }
@@ -27,18 +29,28 @@ public final class BatchLoader<Extra: Sendable> {
     count = items.count
     let shared = shared
     for _ in 0..<Self.ahead { shared.room.signal() }
-    @Sendable func read() {
-      var assembler = UtteranceAssembler(source, transform: transform, classes: classes)
-      for (number, item) in items.enumerated() {
+    /// Reads the minibatches one by one: each call waits for room, and returns whether there may be more.
+    @Sendable func reader() -> () -> Bool {
+      var assembler = UtteranceAssembler(source, transform: transform, classes: classes), number = 0
+      return {
+        guard number < items.count else { return false }
         shared.room.wait()
-        guard var batches = shared.takeSpare() else { return }
+        guard var batches = shared.takeSpare() else { return false }
+        let item = items[number]
         while batches.count < item.count { batches.append(UtteranceBatch()) }
         let result = Result { for (i, members) in item.enumerated() { try assembler.fill(&batches[i], members) } }
         shared.put(result.map { (batches, prepare(number, batches)) })
-        if case .failure = result { return }
+        number += 1
+        if case .failure = result { return false }
+        return true
       }
     }
-    do throws(ThreadError) { try BackgroundThread.start { read() } } catch { shared.put(.failure(error)) }
+    do throws(ThreadError) {
+      try BackgroundThread.start {
+        let read = reader()
+        while read() {}
+      }
+    } catch { readNext = reader() }
   }
 
   deinit { shared.cancel() }
@@ -50,6 +62,7 @@ public final class BatchLoader<Extra: Sendable> {
     // Either would wait for ever.
     precondition(taken < count, "a minibatch after the last one")
     precondition(inUse < Self.ahead, "no minibatch was given back")
+    _ = readNext?()
     shared.ready.wait()
     do {
       let read = try shared.takeReady().get()

@@ -176,7 +176,15 @@ private func watch(
   // Reports of a run before this one would be taken for silent hosts.
   try world.agree { if world.rank == 0 { try directory.prepareNodes(folder, isNeeded: pulse.ranks.count < world.size) } }
   let limits = Watchdog.Limits(warn: configuration.warnSeconds, abort: configuration.abortSeconds)
-  return try world.agree { try Watchdog(world, limits, folder: folder) }
+  var watchdog: Watchdog?
+  do {
+    try world.agree { watchdog = try Watchdog(world, limits, folder: folder) }
+  } catch {
+    // Those that have begun read memory that goes with MPI.
+    watchdog?.stop()
+    throw error
+  }
+  return watchdog
 }
 
 /// Refuses to go on with another model, other data or another order of it, and says what else has changed.

@@ -174,7 +174,8 @@ final class FrameData: TrainingData {
   func load(_ minibatch: Int, epoch: Int, into workspace: ModelWorkspace<Float>) throws -> LoadedMinibatch {
     let (loaded, waited) = try stream(from: minibatch, epoch: epoch).load(into: workspace)
     rectangles.append((loaded.lengths.count * loaded.counts.steps, loaded.padding))
-    secondsWaited += waited
+    // Epoch 0 is read for population statistics, and not for training.
+    if epoch > 0 { secondsWaited += waited }
     return LoadedMinibatch(counts: loaded.counts, sequences: loaded.lengths.count, targets: loaded.targets)
   }
 

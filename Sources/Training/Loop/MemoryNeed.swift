@@ -49,8 +49,9 @@ struct MemoryNeed {
     if context.isFirst && validation != nil { add("copy for checkpoints", saturated(parameters.addingReportingOverflow(moments))) }
   }
 
-  /// Addresses that a process takes beside what is counted: stacks of threads, buffers of files, messages of MPI.
-  private static var besideTensors: Int { 32 << 20 }
+  /// Address space that a process takes beside what is counted: buffers of files, messages of MPI, and stacks and heaps of threads, of which the
+  /// C library reserves 64 MiB for a thread.
+  private static var besideTensors: Int { 128 << 20 }
 
   private mutating func add(_ name: String, _ bytes: Int) { parts.append((name, bytes)) }
 

@@ -258,6 +258,7 @@ final class Trainer {
 
   /// Says at a validation how far the loss of a sequence's end reaches back in time.
   private func reportGradientFlow(epoch: Int) throws {
+    survival.begin(.validation, step: progress.step)
     // More digits than single precision has say nothing.
     let layers = try step.gradientFlow().map { norms in JSONValue.array(norms.map { .double(Double(Float($0).description) ?? $0) }) }
     try journal.write(

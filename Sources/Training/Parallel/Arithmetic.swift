@@ -86,7 +86,7 @@ struct Arithmetic {
   func summary(_ library: ProductLibrary) -> String {
     let sets = Self.distinct(instructionSets), tuned = ranks.count(where: \.isTuned)
     let rows =
-      tuned == ranks.count ? " from \(ProductLibrary.manyRows) rows on" : tuned == 0 ? "" : ", of few rows where the kernels are tuned by these"
+      tuned == ranks.count ? " from \(ProductLibrary.manyRows) rows on" : tuned == 0 ? "" : "; ranks with tuned kernels compute products of few rows by these"
     let products = library == .own ? "own kernels" : "BLAS (kernels \(Self.distinct(blasCores).joined(separator: ", ")))\(rows)"
     return "Instruction set\(sets.count == 1 ? "" : "s") \(sets.joined(separator: ", ")), products by \(products)"
   }
@@ -96,7 +96,7 @@ struct Arithmetic {
   func warnings(_ library: ProductLibrary) -> [String] {
     var lines: [String] = []
     if let (rank, who) = first(where: { !$0.isTuned }) {
-      let effect = library == .own ? "training is many times slower with them" : "BLAS computes all products there, and the rest is slower"
+      let effect = library == .own ? "training is many times slower with them" : "BLAS computes most products there, and the rest is slower"
       lines.append("\(who): the kernels '\(rank.instructionSet)' use no fused multiply-add of the processor: \(effect)")
     }
     if library == .own { return lines }
@@ -106,11 +106,11 @@ struct Arithmetic {
         "\(who): BLAS runs its kernels for \(rank.blasCore), which lack vector instructions that the processor has: a newer OpenBLAS "
           + "knows it, or set OPENBLAS_CORETYPE=\(type) for all ranks")
     }
-    let kinds = Self.distinct(ranks.map { "\($0.blas)\n\($0.blasCore)\n\($0.isTuned)" }).map { $0.split(separator: "\n")[1] }
+    let kinds = Self.distinct(ranks.map { "\($0.blas)\n\($0.blasCore)\n\($0.isTuned)" })
     if kinds.count > 1 {
       lines.append(
-        "ranks differ in what multiplies (BLAS kernels \(Self.distinct(blasCores).joined(separator: ", ")), instruction sets "
-          + "\(Self.distinct(instructionSets).joined(separator: ", "))): bits depend on which rank computes a shard; "
+        "ranks differ in what multiplies (\(Self.distinct(ranks.map(\.blas)).joined(separator: "; ")); BLAS kernels "
+          + "\(Self.distinct(blasCores).joined(separator: ", ")); instruction sets \(Self.distinct(instructionSets).joined(separator: ", "))): bits depend on which rank computes a shard; "
           + "compute.products: own has one result on all processors")
     }
     return lines

@@ -147,10 +147,12 @@ private struct Watch: Sendable {
   /// Leaves word in the run directory that the job is ended, for who waits for an mpirun that cannot. Does not wait for a file server that is gone.
   private func note() {
     let done = DispatchSemaphore(value: 0), path = "\(folder)/\(RunDirectory.endedName)"
-    try? BackgroundThread.start {
-      try? FileSystem().makeDirectory(path)
-      done.signal()
-    }
+    do throws(ThreadError) {
+      try BackgroundThread.start {
+        try? FileSystem().makeDirectory(path)
+        done.signal()
+      }
+    } catch { return }
     _ = done.wait(timeout: .now() + 2)
   }
 

@@ -103,8 +103,8 @@ struct BenchmarkReport {
     if loss > 1.1 {
       let other = library == .own ? ProductLibrary.blas : .own
       lines.append(
-        "warning: compute.products: \(library.rawValue) takes \(fixed(loss, 2)) times as long as \(other.rawValue) for the products of this "
-          + "model that it decides")
+        "warning: compute.products: \(library.rawValue) takes \(fixed(loss, 2)) times as long as \(other.rawValue) for those products of "
+          + "this model that compute.products decides about")
     }
     return lines
   }

@@ -118,7 +118,7 @@ private final class Supervisor {
     case 1: "as mpirun ends when it is told to"
     case 70: "a fault of a rank"
     case 74: "a file could not be read or written"
-    case 127: "mpirun is not there"
+    case 127: "mpirun could not be started"
     case 129...: "by signal \(code - 128), or a host was lost"
     default: "an unknown exit code"
     }
@@ -163,7 +163,7 @@ private final class Supervisor {
     let directory = request.training.directory, metrics = metricsBytes
     // Before the run directory answers nothing can be started in it.
     if FileWork({ directory.clearNodes() }).wait(unless: { Signals.received }) == nil { return End(code: ExitCode.stoppedBySignal.rawValue) }
-    guard let run = MPIRun(command, session: session) else { return End(code: 127, cause: "no process can be started") }
+    guard let run = MPIRun(command, session: session) else { return End(code: 127, cause: "no process or thread can be started (see ulimit -u)") }
     var idle: ContinuousClock.Instant?, told: ContinuousClock.Instant?
     var look = FileWork { directory.isEnded }, isEnded = false
     while true {
