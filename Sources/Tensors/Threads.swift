@@ -46,7 +46,9 @@ public enum BackgroundThread {
     // SAFETY: the thread takes the reference that is passed to it.
     let code = unsafe lockstep_start_thread(
       { context in
-        if let context = unsafe context { unsafe Unmanaged<Body>.fromOpaque(context).takeRetainedValue().call() }
+        guard let context = unsafe context else { return nil }
+        let body = unsafe Unmanaged<Body>.fromOpaque(context).takeRetainedValue()
+        withExtendedLifetime(body) { body.call() }
         return nil
       }, context.toOpaque())
     if code == 0 { return }

@@ -15,7 +15,7 @@ public final class BatchLoader<Extra: Sendable> {
   private var inUse = 0
   private var failure: (any Error)?
   // Reads a minibatch on the thread that asks for it, where the system started none for that.
-  private var readNext: (() -> Bool)?
+  private var readNext: (() -> Void)?
 
   /// How many minibatches may be ready before the one that is in use is given back.
   private static var ahead: Int { 2 }
@@ -29,28 +29,17 @@ public final class BatchLoader<Extra: Sendable> {
     count = items.count
     let shared = shared
     for _ in 0..<Self.ahead { shared.room.signal() }
-    /// Reads the minibatches one by one: each call waits for room, and returns whether there may be more.
-    @Sendable func reader() -> () -> Bool {
-      var assembler = UtteranceAssembler(source, transform: transform, classes: classes), number = 0
-      return {
-        guard number < items.count else { return false }
-        shared.room.wait()
-        guard var batches = shared.takeSpare() else { return false }
-        let item = items[number]
-        while batches.count < item.count { batches.append(UtteranceBatch()) }
-        let result = Result { for (i, members) in item.enumerated() { try assembler.fill(&batches[i], members) } }
-        shared.put(result.map { (batches, prepare(number, batches)) })
-        number += 1
-        if case .failure = result { return false }
-        return true
-      }
-    }
     do throws(ThreadError) {
       try BackgroundThread.start {
-        let read = reader()
-        while read() {}
+        var assembler = UtteranceAssembler(source, transform: transform, classes: classes)
+        for (number, item) in items.enumerated() {
+          if !shared.read(number, item, &assembler, prepare) { return }
+        }
       }
-    } catch { readNext = reader() }
+    } catch {
+      var assembler = UtteranceAssembler(source, transform: transform, classes: classes), rest = items.enumerated().makeIterator()
+      readNext = { if let (number, item) = rest.next() { _ = shared.read(number, item, &assembler, prepare) } }
+    }
   }
 
   deinit { shared.cancel() }
@@ -62,7 +51,7 @@ public final class BatchLoader<Extra: Sendable> {
     // Either would wait for ever.
     precondition(taken < count, "a minibatch after the last one")
     precondition(inUse < Self.ahead, "no minibatch was given back")
-    _ = readNext?()
+    readNext?()
     shared.ready.wait()
     do {
       let read = try shared.takeReady().get()
@@ -95,6 +84,19 @@ public final class BatchLoader<Extra: Sendable> {
     // Both begin at 0: a semaphore may not end below its first value.
     let room = DispatchSemaphore(value: 0)
     let ready = DispatchSemaphore(value: 0)
+
+    /// Reads a minibatch when there is room for it. Returns whether to go on.
+    func read(
+      _ number: Int, _ item: BatchItem, _ assembler: inout UtteranceAssembler, _ prepare: (_ number: Int, [UtteranceBatch]) -> Extra
+    ) -> Bool {
+      room.wait()
+      guard var batches = takeSpare() else { return false }
+      while batches.count < item.count { batches.append(UtteranceBatch()) }
+      let result = Result { for (i, members) in item.enumerated() { try assembler.fill(&batches[i], members) } }
+      put(result.map { (batches, prepare(number, batches)) })
+      if case .failure = result { return false }
+      return true
+    }
 
     /// Buffers to fill, or nil if nobody waits any more.
     func takeSpare() -> [UtteranceBatch]? {
