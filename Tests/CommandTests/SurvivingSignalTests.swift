@@ -34,21 +34,6 @@ extension CommandTests.Survival {
     Issue.record("no rank stopped")
   }
 
-  /// A single rank does not outlive its mpirun, which no MPI tells it of: it writes a checkpoint and ends.
-  @Test func aRankWithoutItsLauncher() throws {
-    let sandbox = try Sandbox()
-    let running = try sandbox.start(ranks: 1, sandbox.training("run", ["training.epochs=100000", "training.maximum_steps=1000000"]))
-    while running.process.isRunning, try !sandbox.exists("run/metrics.jsonl") || sandbox.events("run", "step").isEmpty { usleep(2000) }
-    let ranks = try sandbox.rankProcesses()
-    kill(running.process.processIdentifier, SIGKILL)
-    _ = try running.wait()
-    let start = ContinuousClock.now
-    while try !sandbox.rankProcesses().isEmpty && ContinuousClock.now - start < .seconds(60) { usleep(5000) }
-    #expect(try ranks.count == 1 && sandbox.rankProcesses().isEmpty)
-    #expect(try sandbox.events("run").last?["reason"] as? String == "signal")
-    #expect(try sandbox.linkedStep("run") == sandbox.events("run", "step").last?["step"] as? Int)
-  }
-
   /// The same where utterances are read ahead.
   @Test func aSignalWithinPopulationOfSpeech() throws {
     let sandbox = try Sandbox()
