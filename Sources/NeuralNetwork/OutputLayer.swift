@@ -104,7 +104,6 @@ final class OutputLayer<S: Scalar> {
       let chunk = first..<min(input.rows, first + self.rows), rows = input.rows(chunk)
       let gradient = inputGradient[0..<rows.columns * chunk.count].matrix(rows: rows.columns, columns: chunk.count)
       let softmax = forward(rows, weight, bias, targets[chunk])
-      _ = softmax.loss
       forEachBlock(chunk.count) { block, range, logits in
         softmax.differentiate(
           block: block, logits: logits, first: range.lowerBound, gradientScale: 1, rowSums: rowSums[range], accumulate: false)

@@ -56,6 +56,11 @@ public enum BackgroundThread {
     throw ThreadError(count: 1, code: code)
   }
 
+  /// Calls `body` on a thread of its own; where the system starts none, on the calling thread before this returns.
+  public static func perform(_ body: @escaping @Sendable () -> Void) {
+    do throws(ThreadError) { try start(body) } catch { body() }
+  }
+
   private final class Body: Sendable {
     let call: @Sendable () -> Void
     init(_ call: @escaping @Sendable () -> Void) { self.call = call }

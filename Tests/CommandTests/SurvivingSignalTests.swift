@@ -34,6 +34,26 @@ extension CommandTests.Survival {
     Issue.record("no rank stopped")
   }
 
+  /// A single rank does not outlive its mpirun, which no MPI tells it of: it writes a checkpoint and ends.
+  @Test func aRankWithoutItsLauncher() throws {
+    let sandbox = try Sandbox()
+    let arguments = sandbox.training("run", ["training.epochs=1000000", "training.maximum_steps=1000000"])
+    let running = try RunningCommand(
+      ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", try Sandbox.program()] + arguments, in: sandbox.path,
+      files: (sandbox("output"), sandbox("errors")))
+    try sandbox.waitForSteps(3, of: "run", running)
+    let rank = try #require(sandbox.rankProcesses().first)
+    kill(running.process.processIdentifier, SIGKILL)
+    _ = try running.wait()
+    let start = ContinuousClock.now
+    while try sandbox.rankProcesses().contains(rank), ContinuousClock.now - start < .seconds(60) { usleep(5000) }
+    let outlived = try sandbox.rankProcesses()
+    for rank in outlived { kill(rank, SIGKILL) }
+    #expect(outlived.isEmpty)
+    #expect(try sandbox.events("run").last?["reason"] as? String == "signal")
+    #expect(try sandbox.linkedStep("run") == sandbox.events("run", "step").last?["step"] as? Int)
+  }
+
   /// The same where utterances are read ahead.
   @Test func aSignalWithinPopulationOfSpeech() throws {
     let sandbox = try Sandbox()

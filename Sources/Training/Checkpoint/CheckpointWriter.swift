@@ -41,12 +41,11 @@ final class CheckpointWriter: Sendable {
 
   /// Begins to write. The outcome of the job before must have been taken. Where the system starts no thread, the caller writes.
   func start(_ job: CheckpointJob) {
-    let write = { @Sendable [self] in
+    BackgroundThread.perform { [self] in
       let result = job.run()
       outcome.withLock { $0 = result }
       isDone.signal()
     }
-    do throws(ThreadError) { try BackgroundThread.start(write) } catch { write() }
   }
 
   /// Whether the job that was begun has come to its end.

@@ -48,7 +48,7 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let steps = try timeSteps(request.steps, step, context, data)
   // Before measuring takes memory of its own.
   let memory = try peakMemory(world)
-  let machine = try measureMachine(step, context, steps)
+  let machine = try measureMachine(step, context, steps, arithmetic)
   let work = steps.sizes.map { StepWork($0, configuration, model.configuration, carriesState: data.carriesState, ranks: world.size) }
   let report = BenchmarkReport(
     request: request, configuration: configuration, steps: steps, machine: machine, work: work, peakMemory: memory,
@@ -144,13 +144,13 @@ struct MachineMeasurement {
   var reduction: (bytes: Int, messages: Int, seconds: Double)?
 }
 
-private func measureMachine(_ step: TrainingStep, _ context: RankContext, _ steps: TimedSteps) throws -> MachineMeasurement {
+private func measureMachine(_ step: TrainingStep, _ context: RankContext, _ steps: TimedSteps, _ arithmetic: Arithmetic) throws -> MachineMeasurement {
   let world = context.world, ranks = world.size, model = step.model
   let minibatches = max(1, steps.sizes.reduce(0) { $0 + $1.minibatches })
   let rates = try MachineRates(
     model.configuration, framesOfRank: steps.sizes.reduce(0) { $0 + $1.frames } / minibatches / ranks,
     sequencesOfRank: steps.sizes.reduce(0) { $0 + $1.sequences } / minibatches / ranks, parameters: model.layout.count, world: world)
-  var measurement = MachineMeasurement(description: try MachineDescription(world), ranks: ranks, library: model.configuration.products, rates: rates)
+  var measurement = MachineMeasurement(description: try MachineDescription(world, arithmetic), ranks: ranks, library: model.configuration.products, rates: rates)
   if ranks > 1 {
     let rows = steps.embeddingRows
     step.gradients.clear()

@@ -24,13 +24,16 @@ struct MachineDescription {
   let threads = Threads.count
 
   /// Gathers what each rank sees; all ranks call it together.
-  init(_ world: Communicator) throws {
+  /// - arithmetic: what computes on each rank.
+  init(_ world: Communicator, _ arithmetic: Arithmetic) throws {
     mpiVersion = world.libraryVersion
     forcedCoreType = unsafe getenv("OPENBLAS_CORETYPE").map { unsafe String(cString: $0) }
-    let mine = [world.hostName, Self.processor, "\(sysconf(Int32(_SC_NPROCESSORS_ONLN)))", BLAS.coreType, KernelSet.inUse.name]
-    for bytes in try world.allGather(bytes: Array(mine.joined(separator: "\n").utf8)) {
-      let parts = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-      let host = Host(name: parts[0], processor: parts[1], cores: Int(parts[2]) ?? 0, blasCore: parts[3], kernels: parts[4], ranks: 0)
+    let processors = try world.allGather(bytes: Array(Self.processor.utf8)).map { String(decoding: $0, as: UTF8.self) }
+    let cores: [Int] = try world.allGather(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    for rank in 0..<world.size {
+      let host = Host(
+        name: arithmetic.hosts[rank], processor: processors[rank], cores: cores[rank], blasCore: arithmetic.blasCores[rank],
+        kernels: arithmetic.instructionSets[rank], ranks: 0)
       let index = hosts.firstIndex { var other = $0; other.ranks = 0; return other == host } ?? hosts.count
       if index == hosts.count { hosts.append(host) }
       hosts[index].ranks += 1

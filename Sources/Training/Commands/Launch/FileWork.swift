@@ -10,12 +10,11 @@ final class FileWork<Result: Sendable>: Sendable {
 
   /// Begins to do it. Where the system starts no thread, it is done when this returns.
   init(_ work: @escaping @Sendable () -> Result) {
-    let perform = { @Sendable [self] in
+    BackgroundThread.perform { [self] in
       let found = work()
       result.withLock { $0 = found }
       done.signal()
     }
-    do throws(ThreadError) { try BackgroundThread.start(perform) } catch { perform() }
   }
 
   /// What came of it; nil as long as it is under way.
