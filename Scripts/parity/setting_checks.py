@@ -118,6 +118,38 @@ def check_schedules() -> None:
         plateau.validated(loss)
         rates.append(plateau.rate(1, 1))
     assert rates == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25], rates
+    _check_schedules_against_torch(schedule)
+
+
+def _check_schedules_against_torch(schedule) -> None:
+    optimizer = lambda: torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+
+    def followed(scheduler, steps: int, *arguments) -> list[float]:
+        rates = []
+        for step in range(steps):
+            rates.append(scheduler.optimizer.param_groups[0]["lr"])
+            scheduler.optimizer.step()
+            scheduler.step(*(values[step] for values in arguments))
+        return rates
+
+    schedulers = torch.optim.lr_scheduler
+    falling = schedule(31, cosine={"final": 0.2})
+    torch_rates = followed(schedulers.CosineAnnealingLR(optimizer(), T_max=30, eta_min=0.2), 31)
+    close([falling.rate(1, s) for s in range(1, 32)], torch_rates, "cosine against PyTorch")
+    rising = schedule(warmup_steps=8)
+    torch_rates = followed(schedulers.LinearLR(optimizer(), start_factor=1 / 8, total_iters=7), 12)
+    close([rising.rate(1, s) for s in range(1, 13)], torch_rates, "warm-up against PyTorch")
+    decaying = schedule(decay={"factor": 1.2, "after": 3})
+    torch_rates = followed(schedulers.LambdaLR(optimizer(), lambda epoch: 1.2 ** -max(0, epoch - 2)), 9)
+    close([decaying.rate(epoch, 1) for epoch in range(1, 10)], torch_rates, "decay against PyTorch")
+    # PyTorch waits for more than `patience` validations. Without a threshold its best loss is the lowest, as here.
+    losses = [4, 3, 3.5, 3, 2.9, 2.95, 2.9, 3, 2.8, 2.9, 2.9, 2.9, 2.9, 2.9, 2.5, 3]
+    waiting, rates = schedule(plateau={"factor": 4, "patience": 2, "threshold": 0}), []
+    for loss in losses:
+        rates.append(waiting.rate(1, 1))
+        waiting.validated(loss)
+    scheduler = schedulers.ReduceLROnPlateau(optimizer(), factor=0.25, patience=1, threshold=0, eps=0)
+    close(rates, followed(scheduler, len(losses), losses), "plateau against PyTorch")
 
 
 def check_weight_decay() -> None:

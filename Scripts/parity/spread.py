@@ -7,6 +7,7 @@ rounding of float32, in both precisions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Callable
@@ -58,5 +59,5 @@ def perturbed(weights: dict[str, torch.Tensor], seed: int) -> dict[str, torch.Te
 
 
 def bounds(limit: float, spread: list[float]) -> list[float]:
-    """What each step may differ by."""
-    return [max(limit, MULTIPLE * value) for value in spread]
+    """What each step may differ by. From a bound as large as the number itself on, runs have parted, and no bound is meant any more."""
+    return [max(limit, MULTIPLE * value) if MULTIPLE * value < 1 else math.inf for value in spread]

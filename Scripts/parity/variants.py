@@ -50,12 +50,14 @@ def _name(*parts: str | int | None) -> str:
 def _common(index: int, cell: str, placement: str, method: str, statistics: str, scope: str | int) -> dict:
     # The periods have no common factor, so that every value meets many of the combinations.
     learned = index // 4 % 2 == 1
-    # All sequences start from one state: W_h h_0 has no variance, and BN multiplies its rounding by 1/√ε.
+    # All sequences start from one state: W_h h_0 has no variance, and BN multiplies its rounding by 1/√ε. The normalised output of gru cells at
+    # steps with few frames has hardly any, so that evaluation with running statistics moves by 2e-3 in the reference's own float32.
+    parts = placement in ("state", "separate") or (cell == "gru" and placement == "hidden")
     return {
         "cell": cell, "placement": placement, "normalization_method": method, "statistics": statistics, "scope": scope,
         "peepholes": ("all", "none", "output")[index % 3] if cell == "lstm" else "none", "momentum": (0.0, 0.9)[index // 2 % 2],
         "clip_norm": (None, 1.0, 1.0)[index // 3 % 3], "initial_state": "learned" if learned else "zero", "kinds": KINDS,
-        "whitening_interval": 7, "chaotic": placement in ("state", "separate") and method == "batch" and learned}
+        "whitening_interval": 7, "chaotic": parts and method == "batch" and learned}
 
 
 def _parts(placement: str, method: str, statistics: str, scope: str | int) -> tuple:

@@ -9,6 +9,8 @@
 #define TILE_VECTORS 3
 #define TILE_ROWS 8
 #define UNROLLED 4
+// Weight gradients (column `gradient` of `Scripts/measure-kernels`) reach 0.93 to 0.94 of multiply-adds in registers with this, 0.82 to 0.91
+// with 8 or 16 strips of 384 or 768 k (Zen 4, 200, 650 and 1500 cells, alone and beside another thread).
 #define STRIPS_TOGETHER 1
 #define DEPTH_OF_STRIPS DEPTH
 #define SET_PREFETCHES_PANEL 1

@@ -22,6 +22,9 @@ public final class Optimizer<S: Scalar> {
   private let momentum: S
   private let decayRate: Double
   private let epsilon: S
+  private let weightDecay: Double
+  /// The dense part's weight matrices, on which `weightDecay` acts.
+  private let weights: [Range<Int>]
   private let layout: ParameterLayout
   /// What the rule remembers, by name, each in the layout of the parameters.
   public let state: [(name: String, values: VectorView<S>)]
@@ -34,11 +37,16 @@ public final class Optimizer<S: Scalar> {
 
   /// - momentum: m of SGD and RMSProp; 0 for Adam, which has its own.
   /// - decayRate: ρ of RMSProp, the share of the mean square that stays, at least 0 and below 1.
+  /// - weightDecay: λ of `θ ← θ − ηλθ`, which acts beside the update (Loshchilov & Hutter 2019) on weight matrices and on the embedding's rows
+  ///   that have a gradient.
   /// - epsilon: what Adam adds to the root and RMSProp under it; nil for the method's own.
   public init(
-    _ method: OptimizationMethod, momentum: Double, decayRate: Double, epsilon: Double? = nil, configuration: NetworkConfiguration,
-    layout: ParameterLayout
+    _ method: OptimizationMethod, momentum: Double, decayRate: Double, weightDecay: Double = 0, epsilon: Double? = nil,
+    configuration: NetworkConfiguration, layout: ParameterLayout
   ) {
+    self.weightDecay = weightDecay
+    let dense = layout.tensors.filter { $0.range.upperBound <= layout.embedding.lowerBound }
+    weights = dense.filter { $0.role.isWeightMatrix }.map(\.range)
     self.epsilon = S(epsilon ?? method.epsilon ?? 0)
     self.method = method
     self.momentum = S(momentum)
@@ -65,11 +73,17 @@ public final class Optimizer<S: Scalar> {
     step: Int
   ) {
     let dense = 0..<layout.embedding.lowerBound, s = S(gradientScale), rate = S(learningRate)
+    let kept = S(1 - learningRate * weightDecay)
+    if weightDecay > 0 { for range in weights { parameters[range].scale(by: kept) } }
     apply(parameters, dense, gradient[dense], s, rate, step)
     let E = zeroRow.count
     func row(_ token: Int) -> Range<Int> {
       let first = layout.embedding.lowerBound + token * E
       return first..<first + E
+    }
+    if weightDecay > 0 {
+      // The rows that are handed over may be more than those that occurred.
+      for (i, token) in embeddingRows.enumerated() where !gradient[row(i)].isZero { parameters[row(Int(token))].scale(by: kept) }
     }
     if method == .sgd && state.isEmpty {
       for (i, token) in embeddingRows.enumerated() {

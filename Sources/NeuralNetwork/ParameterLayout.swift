@@ -12,6 +12,14 @@ public enum TensorRole: Sendable {
   /// A learned state before the first step.
   case initialState
   case outputWeight, outputBias, embedding
+
+  /// Whether it multiplies what comes into a layer, as biases, peepholes, γ, β and initial states do not.
+  var isWeightMatrix: Bool {
+    switch self {
+    case .inputWeight, .recurrentWeight, .outputWeight, .embedding: true
+    case .bias, .hiddenBias, .peephole, .gamma, .beta, .initialState, .outputBias: false
+    }
+  }
 }
 
 /// A named tensor inside a flat buffer.

@@ -23,6 +23,14 @@ extension VectorView where Element: Scalar {
     return index == count ? nil : index
   }
 
+  /// Whether every element is 0.
+  public var isZero: Bool {
+    withSpan { elements in
+      for i in elements.indices where elements[i] != 0 { return false }
+      return true
+    }
+  }
+
   /// `self[i] = keep · self[i] + weight · other[i]`: a step of an exponential average.
   public func blend(keep: Element, weight: Element, _ other: VectorView) {
     precondition(other.count == count, "a blend of \(count) and \(other.count) elements")

@@ -34,10 +34,11 @@ import Testing
   }
 
   @Test(arguments: [
-    (OptimizationMethod.sgd, 0.0, 0.95, Double?.none), (.sgd, 0.9, 0.95, nil), (.adam, 0, 0.95, nil), (.rmsprop, 0, 0.95, nil),
-    (.rmsprop, 0.9, 0.95, nil), (.rmsprop, 0.5, 0, nil), (.rmsprop, 0, 0.999, nil), (.rmsprop, 0, 0.5, 0.25), (.adam, 0, 0.95, 0.25),
+    (OptimizationMethod.sgd, 0.0, 0.95, Double?.none, 0.0), (.sgd, 0.9, 0.95, nil, 0), (.adam, 0, 0.95, nil, 0), (.rmsprop, 0, 0.95, nil, 0),
+    (.rmsprop, 0.9, 0.95, nil, 0), (.rmsprop, 0.5, 0, nil, 0), (.rmsprop, 0, 0.999, nil, 0), (.rmsprop, 0, 0.5, 0.25, 0),
+    (.adam, 0, 0.95, 0.25, 0), (.sgd, 0, 0.95, nil, 2), (.sgd, 0.9, 0.95, nil, 2), (.adam, 0, 0.95, nil, 2), (.rmsprop, 0.9, 0.95, nil, 2),
   ])
-  func updates(_ method: OptimizationMethod, _ momentum: Double, _ decayRate: Double, _ epsilon: Double?) {
+  func updates(_ method: OptimizationMethod, _ momentum: Double, _ decayRate: Double, _ epsilon: Double?, _ weightDecay: Double) {
     let layout = ParameterLayout(Self.configuration), E = 3, first = layout.embedding.lowerBound
     let parameters = VectorView<Double>(zeros: layout.count)
     var random = TestRandom(3)
@@ -47,16 +48,23 @@ import Testing
       scalars[i] = Scalar(theta: parameters[i])
     }
     let optimizer = Optimizer<Double>(
-      method, momentum: momentum, decayRate: decayRate, epsilon: epsilon, configuration: Self.configuration, layout: layout)
+      method, momentum: momentum, decayRate: decayRate, weightDecay: weightDecay, epsilon: epsilon, configuration: Self.configuration, layout: layout)
+    // Biases, γ, β and the like keep their size.
+    let weights = layout.tensors.filter { $0.name.hasSuffix("weight") }
+    #expect(weights.count == 4)
     for (number, rows) in [[0, 2, 5], [1], [], [2, 3]].enumerated() {
       let gradient = VectorView<Double>(zeros: first + rows.count * E), s = 0.5, rate = 0.1
       for i in layout.tensors.filter({ $0.name != "embedding.weight" }).flatMap({ Array($0.range) }) { gradient[i] = random.value() }
       for i in first..<gradient.count { gradient[i] = random.value() }
+      // A row that is handed over without having occurred.
+      if number == 3 { gradient[first..<first + E].fill(0) }
       optimizer.update(
         parameters, gradient: gradient, embeddingRows: rows.map { Int32($0) }, gradientScale: s, learningRate: rate, step: number + 1)
       for i in scalars.keys {
         var g = i < first ? gradient[i] : 0
         if i >= first, let row = rows.firstIndex(of: (i - first) / E) { g = gradient[first + row * E + (i - first) % E] }
+        let hasGradient = i < first || rows.firstIndex(of: (i - first) / E).map { number < 3 || $0 > 0 } ?? false
+        if hasGradient && weights.contains(where: { $0.range.contains(i) }) { scalars[i]?.theta *= 1 - rate * weightDecay }
         scalars[i]?.update(method, s * g, rate: rate, momentum: momentum, decayRate: decayRate, epsilon: epsilon, step: number + 1)
       }
       for (i, scalar) in scalars {

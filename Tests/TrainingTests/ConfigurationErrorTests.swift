@@ -243,7 +243,8 @@ private func failure(
     ("training.shards", "many", "\"many\""), ("training.shards", "null", "nothing (null)"),
     ("training.maximum_steps", "auto", "\"auto\""),
     ("training.seed", "1.5", "1.5"), ("normalization.scope", "2", "2"), ("normalization.scope", "[group]", "a list"),
-    ("optimizer.decay", "2", "2"), ("optimizer.clip_norm", "none", "\"none\""),
+    ("optimizer.decay", "2", "2"), ("optimizer.cosine", "0.1", "0.1"), ("optimizer.plateau", "2", "2"),
+    ("training.early_stopping", "3", "3"), ("optimizer.clip_norm", "none", "\"none\""),
   ])
   func wrongType(key: String, value: String, found: String) throws {
     try expect(.wrongType, key, value, found)
@@ -266,6 +267,7 @@ private func failure(
     ("normalization.scope", "everyone", "\"everyone\""), ("normalization.placement", "Input", "\"Input\""),
     ("optimizer.momentum", "1", "1"), ("optimizer.momentum", "-0.5", "-0.5"), ("optimizer.clip_norm", "0", "0"),
     ("optimizer.decay_rate", "1", "1"), ("optimizer.decay_rate", "-0.1", "-0.1"), ("optimizer.epsilon", "0", "0"),
+    ("optimizer.warmup_steps", "-1", "-1"), ("optimizer.weight_decay", "-0.1", "-0.1"),
     ("optimizer.method", "adamw", "\"adamw\""), ("initialization.range", "0", "0"),
     ("initialization.embedding_deviation", "0", "0"), ("initialization.recurrent_scheme", "uniform", "\"uniform\""),
     ("training.seed", "-1", "-1"), ("training.seed", "18446744073709551616", "18446744073709551616"),
@@ -366,6 +368,7 @@ private func failure(
     (["model.cell=rnn", "initialization.forget_bias=1"], "initialization.forget_bias", "is 1, and rnn cells have no forget gate"),
     (["optimizer.method=adam", "optimizer.momentum=0.9"], "optimizer.momentum", "is 0.9, and adam"),
     (["optimizer.method=adam", "optimizer.decay_rate=0.9"], "optimizer.decay_rate", "is 0.9, and adam keeps no mean square"),
+    (["optimizer.weight_decay=1.5"], "optimizer.weight_decay", "is 1.5, and an update at the learning rate 1 would take away all"),
     (["optimizer.epsilon=1e-6"], "optimizer.epsilon", "is 1e-06, and sgd divides by no mean square"),
     (["optimizer.decay_rate=0.9"], "optimizer.decay_rate", "is 0.9, and sgd keeps no mean square"),
     (

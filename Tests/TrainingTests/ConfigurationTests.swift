@@ -63,12 +63,17 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
           maximum_steps: null
           average_over: sequences
           accumulate_steps: 1
+          early_stopping: null
         optimizer:
           method: sgd
           learning_rate: 1
           momentum: 0
           clip_norm: 10
           decay: {factor: 2, after: 6}
+          warmup_steps: 0
+          plateau: null
+          cosine: null
+          weight_decay: 0
           decay_rate: 0.95
           epsilon: null
         evaluation:
@@ -190,6 +195,10 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
         configuration.optimizer.clipNorm = Bool.random(using: &random) ? nil : 1 / Double.random(in: 1...9, using: &random)
         configuration.optimizer.decay =
           Bool.random(using: &random) ? nil : .init(factor: .random(in: 1...3, using: &random), after: 4)
+        configuration.optimizer.plateau = Bool.random(using: &random)
+          ? nil : .init(factor: .random(in: 1.1...9, using: &random), patience: .random(in: 1...9, using: &random), threshold: .random(in: 0...0.9, using: &random))
+        configuration.optimizer.cosine = Bool.random(using: &random) ? nil : .init(final: .random(in: 0...1, using: &random))
+        configuration.training.earlyStopping = Bool.random(using: &random) ? nil : .init(patience: .random(in: 1...9, using: &random))
         configuration.normalization.scope = [.local, .global, .group(3)].randomElement(using: &random)!
         configuration.training.shards = Bool.random(using: &random) ? nil : 1
         if case .group = configuration.normalization.scope { configuration.training.shards = nil }
@@ -216,7 +225,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 72)
+    #expect(Configuration.keys.count == 77)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

@@ -84,6 +84,8 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public var runningFrames: [Int]?
   /// The data that the run trains on and is judged by; nil where it is not known.
   public var data: DataDigests?
+  /// What validations have done to the schedule of the learning rate; nil where it is not known.
+  var schedule: Schedule.State?
   /// The other files of the checkpoint; filled in when it is written.
   public internal(set) var files: [String: FileRecord] = [:]
 

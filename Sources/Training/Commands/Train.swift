@@ -194,7 +194,7 @@ private func checkContinuation(
   let before = try state.trainingConfiguration
   let free = [
     "evaluation.", "checkpoint.", "replica_check.", "watchdog.", "communication.", "logging.", "training.epochs", "training.maximum_steps",
-    "data.validation", "data.test", "data.train", "data.on_unusable",
+    "training.early_stopping", "data.validation", "data.test", "data.train", "data.on_unusable",
   ]
   var refused: [String] = []
   for difference in configuration.differences(from: before) {
@@ -283,6 +283,7 @@ private func announce(
   console.print(data.summary)
   let exchange = ranks == 1 ? "" : ", gradient exchange: \(trainer.gradientExchange)"
   console.print("\(arithmetic.summary(model.configuration.products))\(exchange).")
+  if let words = trainer.schedule.words { console.print(words) }
   for warning in arithmetic.warnings(model.configuration.products) { console.warn(warning) }
   let usesStatistics = model.configuration.usesBatchStatistics
   if usesStatistics && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }

@@ -41,6 +41,50 @@ extension ConfigurationCodec where T == TrainingConfiguration.Decay {
   }
 }
 
+extension ConfigurationCodec where T == TrainingConfiguration.Plateau {
+  static var plateau: Self {
+    let factor = ConfigurationCodec<Double>.number(over: 1)
+    let patience = ConfigurationCodec<Int>.integer(1...unboundedCount)
+    let threshold = ConfigurationCodec<Double>.number(from: 0, below: 1)
+    return Self(
+      allowed: "{factor: f, patience: p, threshold: r} with f > 1, p ≥ 1 and 0 ≤ r < 1",
+      encode: {
+        .record([
+          .init(name: "factor", value: factor.encode($0.factor)), .init(name: "patience", value: patience.encode($0.patience)),
+          .init(name: "threshold", value: threshold.encode($0.threshold)),
+        ])
+      },
+      decode: { value throws(ConfigurationMismatch) in
+        let record = try Record(value, of: ["factor", "patience", "threshold"])
+        return .init(
+          factor: try record.field("factor", factor), patience: try record.field("patience", patience),
+          threshold: try record.field("threshold", threshold))
+      })
+  }
+}
+
+extension ConfigurationCodec where T == TrainingConfiguration.Cosine {
+  static var cosine: Self {
+    let final = ConfigurationCodec<Double>.number(from: 0, to: 1)
+    return Self(
+      allowed: "{final: x} with 0 ≤ x ≤ 1",
+      encode: { .record([.init(name: "final", value: final.encode($0.final))]) },
+      decode: { value throws(ConfigurationMismatch) in .init(final: try Record(value, of: ["final"]).field("final", final)) })
+  }
+}
+
+extension ConfigurationCodec where T == TrainingConfiguration.EarlyStopping {
+  static var earlyStopping: Self {
+    let patience = ConfigurationCodec<Int>.integer(1...unboundedCount)
+    return Self(
+      allowed: "{patience: n} with n ≥ 1",
+      encode: { .record([.init(name: "patience", value: patience.encode($0.patience))]) },
+      decode: { value throws(ConfigurationMismatch) in
+        .init(patience: try Record(value, of: ["patience"]).field("patience", patience))
+      })
+  }
+}
+
 extension ConfigurationCodec where T == TrainingConfiguration.Source {
   /// Both forms; that the form suits the task is a rule across keys.
   static var source: Self {

@@ -63,6 +63,13 @@ extension TrainingConfiguration {
         "is \(ConfigurationValue.number(epsilon).yaml), and \(optimizer.method.rawValue) divides by no mean square",
         allowed: "null with optimizer.method: \(optimizer.method.rawValue)")
     }
+    if optimizer.weightDecay * optimizer.learningRate >= 1 {
+      throw origins.error(
+        ["optimizer.weight_decay", "optimizer.learning_rate"],
+        "is \(ConfigurationValue.number(optimizer.weightDecay).yaml), and an update at the learning rate "
+          + "\(ConfigurationValue.number(optimizer.learningRate).yaml) would take away all of every weight or more",
+        allowed: "less than 1 / optimizer.learning_rate")
+    }
     if communication.gradients != .float32 && !communication.reproducible {
       throw origins.error(
         ["communication.reproducible", "communication.gradients"],

@@ -151,6 +151,9 @@ package enum ConfigurationTable {
       "training.shuffle", \.training.shuffle, .boolean, "group utterances by length and shuffle; false: the archive's order",
       tasks: archives),
     Key("training.accumulate_steps", \.training.accumulateSteps, .integer(1...1_048_576), "minibatches that make one update, as one minibatch of all their sequences would"),
+    Key(
+      "training.early_stopping", \.training.earlyStopping, .orNull(.earlyStopping),
+      "ends the run after `patience` validations in a row without a new best one; null: never", fields: ["patience"]),
   ]
 
   private static let optimizer: [ConfigurationKey] = [
@@ -163,6 +166,19 @@ package enum ConfigurationTable {
     Key(
       "optimizer.decay", \.optimizer.decay, .orNull(.decay),
       "divides the learning rate by `factor` in every epoch past `after`; null: never", fields: ["factor", "after"]),
+    Key(
+      "optimizer.warmup_steps", \.optimizer.warmupSteps, .integer(0...unboundedCount),
+      "updates over which the learning rate rises in equal steps; 0: none"),
+    Key(
+      "optimizer.plateau", \.optimizer.plateau, .orNull(.plateau),
+      "divides the learning rate by `factor` after `patience` validations in a row none of which is below the best loss before it by more than "
+        + "the share `threshold`; null: never", fields: ["factor", "patience", "threshold"]),
+    Key(
+      "optimizer.cosine", \.optimizer.cosine, .orNull(.cosine),
+      "lets the learning rate fall along half a cosine over all updates of the run, to the share `final`; null: no", fields: ["final"]),
+    Key(
+      "optimizer.weight_decay", \.optimizer.weightDecay, .number(from: 0),
+      "share of weight matrices, and of the embedding's rows that have a gradient, that an update takes away, times the learning rate"),
     Key(
       "optimizer.decay_rate", \.optimizer.decayRate, .number(from: 0, below: 1),
       "share of rmsprop's mean square that stays from one update to the next; for rmsprop alone"),

@@ -155,6 +155,8 @@ extension TrainingConfiguration {
     public var averageOver = AverageOver.sequences
     public var shuffle = true
     public var accumulateSteps = 1
+    /// nil: the run goes through all its epochs.
+    public var earlyStopping: EarlyStopping?
   }
 
   /// How a training text becomes minibatches.
@@ -179,6 +181,10 @@ extension TrainingConfiguration {
     public var clipNorm: Double? = 10
     /// nil: the learning rate stays.
     public var decay: Decay? = Decay(factor: 2, after: 6)
+    public var warmupSteps = 0
+    public var plateau: Plateau?
+    public var cosine: Cosine?
+    public var weightDecay = 0.0
     /// ρ of rmsprop.
     public var decayRate = Self.defaultDecayRate
     /// nil: the method's own.
@@ -200,6 +206,37 @@ extension TrainingConfiguration {
       self.factor = factor
       self.after = after
     }
+  }
+
+  /// The learning rate is divided by `factor` after `patience` validations in a row none of which is below the best loss before it by more
+  /// than the share `threshold`.
+  public struct Plateau: Equatable, Sendable {
+    public var factor: Double
+    public var patience: Int
+    public var threshold: Double
+
+    /// Division by `factor` after `patience` validations without progress by the share `threshold`.
+    public init(factor: Double, patience: Int, threshold: Double) {
+      self.factor = factor
+      self.patience = patience
+      self.threshold = threshold
+    }
+  }
+
+  /// The learning rate falls along half a cosine over all updates of the run, to the share `final`.
+  public struct Cosine: Equatable, Sendable {
+    public var final: Double
+
+    /// From the share 1 at the first update to `final` at the last.
+    public init(final: Double) { self.final = final }
+  }
+
+  /// The run ends after `patience` validations in a row without a new best one.
+  public struct EarlyStopping: Equatable, Sendable {
+    public var patience: Int
+
+    /// The end after `patience` validations without a new best one.
+    public init(patience: Int) { self.patience = patience }
   }
 
   /// Section `evaluation`.

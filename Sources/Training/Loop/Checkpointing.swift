@@ -15,6 +15,8 @@ struct Progress: Equatable {
   var frames = 0
   /// Validation losses so far.
   var validation: CheckpointState.Validation?
+  /// What validations have done to the schedule.
+  var schedule = Schedule.State()
 }
 
 /// Gathers what a checkpoint holds from all ranks, and gives it back to them.
@@ -60,11 +62,12 @@ final class Checkpointing {
       trainingCopy.take(
         optimizer.tensors(layout: model.layout) + model.runningTensors
         + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) })
-      let state = CheckpointState(
+      var state = CheckpointState(
         programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.minibatch,
         seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
         configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps,
         runningFrames: model.runningFrames, data: digests)
+      state.schedule = progress.schedule
       return CheckpointJob(
         store: store, model: modelCopy.tensors, training: trainingCopy.tensors, files: [(configuration.task.definition.dataFile, data.stored)],
         state: state, isBest: isBest, keep: configuration.checkpoint.keep)

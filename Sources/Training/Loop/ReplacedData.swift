@@ -27,6 +27,7 @@ enum ReplacedData {
           "data.validation is not what the run was judged by before: the best model is looked for anew, by \(DataFiles(data.validation).path)")
       }
       state.validation = nil
+      state.schedule?.forgetLosses()
     }
     return state
   }

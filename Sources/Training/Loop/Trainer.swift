@@ -23,6 +23,8 @@ final class Trainer {
   private var progress: Progress
   /// Updates of the whole run.
   let updates: Int
+  /// Learning rates, and the end that validations may bring.
+  let schedule: Schedule
   private var speed = SpeedMeter()
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?
@@ -62,6 +64,7 @@ final class Trainer {
       seed: configuration.training.seed)
     testData = test
     updates = data.updates(configuration.training)
+    schedule = Schedule(configuration, updates: updates)
     progress = Progress()
   }
 
@@ -76,7 +79,8 @@ final class Trainer {
     try checkpointing.restore(checkpoint)
     model.restoreRunningSteps(state)
     progress = Progress(
-      step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation)
+      step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation,
+      schedule: state.schedule ?? Schedule.State(bestLoss: state.validation?.bestLoss))
     let evaluation = configuration.evaluation, before = try state.trainingConfiguration
     if evaluation.statistics.populationVariance != nil && state.statistics == evaluation.statistics.stored
       && hasSameSteps(configuration, before)
@@ -116,8 +120,13 @@ final class Trainer {
     return try finish()
   }
 
-  private var isDone: Bool {
-    progress.epoch > configuration.training.epochs || progress.step >= configuration.training.maximumSteps ?? .max
+  private var isDone: Bool { endingKey != nil }
+
+  /// The key that ends the run where it stands.
+  private var endingKey: String? {
+    if progress.epoch > configuration.training.epochs { return "training.epochs" }
+    if progress.step >= configuration.training.maximumSteps ?? .max { return "training.maximum_steps" }
+    return schedule.isStopped(progress.schedule) ? "training.early_stopping" : nil
   }
 
   /// Whether all minibatches of the epoch are done.
@@ -128,7 +137,7 @@ final class Trainer {
   private func update() throws -> Request {
     let start = clock.now
     let last = min(data.minibatches(epoch: progress.epoch), progress.minibatch + configuration.training.accumulateSteps)
-    let rate = configuration.optimizer.rate(epoch: progress.epoch)
+    let rate = schedule.rate(update: progress.step + 1, epoch: progress.epoch, progress.schedule)
     let result = try step.update(
       minibatches: progress.minibatch..<last, epoch: progress.epoch, step: progress.step + 1, learningRate: rate, request: request())
     progress.minibatch = last
@@ -228,6 +237,8 @@ final class Trainer {
     }
     // Whether the last one stands decides what is best so far.
     try settle()
+    let ratesBefore = progress.schedule.divisions
+    schedule.validated(result.loss, &progress.schedule)
     if isDone { try rescueBest() }
     let before = progress.validation
     let isBest = result.loss < progress.validation?.bestLoss ?? .infinity
@@ -241,6 +252,9 @@ final class Trainer {
     console.print(
       "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), "
         + "\(task.measure.words(result))\(isBest ? " (best so far)" : "").")
+    if progress.schedule.divisions > ratesBefore && !isDone {
+      console.print("The learning rate is \(ConfigurationValue.number(schedule.rate(update: progress.step + 1, epoch: epoch + 1, progress.schedule)).yaml) from here on (optimizer.plateau).")
+    }
     try writeCheckpoint(isBest: isBest, validationBefore: before)
     if isDone { try settle(isLast: true) }
   }
@@ -306,7 +320,13 @@ final class Trainer {
     if validatedStep != progress.step { try validate(epoch: epoch) }
     survival.begin(.ending, step: progress.step)
     if let testData { try runTest(testData, epoch: epoch) }
-    try journal.write("end", [JSONField("reason", .string("done"))])
+    let key = endingKey ?? "training.epochs"
+    try journal.write("end", [JSONField("reason", .string("done")), JSONField("by", .string(key))])
+    if key == "training.early_stopping" {
+      console.print(
+        "The run has ended after epoch \(epoch) of \(configuration.training.epochs): \(progress.schedule.validationsSinceBest) validations without a new best one "
+          + "(training.early_stopping).")
+    }
     if let validation = progress.validation {
       let measure = task.measure.value(ofLoss: validation.bestLoss).map { " (\(task.measure.name) \(fixed($0, 2)))" } ?? ""
       console.print("Best validation loss \(fixed(validation.bestLoss, 4))\(measure) at step \(validation.bestStep).")
@@ -352,15 +372,5 @@ final class Trainer {
     try journal.evaluation("test", result, task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
     console.print(
       "Test loss \(fixed(result.loss, 4)), \(task.measure.words(result)) (model of step \(best)).")
-  }
-}
-
-extension TrainingConfiguration.Optimizer {
-  /// The learning rate of an epoch (from 1): `η / f^max(0, e − k)`.
-  func rate(epoch: Int) -> Double {
-    guard let decay else { return learningRate }
-    var divisor = 1.0
-    for _ in 0..<max(0, epoch - decay.after) { divisor *= decay.factor }
-    return learningRate / divisor
   }
 }

@@ -89,7 +89,8 @@ final class TrainingStep {
     sums = MatrixView(zeros: context.localShards.count, 5)
     optimizer = Optimizer(
       configuration.optimizer.method, momentum: configuration.optimizer.momentum, decayRate: configuration.optimizer.decayRate,
-      epsilon: configuration.optimizer.epsilon, configuration: model.configuration, layout: model.layout)
+      weightDecay: configuration.optimizer.weightDecay, epsilon: configuration.optimizer.epsilon, configuration: model.configuration,
+      layout: model.layout)
     workspace = ModelWorkspace(model, data.capacity, training: true)
     let tokens = configuration.training.batchSize * configuration.training.unrollSteps * A
     gradients = try ShardGradients(

@@ -96,6 +96,7 @@ func timeSteps(
   _ count: Int, _ step: TrainingStep, _ context: RankContext, _ data: any TrainingData
 ) throws -> TimedSteps {
   let configuration = step.configuration
+  let rate = Schedule(configuration, updates: 1).rate(update: 1, epoch: 1, .init())
   let warmUp = 2, clock = ContinuousClock(), span = configuration.training.accumulateSteps, minibatches = data.minibatches(epoch: 1)
   var steps = TimedSteps(), allocations = Allocations(), resident = 0
   steps.seconds.reserveCapacity(count)
@@ -109,7 +110,7 @@ func timeSteps(
     let start = clock.now
     let result = try step.update(
       minibatches: first..<min(first + span, minibatches), epoch: 1, step: number + 1,
-      learningRate: configuration.optimizer.rate(epoch: 1), request: [])
+      learningRate: rate, request: [])
     let elapsed = (clock.now - start) / .seconds(1)
     step.timer.enter(.other)
     let after = counter?.now ?? Allocations()
