@@ -73,6 +73,7 @@ extension SequenceModel {
 private final class NoGradientSink<S: Scalar>: GradientSink {
   typealias Scalar = S
   var accumulates: Bool { false }
+  var completes: Bool { true }
   var operationsBetweenPolls: Int? { nil }
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<S> { preconditionFailure("no gradients of parameters are taken") }
   func advance(_ group: ParameterGroup, shard: Int, to end: Int) {}

@@ -14,6 +14,9 @@ public protocol GradientSink<Scalar>: AnyObject {
   /// Whether gradients are added to what is there: in every micro-batch but the first.
   var accumulates: Bool { get }
 
+  /// Whether gradients are those of the whole update after this pass: in the last micro-batch.
+  var completes: Bool { get }
+
   /// Where the gradient of `group` on local shard `shard` goes: a flat buffer with the layout of the parameters. Parts of other groups
   /// are not to be touched. A group that has begun on all shards and not ended may begin anew, and finds what was written: the output layer's
   /// does where its weights are the embedding's, and ends last.

@@ -3,6 +3,14 @@ import Tensors
 /// Which connections from the cell to its gates an LSTM has.
 public enum PeepholeConnections: String, Sendable, CaseIterable { case none, output, all }
 
+/// What dropout on the way up drops at the time steps of a minibatch.
+public enum DropoutKind: String, Sendable, CaseIterable {
+  /// Other units at every step.
+  case standard
+  /// The same units of a sequence at all steps (Gal & Ghahramani 2016).
+  case variational
+}
+
 /// Where normalisation goes. N(·) is the normalised term.
 public enum Placement: String, Sendable, CaseIterable {
   case none
@@ -130,6 +138,9 @@ public struct NetworkConfiguration: Equatable, Sendable {
   public var peepholes: PeepholeConnections
   /// Probability that a unit of a vertical connection is dropped.
   public var dropout: Double
+  public var dropoutKind = DropoutKind.standard
+  /// Probability that an element of W_h is dropped for a whole update (DropConnect as Merity et al. 2018 use it).
+  public var recurrentDropout = 0.0
   public var normalization: NormalizationConfiguration
   public var initialState = InitialState.zero
   /// Standard deviation of the normal noise on h_0 wherever statistics of the minibatch normalise; 0: none (Cooijmans et al. 2016).

@@ -51,6 +51,8 @@ public struct PassContext<S: Scalar> {
   public var reducer: any StatisticsReducing<S>
   /// What decides the noise on initial states; nil for none.
   public var initialNoise: NoiseKey?
+  /// Number of the first minibatch of the update, which decides the masks of recurrent weights; nil where that is the pass's own.
+  public var firstMinibatch: UInt32?
   public var timer: PhaseTimer
 
   /// A pass of `steps` steps over shards with the frames `counts`.
@@ -84,6 +86,10 @@ public final class RecurrentLayer<S: Scalar> {
   /// b [G]; zero where normalisation has a β in its place.
   let bias: VectorView<S>
   private let hiddenBias: VectorView<S>?
+  /// W_h under the mask of the update under way, [G, H]; nil without recurrent dropout.
+  private let maskedRecurrentWeight: MatrixView<S>?
+  /// Numbers of the rows of W_h, [G], by which masks count; empty without recurrent dropout.
+  private let recurrentRows: VectorView<Int32>
   /// What is added to the recurrent product of cells that read it apart, [G]: the hidden bias for the last gate, else zero.
   let recurrentShift: VectorView<S>?
   let peepholes: Peepholes<S>
@@ -133,6 +139,9 @@ public final class RecurrentLayer<S: Scalar> {
     let bias = places.bias.map { parameters[$0] } ?? VectorView(zeros: G)
     self.bias = bias
     hiddenBias = places.hiddenBias.map { parameters[$0] }
+    let hasMasks = configuration.recurrentDropout > 0
+    maskedRecurrentWeight = hasMasks ? MatrixView(zeros: G, H) : nil
+    recurrentRows = VectorView(hasMasks ? (0..<Int32(G)).map { $0 } : [])
     let recurrentShift = hiddenBias.map { _ in VectorView<S>(zeros: G) }
     self.recurrentShift = recurrentShift
     peepholes = Self.peepholes(configuration, in: places.peephole.map { parameters[$0] })
@@ -171,11 +180,35 @@ public final class RecurrentLayer<S: Scalar> {
   }
 
   /// Packs the weights for forward passes, after they have changed.
-  func packWeights() {
+  /// - mask: what W_h is dropped by in training.
+  func packWeights(mask: DropoutKey? = nil) {
     whitening?.prepare()
     packedInput.pack(inputWeight.asIs)
-    packedRecurrent.pack(recurrentWeight.asIs)
+    packedRecurrent.pack(recurrentWeight(under: mask).asIs)
     if let hiddenBias, let recurrentShift { recurrentShift[recurrentShift.count - hiddenBias.count..<recurrentShift.count].copy(from: hiddenBias) }
+  }
+
+  // MARK: Recurrent dropout
+
+  /// The mask of W_h in a pass, if it has one: one for all minibatches of an update.
+  func recurrentMask(_ pass: PassContext<S>) -> DropoutKey? {
+    guard case .training(let step, let seed) = pass.mode, configuration.recurrentDropout > 0 else { return nil }
+    // Connections upwards have the numbers up to that of the output layer.
+    let connection = configuration.layers + 1 + 2 * index + (direction == .forward ? 0 : 1)
+    return DropoutKey(
+      probability: configuration.recurrentDropout, seed: seed, step: pass.firstMinibatch ?? step, layer: UInt32(connection))
+  }
+
+  /// W_h as products with it read it.
+  func recurrentWeight(under mask: DropoutKey?) -> MatrixView<S> {
+    guard let mask, let masked = maskedRecurrentWeight else { return recurrentWeight }
+    dropout(recurrentWeight, key: mask, examples: recurrentRows, time: 0, out: masked)
+    return masked
+  }
+
+  /// Makes the gradient of some rows of the masked W_h that of W_h.
+  func differentiateMask(_ mask: DropoutKey, _ gradient: MatrixView<S>, rows: Range<Int>) {
+    dropout(gradient, key: mask, examples: recurrentRows[rows], time: 0, out: gradient)
   }
 
   /// Whether `W_h h` is added to `W_x x` as it is, so that there is one product of both.

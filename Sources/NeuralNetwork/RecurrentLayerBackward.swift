@@ -18,7 +18,7 @@ extension RecurrentLayer {
     reversals: [VectorView<Int32>], sink: any GradientSink<S>, observer: StateGradientObserver<S>? = nil
   ) throws {
     pass.timer.enter(.recurrence)
-    packedTransposed.pack(recurrentWeight.transposed)
+    packedTransposed.pack(recurrentWeight(under: recurrentMask(pass)).transposed)
     for w in shards {
       // Sequences that end before the last step begin from zero: nothing is written to their rows before they begin.
       w.dhNext.fill(0)
@@ -142,9 +142,10 @@ extension RecurrentLayer {
   // MARK: Parameters
 
   /// The gradients of the layer's tensors on one shard, at their places in the flat `gradient`.
+  /// - mask: of W_h in the pass.
   /// - packedInput: room for what the layer reads.
   func writeGradients(
-    _ w: LayerWorkspace<S>, shard: Int, _ memory: [TermWorkspace<S>], into gradient: VectorView<S>,
+    _ w: LayerWorkspace<S>, shard: Int, _ memory: [TermWorkspace<S>], mask: DropoutKey?, into gradient: VectorView<S>,
     packedInput: PackedMatrix<S>, sink: any GradientSink<S>
   ) throws {
     let accumulate = sink.accumulates
@@ -157,16 +158,17 @@ extension RecurrentLayer {
       gradient[place].columnSums(of: matrix, accumulate: accumulate)
     }
     /// `dᵀ x`. The sink is told of every part but the last.
-    func multiply(_ d: MatrixView<S>, _ x: MatrixView<S>, at place: Range<Int>) throws {
+    func multiply(_ d: MatrixView<S>, _ x: MatrixView<S>, at place: Range<Int>, mask: DropoutKey? = nil) throws {
       let target = gradient[place].matrix(rows: d.columns, columns: x.columns)
       packedInput.pack(x.transposed)
       try inParts(d.columns, operations: d.rows * x.columns, polling: sink) { rows in
         target.rows(rows).setProduct(d.columns(rows).transposed, packed: packedInput, accumulate: accumulate)
+        if let mask { differentiateMask(mask, target.rows(rows), rows: rows) }
         if rows.upperBound < d.columns { try sink.advance(.layer(index), shard: shard, to: place.lowerBound + rows.upperBound * x.columns) }
       }
     }
     try multiply(w.dInputProduct(rows), w.factor.rows(rows), at: places.inputWeight)
-    try multiply(w.dRecurrentProduct(rows), w.hPrevious.rows(rows), at: places.recurrentWeight)
+    try multiply(w.dRecurrentProduct(rows), w.hPrevious.rows(rows), at: places.recurrentWeight, mask: sink.completes ? mask : nil)
     if let place = places.bias {
       if let inputTerm { write(place, memory[inputTerm].dShift[shard]) } else { writeSums(place, over: w.dPreactivation(rows)) }
     }

@@ -13,7 +13,7 @@ extension RecurrentLayer {
   func forward(_ shards: [LayerWorkspace<S>], _ memory: [TermWorkspace<S>], _ pass: PassContext<S>) throws {
     pass.timer.enter(.inputProduct)
     // Fixed weights were packed before the first pass.
-    if case .training = pass.mode { packWeights() }
+    if case .training = pass.mode { packWeights(mask: recurrentMask(pass)) }
     for w in shards {
       let rows = 0..<w.sequences.frames
       whitening?.whiten(w.input.rows(rows), centered: w.centeredInput.rows(rows), into: w.whitenedInput.rows(rows))

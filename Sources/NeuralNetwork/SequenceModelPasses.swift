@@ -100,7 +100,7 @@ extension SequenceModel {
         let gradient = sink.begin(.layer(index), shard: i)
         for number in numbers {
           try layers[number].writeGradients(
-            workspace.layers[number][i], shard: i, workspace.terms[number], into: gradient,
+            workspace.layers[number][i], shard: i, workspace.terms[number], mask: layers[number].recurrentMask(pass), into: gradient,
             packedInput: workspace.packedInput, sink: sink)
         }
         try sink.end(.layer(index), shard: i)
@@ -291,8 +291,8 @@ extension SequenceModel {
     _ x: MatrixView<S>, _ key: DropoutKey, _ sequences: PackedSequences, _ examples: VectorView<Int32>, into target: MatrixView<S>
   ) {
     for t in 0..<sequences.steps {
-      let rows = sequences.rows(t)
-      dropout(x.rows(rows), key: key, examples: examples[0..<rows.count], time: t, out: target.rows(rows))
+      let rows = sequences.rows(t), time = configuration.dropoutKind == .variational ? 0 : t
+      dropout(x.rows(rows), key: key, examples: examples[0..<rows.count], time: time, out: target.rows(rows))
     }
   }
 }

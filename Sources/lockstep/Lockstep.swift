@@ -216,13 +216,20 @@ struct Evaluate: ParsableCommand {
   @Option(help: "The labels of features in --data: an archive or index.") var labels: String?
   @Option(help: "Write log posteriors of every frame, or sequence, to this Kaldi archive, and an index of it beside it.") var posteriors: String?
   @Flag(help: "Subtract the logarithms of the classes' shares of the training labels from log posteriors.") var subtractPriors = false
+  @Flag(help: "Evaluate the averaged weights (evaluation.average) with statistics of their own.") var average = false
+  @Option(help: "Evaluate the weights of this tensor file, with its statistics if it has any, else with those of the training data.")
+  var weights: String?
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
+
+  func validate() throws {
+    if average && weights != nil { throw ValidationError("--average and --weights each name the weights to evaluate: give one") }
+  }
 
   func run() throws {
     let request = EvaluationRequest(
       checkpoint: checkpoint, data: data, labels: labels, posteriors: posteriors, subtractsPriors: subtractPriors,
-      overrides: overrides.set, threads: threads.threads)
+      weights: average ? .averaged : weights.map { .file($0) } ?? .trained, overrides: overrides.set, threads: threads.threads)
     try onAllRanks { world, console in try evaluate(request, world: world, console: console) }
   }
 }

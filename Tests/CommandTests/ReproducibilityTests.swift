@@ -49,6 +49,12 @@ extension CommandTests {
           "data.vocabulary_size=300",
         ]),
       Variant(
+        name: "recurrent and variational dropout, accumulation", ranks: [1, 3, 8],
+        settings: [
+          "model.recurrent_dropout=0.4", "model.dropout=0.2", "model.dropout_kind=variational", "training.accumulate_steps=2",
+          "normalization.scope={group: 2}",
+        ]),
+      Variant(
         name: "sequence, global", ranks: [1, 5],
         settings: ["normalization.statistics=sequence", "normalization.scope=global", "training.average_over=frames"]),
       Variant(

@@ -86,6 +86,7 @@ import Testing
   private final class PlainSink: GradientSink {
     let buffer: VectorView<Float>
     var accumulates: Bool { false }
+    var completes: Bool { true }
     init(_ buffer: VectorView<Float>) { self.buffer = buffer }
     func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Float> { buffer }
     func advance(_ group: ParameterGroup, shard: Int, to end: Int) {}

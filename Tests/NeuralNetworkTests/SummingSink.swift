@@ -5,6 +5,7 @@ import Tensors
 /// once, in order; all of a group's tensors are written; nothing else is touched.
 final class SummingSink: GradientSink {
   var accumulates = false
+  var completes = true
   private(set) var events: [String] = []
   private(set) var polls = 0
   /// Where the groups and shards that were announced in parts have come to, in order.

@@ -86,6 +86,8 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public var data: DataDigests?
   /// What validations have done to the schedule of the learning rate; nil where it is not known.
   var schedule: Schedule.State?
+  /// Updates that the averaged weights in `training.safetensors` are taken over; nil where it has none.
+  var averagedUpdates: Int?
   /// The other files of the checkpoint; filled in when it is written.
   public internal(set) var files: [String: FileRecord] = [:]
 

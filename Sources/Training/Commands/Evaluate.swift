@@ -2,6 +2,16 @@ import MPI
 import NeuralNetwork
 import Tensors
 
+/// Which weights a checkpoint is evaluated with.
+public enum EvaluatedWeights: Equatable, Sendable {
+  /// The trained ones.
+  case trained
+  /// Their average over updates, which the checkpoint holds with `evaluation.average`.
+  case averaged
+  /// Those of a tensor file; its statistics too, if it has any.
+  case file(String)
+}
+
 /// What `lockstep evaluate` is asked for.
 public struct EvaluationRequest: Sendable {
   /// A checkpoint, a link to one, or a run directory.
@@ -14,6 +24,7 @@ public struct EvaluationRequest: Sendable {
   public var posteriors: String?
   /// Whether the logarithms of the classes' shares of the training labels are subtracted from log posteriors.
   public var subtractsPriors: Bool
+  public var weights: EvaluatedWeights
   public var overrides: [String]
   /// Threads of each rank.
   public var threads: Int
@@ -21,13 +32,14 @@ public struct EvaluationRequest: Sendable {
   /// The arguments as the command line gives them.
   public init(
     checkpoint: String, data: String? = nil, labels: String? = nil, posteriors: String? = nil, subtractsPriors: Bool = false,
-    overrides: [String] = [], threads: Int = 1
+    weights: EvaluatedWeights = .trained, overrides: [String] = [], threads: Int = 1
   ) {
     self.checkpoint = checkpoint
     self.data = data
     self.labels = labels
     self.posteriors = posteriors
     self.subtractsPriors = subtractsPriors
+    self.weights = weights
     self.overrides = overrides
     self.threads = threads
   }
@@ -68,12 +80,17 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   configuration = try configuration.resolved(rankCount: world.size, fastest: arithmetic.fastestProducts)
   let context = try RankContext(world: world, configuration)
   let statistics = configuration.evaluation.statistics
-  let isStored = state.statistics == statistics.stored && hasSameSteps(configuration, trained)
-  let needsPopulation = statistics.populationVariance != nil && !isStored && configuration.normalization.usesBatchStatistics
+  if request.weights == .averaged && state.averagedUpdates == nil {
+    throw UsageError(description: "\(path): --average: the checkpoint of step \(state.step) has no averaged weights; evaluation.average makes them")
+  }
+  let isStored = request.weights == .trained && state.statistics == statistics.stored && hasSameSteps(configuration, trained)
+  // Running averages are of the trained weights.
+  let variance = statistics.populationVariance ?? (request.weights == .trained || statistics == .batch ? nil : .pooled)
+  let needsPopulation = variance != nil && !isStored && configuration.normalization.usesBatchStatistics
   let data = try task.openTrainingData(configuration, context, stored: stored, for: needsPopulation ? .training : .unread)
   let model = SequenceModel<Float>(data.network)
-  try loadModel(model, checkpoint, state, configuration, world: world)
-  if needsPopulation, let variance = statistics.populationVariance {
+  let hasStatistics = try loadModel(model, checkpoint, state, configuration, request.weights, world: world)
+  if needsPopulation && !hasStatistics, let variance {
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0))
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(variance, minibatches: count)
   }
@@ -97,7 +114,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   if evaluated.isLabelled {
     console.print(
       "\(abbreviated(evaluated.path, limit: 1024)): loss \(result.loss) nats, \(task.measure.exactWords(result)), \(result.targets) \(task.targets) "
-        + "(step \(state.step))")
+        + "(step \(state.step)\(request.weights.words))")
   }
   return .success
 }
@@ -117,22 +134,44 @@ private func checkModel(of configuration: TrainingConfiguration, trainedAs train
   }
 }
 
+extension EvaluatedWeights {
+  fileprivate var words: String {
+    switch self {
+    case .trained: ""
+    case .averaged: ", averaged weights"
+    case .file(let path): ", weights of \(abbreviated(path, limit: 1024))"
+    }
+  }
+}
+
 /// Reads weights and the kind of statistics that evaluation asks for, on rank 0, and sends them to all.
+/// - Returns: on all ranks whether statistics came with other weights than the trained ones.
 private func loadModel(
   _ model: SequenceModel<Float>, _ checkpoint: Checkpoint?, _ state: CheckpointState, _ configuration: TrainingConfiguration,
-  world: Communicator
-) throws {
-  try world.agree {
-    guard let checkpoint else { return }
+  _ weights: EvaluatedWeights, world: Communicator
+) throws -> Bool {
+  let cameAlong = try world.agree { () -> Int in
+    guard let checkpoint else { return 0 }
     _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
     let tensors = try checkpoint.training()
     for tensor in model.runningTensors { try tensors.read(tensor.name, into: tensor.values) }
+    switch weights {
+    case .trained: return 0
+    case .averaged:
+      let average = WeightAverage(.init(decay: 0), layout: model.layout)
+      _ = try average.read(from: checkpoint, layout: model.layout)
+      model.parameters.copy(from: average.values)
+      return 0
+    case .file(let path): return try model.read(weightsOf: path) ? 1 : 0
+    }
   }
+  let hasStatistics = try world.allGather(cameAlong)[0] != 0
   try broadcast(model, world: world)
   model.restoreRunningSteps(state)
-  if configuration.evaluation.statistics.populationVariance == nil {
+  if configuration.evaluation.statistics.populationVariance == nil && !hasStatistics {
     model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep)
   }
+  return hasStatistics
 }
 
 /// Whether time steps take each other's statistics by the same number of frames.

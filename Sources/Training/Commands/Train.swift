@@ -219,17 +219,7 @@ private func setInitialWeights(
   try world.agree {
     guard world.rank == 0 else { return }
     if let file = request.initializeFrom {
-      // Weights after a whitening mean nothing without it.
-      let statistics = model.evaluationStatistics
-      let absent = try SafetensorsFile(file).read(
-        into: model.parameterTensors + model.evaluationTensors, optional: Set(statistics.map(\.name)), converting: true)
-      if absent.isEmpty { model.useEvaluationStatisticsAsRunning() }
-      // All or none: a layer with statistics beside one without would be neither a fresh model nor a trained one.
-      if let name = absent.first, absent.count < statistics.count {
-        throw SafetensorsError(
-          file: file, tensor: name, .missingTensor, found: "no such tensor, but statistics of other layers",
-          allowed: "all running statistics, or none")
-      }
+      if try model.read(weightsOf: file) { model.useEvaluationStatisticsAsRunning() }
     } else {
       model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
     }

@@ -73,6 +73,16 @@ extension ConfigurationCodec where T == TrainingConfiguration.Cosine {
   }
 }
 
+extension ConfigurationCodec where T == TrainingConfiguration.Average {
+  static var average: Self {
+    let decay = ConfigurationCodec<Double>.number(from: 0, below: 1)
+    return Self(
+      allowed: "{decay: d} with 0 ≤ d < 1",
+      encode: { .record([.init(name: "decay", value: decay.encode($0.decay))]) },
+      decode: { value throws(ConfigurationMismatch) in .init(decay: try Record(value, of: ["decay"]).field("decay", decay)) })
+  }
+}
+
 extension ConfigurationCodec where T == TrainingConfiguration.EarlyStopping {
   static var earlyStopping: Self {
     let patience = ConfigurationCodec<Int>.integer(1...unboundedCount)

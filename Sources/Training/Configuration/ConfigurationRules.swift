@@ -63,6 +63,12 @@ extension TrainingConfiguration {
         "is \(ConfigurationValue.number(epsilon).yaml), and \(optimizer.method.rawValue) divides by no mean square",
         allowed: "null with optimizer.method: \(optimizer.method.rawValue)")
     }
+    if evaluation.average != nil && normalization.placement == .whitenedInput {
+      throw origins.error(
+        ["evaluation.average", "normalization.placement"],
+        "is set, and with whitened-input the weights of different updates are for different bases of the input",
+        allowed: "null with normalization.placement: whitened-input")
+    }
     if optimizer.weightDecay * optimizer.learningRate >= 1 {
       throw origins.error(
         ["optimizer.weight_decay", "optimizer.learning_rate"],

@@ -85,6 +85,12 @@ package enum ConfigurationTable {
       "model.dropout", \.model.dropout, .number(from: 0, below: 1),
       "probability of dropping a unit on the way up, never along time"),
     Key(
+      "model.dropout_kind", \.model.dropoutKind, .choice,
+      "what `dropout` drops: other units at every time step, or the same at all time steps of a minibatch"),
+    Key(
+      "model.recurrent_dropout", \.model.recurrentDropout, .number(from: 0, below: 1),
+      "probability of dropping an element of the recurrent weights, the same for all sequences and time steps of an update"),
+    Key(
       "model.recurrent_weights", \.model.recurrentWeights, .choice,
       "format of the copies that recurrent products read, in training and evaluation"),
     Key(
@@ -195,6 +201,10 @@ package enum ConfigurationTable {
     Key(
       "evaluation.frames_per_step", \.evaluation.framesPerStep, .integer(1...unboundedCount),
       "with frame-wise statistics: later time steps take those of the last step that has so many frames behind its own", needs: .batchStatistics),
+    Key(
+      "evaluation.average", \.evaluation.average, .orNull(.average),
+      "an exponential average of the weights after each update, with statistics of the training data of its own, is evaluated beside them; "
+        + "null: no", fields: ["decay"]),
     Key(
       "evaluation.population_batches", \.evaluation.populationBatches, .orNull(.integer(1...unboundedCount)),
       "minibatches of that pass; null: the whole training set"),

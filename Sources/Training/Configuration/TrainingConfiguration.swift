@@ -88,6 +88,8 @@ extension TrainingConfiguration {
     public var bidirectional = false
     public var peepholes = Peepholes.none
     public var dropout = 0.0
+    public var dropoutKind = DropoutKind.standard
+    public var recurrentDropout = 0.0
     public var recurrentWeights = WeightFormat.float32
     public var initialState = InitialState.zero
     public var initialStateNoise = 0.0
@@ -246,8 +248,18 @@ extension TrainingConfiguration {
     /// nil: the whole training set.
     public var populationBatches: Int?
     public var everyEpochs = 1
+    /// nil: the weights alone are evaluated.
+    public var average: Average?
     /// nil: the batch size (`auto`).
     public var streams: Int?
+  }
+
+  /// An exponential average of the weights after each update.
+  public struct Average: Equatable, Sendable {
+    public var decay: Double
+
+    /// The weights of an update earlier count `decay` times as much.
+    public init(decay: Double) { self.decay = decay }
   }
 
   /// Which statistics stand in for those of a batch.

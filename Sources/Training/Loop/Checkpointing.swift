@@ -24,6 +24,7 @@ final class Checkpointing {
   private let context: RankContext
   private let model: SequenceModel<Float>
   private let optimizer: Optimizer<Float>
+  private let average: WeightAverage?
   private let workspace: ModelWorkspace<Float>
   private let store: CheckpointStore
   private let configuration: TrainingConfiguration
@@ -35,13 +36,14 @@ final class Checkpointing {
 
   init(
     configuration: TrainingConfiguration, context: RankContext, model: SequenceModel<Float>, optimizer: Optimizer<Float>,
-    workspace: ModelWorkspace<Float>, store: CheckpointStore, data: any TrainingData, digests: CheckpointState.DataDigests
+    average: WeightAverage?, workspace: ModelWorkspace<Float>, store: CheckpointStore, data: any TrainingData, digests: CheckpointState.DataDigests
   ) {
     self.digests = digests
     self.configuration = configuration
     self.context = context
     self.model = model
     self.optimizer = optimizer
+    self.average = average
     self.workspace = workspace
     self.store = store
     self.data = data
@@ -60,14 +62,14 @@ final class Checkpointing {
       try checkFinite(progress)
       modelCopy.take(model.parameterTensors + model.evaluationTensors)
       trainingCopy.take(
-        optimizer.tensors(layout: model.layout) + model.runningTensors
-        + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) })
+        trainingTensors(average) + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) })
       var state = CheckpointState(
         programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.minibatch,
         seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
         configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps,
         runningFrames: model.runningFrames, data: digests)
       state.schedule = progress.schedule
+      state.averagedUpdates = average?.updates
       return CheckpointJob(
         store: store, model: modelCopy.tensors, training: trainingCopy.tensors, files: [(configuration.task.definition.dataFile, data.stored)],
         state: state, isBest: isBest, keep: configuration.checkpoint.keep)
@@ -76,21 +78,33 @@ final class Checkpointing {
 
   /// Refuses weights and statistics that are not finite: no checkpoint may hold them.
   private func checkFinite(_ progress: Progress) throws {
-    let tensors = model.parameterTensors + model.evaluationTensors + optimizer.tensors(layout: model.layout) + model.runningTensors
+    let tensors = model.parameterTensors + model.evaluationTensors + trainingTensors(average)
     for tensor in tensors where tensor.values.firstNotFinite != nil {
       throw NotFiniteError(step: progress.step, tensor: tensor.name)
     }
   }
 
-  /// Restores model, optimiser, running averages and carried state from a checkpoint that rank 0 read.
-  func restore(_ checkpoint: Checkpoint?) throws {
+  /// What `training.safetensors` holds beside the carried state.
+  private func trainingTensors(_ average: WeightAverage?) -> [NamedTensor] {
+    optimizer.tensors(layout: model.layout) + model.runningTensors + (average?.tensors(layout: model.layout) ?? [])
+  }
+
+  /// Restores model, optimiser, averages and carried state from a checkpoint that rank 0 read.
+  /// - state: of the checkpoint, on all ranks.
+  func restore(_ checkpoint: Checkpoint?, _ state: CheckpointState) throws {
     let names = stateNames
     let carried = names.map { (name: $0, values: MatrixView<Float>(zeros: configuration.training.batchSize, model.configuration.hiddenSize)) }
     try context.world.agree {
       guard let checkpoint else { return }
       _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
       let tensors = carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) }
-      _ = try checkpoint.training().read(into: optimizer.tensors(layout: model.layout) + model.runningTensors + tensors)
+      // Averaged weights that are not wanted any more are read all the same, so that nothing in the file is unknown.
+      let stored = state.averagedUpdates.map { _ in average ?? WeightAverage(.init(decay: 0), layout: model.layout) }
+      _ = try checkpoint.training().read(into: trainingTensors(stored) + tensors)
+    }
+    if let average, let updates = state.averagedUpdates {
+      try context.world.broadcast(average.values, root: 0)
+      average.resume(updates: updates)
     }
     try broadcastModel()
     for (_, values) in optimizer.state { try context.world.broadcast(values, root: 0) }

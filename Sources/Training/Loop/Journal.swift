@@ -34,8 +34,10 @@ final class Journal {
   }
 
   /// Appends the event of an evaluation.
+  /// - averaged: the same of the averaged weights, if there are any.
   func evaluation(
-    _ kind: String, _ result: EvaluationResult, _ task: any LearningTask, step: Int, epoch: Int, seconds: Double
+    _ kind: String, _ result: EvaluationResult, _ task: any LearningTask, step: Int, epoch: Int, seconds: Double,
+    averaged: EvaluationResult? = nil
   ) throws {
     var fields = [
       JSONField("step", .integer(step)), JSONField("epoch", .integer(epoch)), JSONField("loss", .double(result.loss)),
@@ -43,6 +45,10 @@ final class Journal {
     ]
     // How many the means are over, where these are not frames.
     if task.targets != task.frames { fields.append(JSONField(task.targets, .integer(result.targets))) }
+    if let averaged {
+      let field = task.measure.field(averaged)
+      fields += [JSONField("average_loss", .double(averaged.loss)), JSONField("average_" + field.name, field.value)]
+    }
     try write(kind, fields + [JSONField("seconds", .double(seconds))])
   }
 }

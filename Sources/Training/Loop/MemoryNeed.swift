@@ -37,6 +37,9 @@ struct MemoryNeed {
     let vectors = ShardGradients.vectors(model, context, accumulateSteps: accumulateSteps)
     add("parameters", parameters)
     add("optimizer", moments)
+    if let average = configuration.evaluation.average {
+      add("averaged weights", MemoryPlan.bytes { _ = WeightAverage(average, layout: model.layout) })
+    }
     add("gradients", saturated((width * MemoryLayout<Float>.size).multipliedReportingOverflow(by: vectors)))
     add("activations of training", MemoryPlan.bytes { _ = ModelWorkspace(model, data.capacity, training: true) })
     for (name, evaluated) in [("validation", validation), ("test", test)] {

@@ -11,6 +11,7 @@ final class Trainer {
   private let data: any TrainingData
   private let model: SequenceModel<Float>
   private let step: TrainingStep
+  private let average: WeightAverage?
   private let checkpointing: Checkpointing
   private let checkpoints: CheckpointSchedule
   private let survival: Survival
@@ -48,8 +49,9 @@ final class Trainer {
     self.journal = journal
     self.console = console
     step = try TrainingStep(configuration, model: model, context: context, data: data)
+    average = configuration.evaluation.average.map { WeightAverage($0, layout: model.layout) }
     checkpointing = Checkpointing(
-      configuration: configuration, context: context, model: model, optimizer: step.optimizer, workspace: step.workspace,
+      configuration: configuration, context: context, model: model, optimizer: step.optimizer, average: average, workspace: step.workspace,
       store: directory.store, data: data,
       digests: CheckpointState.DataDigests(train: data.digest, validation: validation.digest))
     checkpoints = CheckpointSchedule(
@@ -57,7 +59,8 @@ final class Trainer {
       patience: configuration.watchdog.abortSeconds ?? Self.longestPatience)
     survival = try Survival(
       configuration.replicaCheck, world: context.world,
-      tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors, faults: faults)
+      tensors: model.parameterTensors + step.optimizer.tensors(layout: model.layout) + model.runningTensors
+        + (average?.tensors(layout: model.layout) ?? []), faults: faults)
     step.survival = survival
     self.validation = Evaluator(
       model: model, context: context, data: validation, statistics: configuration.evaluation.statistics,
@@ -76,7 +79,7 @@ final class Trainer {
 
   /// Takes up a run where a checkpoint left it. All ranks know `state`, rank 0 has the checkpoint.
   func resume(_ state: CheckpointState, _ checkpoint: Checkpoint?) throws {
-    try checkpointing.restore(checkpoint)
+    try checkpointing.restore(checkpoint, state)
     model.restoreRunningSteps(state)
     progress = Progress(
       step: state.step, epoch: state.epoch, minibatch: state.position, frames: state.frames, validation: state.validation,
@@ -140,6 +143,7 @@ final class Trainer {
     let rate = schedule.rate(update: progress.step + 1, epoch: progress.epoch, progress.schedule)
     let result = try step.update(
       minibatches: progress.minibatch..<last, epoch: progress.epoch, step: progress.step + 1, learningRate: rate, request: request())
+    average?.add(model.parameters)
     progress.minibatch = last
     progress.step += 1
     progress.frames += result.frames
@@ -217,8 +221,7 @@ final class Trainer {
     if populationStep != progress.step {
       survival.begin(.population, step: progress.step)
       try survival.reach(.population, step: progress.step)
-      try step.estimatePopulation(
-        variance, minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0)), check: checkSignals)
+      try estimatePopulation(variance)
       populationStep = progress.step
     }
   }
@@ -227,6 +230,7 @@ final class Trainer {
     let start = clock.now
     // Statistics and losses of weights that differ would go into the checkpoint.
     try compareReplicas(always: true)
+    let averaged = try evaluateAverage(validation)
     try prepareStatistics()
     survival.begin(.validation, step: progress.step)
     try survival.reach(.validation, step: progress.step)
@@ -246,17 +250,43 @@ final class Trainer {
       loss: result.loss, bestLoss: isBest ? result.loss : progress.validation?.bestLoss ?? result.loss,
       bestStep: isBest ? progress.step : progress.validation?.bestStep ?? progress.step, step: progress.step)
     validatedStep = progress.step
-    try journal.evaluation("validation", result, task, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    try journal.evaluation(
+      "validation", result, task, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1), averaged: averaged)
     try reportNormalization(epoch: epoch)
     try reportGradientFlow(epoch: epoch)
     console.print(
       "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), "
-        + "\(task.measure.words(result))\(isBest ? " (best so far)" : "").")
+        + "\(task.measure.words(result))\(isBest ? " (best so far)" : "")\(words(averaged)).")
     if progress.schedule.divisions > ratesBefore && !isDone {
       console.print("The learning rate is \(ConfigurationValue.number(schedule.rate(update: progress.step + 1, epoch: epoch + 1, progress.schedule)).yaml) from here on (optimizer.plateau).")
     }
     try writeCheckpoint(isBest: isBest, validationBefore: before)
     if isDone { try settle(isLast: true) }
+  }
+
+  /// Evaluates the averaged weights, if there are any. Evaluation statistics are those of the average afterwards.
+  private func evaluateAverage(_ evaluator: Evaluator) throws -> EvaluationResult? {
+    // Before the first update there is no average.
+    guard let average, average.updates > 0 else { return nil }
+    return try average.substitute(for: model.parameters) {
+      if model.configuration.usesBatchStatistics && configuration.evaluation.statistics != .batch {
+        survival.begin(.population, step: progress.step)
+        // Until the statistics are those of the weights again.
+        populationStep = nil
+        try estimatePopulation(configuration.evaluation.statistics.populationVariance ?? .pooled)
+      }
+      survival.begin(.validation, step: progress.step)
+      return try evaluator.run(check: checkSignals)
+    }
+  }
+
+  private func estimatePopulation(_ variance: PopulationVariance) throws {
+    let minibatches = min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0))
+    try step.estimatePopulation(variance, minibatches: minibatches, check: checkSignals)
+  }
+
+  private func words(_ averaged: EvaluationResult?) -> String {
+    averaged.map { "; averaged weights: loss \(fixed($0.loss, 4)), \(task.measure.words($0))" } ?? ""
   }
 
   /// Says at a validation what has become of γ and of the statistics.
@@ -342,14 +372,14 @@ final class Trainer {
         "the checkpoint of step \(best) has evaluation statistics of before evaluation.statistics or evaluation.frames_per_step was changed")
     }
     survival.begin(.population, step: progress.step)
-    try step.estimatePopulation(
-      variance, minibatches: min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0)), check: checkSignals)
+    try estimatePopulation(variance)
     survival.begin(.ending, step: progress.step)
   }
 
   /// Evaluates the model of the best validation on the test data.
   private func runTest(_ data: any EvaluationData, epoch: Int) throws {
     let best = progress.validation?.bestStep ?? progress.step
+    var hasAverage = true
     if best == progress.step {
       // A run that was resumed at its end may want other statistics than it had.
       try prepareStatistics()
@@ -358,19 +388,25 @@ final class Trainer {
         guard context.isFirst else { return 0 }
         let checkpoint = try CheckpointStore.open(path: directory.store.path(step: best))
         _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
+        hasAverage = try average?.read(from: checkpoint, layout: model.layout) ?? false
         let before = try checkpoint.state.trainingConfiguration
         let isSame = checkpoint.state.statistics == configuration.evaluation.statistics.stored && hasSameSteps(configuration, before)
         return isSame || !configuration.normalization.usesBatchStatistics ? 0 : 1
       }
       try checkpointing.broadcastModel()
+      hasAverage = try context.world.allGather(hasAverage ? 1 : 0)[0] != 0
+      if hasAverage, let average { try context.world.broadcast(average.values, root: 0) }
       if try context.world.allGather(hasOtherStatistics)[0] != 0 { try replaceStatistics(ofStep: best) }
     }
     let start = clock.now
-    let result = try Evaluator(
-      model: model, context: context, data: data, statistics: configuration.evaluation.statistics, seed: configuration.training.seed
-    ).run(check: checkSignals)
-    try journal.evaluation("test", result, task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1))
+    let evaluator = Evaluator(
+      model: model, context: context, data: data, statistics: configuration.evaluation.statistics, seed: configuration.training.seed)
+    let result = try evaluator.run(check: checkSignals)
+    let averaged = hasAverage ? try evaluateAverage(evaluator) : nil
+    survival.begin(.ending, step: progress.step)
+    try journal.evaluation(
+      "test", result, task, step: best, epoch: epoch, seconds: (clock.now - start) / .seconds(1), averaged: averaged)
     console.print(
-      "Test loss \(fixed(result.loss, 4)), \(task.measure.words(result)) (model of step \(best)).")
+      "Test loss \(fixed(result.loss, 4)), \(task.measure.words(result)) (model of step \(best))\(words(averaged)).")
   }
 }

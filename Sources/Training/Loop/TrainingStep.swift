@@ -148,7 +148,7 @@ final class TrainingStep {
       size.sequences += loaded.sequences
       size.targets += loaded.targets
       size.steps += loaded.counts.steps
-      let pass = trainingPass(minibatch, epoch: epoch, loaded)
+      let pass = trainingPass(minibatch, of: minibatches, epoch: epoch, loaded)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       let shardLosses = try model.backward(workspace, pass, gradientScale: gradientScale, sink: gradients)
       for (i, shard) in shardLosses.enumerated() {
@@ -172,7 +172,7 @@ final class TrainingStep {
     model.beginWhitening()
     for (index, minibatch) in minibatches.enumerated() {
       if index > 0 && data.carriesState { workspace.carryState() }
-      let loaded = try load(minibatch, epoch: epoch), pass = trainingPass(minibatch, epoch: epoch, loaded)
+      let loaded = try load(minibatch, epoch: epoch), pass = trainingPass(minibatch, of: minibatches, epoch: epoch, loaded)
       try model.forward(workspace, pass, globalReducer: context.globalStatistics)
       timer.enter(.statisticsExchange)
       try model.addToWhitening(workspace, pass, globalReducer: context.globalStatistics)
@@ -194,10 +194,15 @@ final class TrainingStep {
     }
   }
 
-  private func trainingPass(_ minibatch: Int, epoch: Int, _ loaded: LoadedMinibatch) -> PassContext<Float> {
+  /// - minibatches: those of the update.
+  private func trainingPass(
+    _ minibatch: Int, of minibatches: Range<Int>, epoch: Int, _ loaded: LoadedMinibatch
+  ) -> PassContext<Float> {
     // As many numbers an epoch as the longest one needs.
-    let number = (epoch - 1) * data.minibatchBounds.upperBound + minibatch
-    return pass(.training(step: UInt32(truncatingIfNeeded: number), seed: seed), loaded.counts, noise: .training, minibatch: number)
+    let first = (epoch - 1) * data.minibatchBounds.upperBound, number = first + minibatch
+    var pass = pass(.training(step: UInt32(truncatingIfNeeded: number), seed: seed), loaded.counts, noise: .training, minibatch: number)
+    pass.firstMinibatch = UInt32(truncatingIfNeeded: first + minibatches.lowerBound)
+    return pass
   }
 
   private func load(_ minibatch: Int, epoch: Int) throws -> LoadedMinibatch {

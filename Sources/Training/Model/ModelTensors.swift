@@ -13,6 +13,23 @@ extension SequenceModel<Float> {
   /// `….whitening.matrix` and `….whitening.mean`.
   var evaluationTensors: [NamedTensor] { evaluationStatistics + whiteningTensors }
 
+  /// Reads the weights of a tensor file, and its statistics, which it may lack.
+  /// - Returns: whether it has statistics, or none are needed.
+  /// - Throws: `SafetensorsError`.
+  func read(weightsOf file: String) throws(SafetensorsError) -> Bool {
+    // Weights after a whitening mean nothing without it.
+    let statistics = evaluationStatistics
+    let absent = try SafetensorsFile(file).read(
+      into: parameterTensors + evaluationTensors, optional: Set(statistics.map(\.name)), converting: true)
+    // All or none: a layer with statistics beside one without would be neither a fresh model nor a trained one.
+    if let name = absent.first, absent.count < statistics.count {
+      throw SafetensorsError(
+        file: file, tensor: name, .missingTensor, found: "no such tensor, but statistics of other layers",
+        allowed: "all running statistics, or none")
+    }
+    return absent.isEmpty
+  }
+
   /// The exponential averages of training, for `training.safetensors`, and the whitenings that belong to them.
   var runningTensors: [NamedTensor] {
     statisticsTensors(prefix: "running.") { $0.running } + whiteningTensors

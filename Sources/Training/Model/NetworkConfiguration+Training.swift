@@ -13,6 +13,8 @@ extension NetworkConfiguration {
         method: c.normalization.method, placement: c.normalization.placement, statistics: c.normalization.statistics,
         epsilon: c.normalization.epsilon, momentum: c.normalization.momentum, gamma: c.normalization.gamma),
       steps: steps)
+    dropoutKind = c.model.dropoutKind
+    recurrentDropout = c.model.recurrentDropout
     initialState = c.model.initialState
     initialStateNoise = c.model.initialStateNoise
     tiesEmbedding = c.model.tiedEmbedding

@@ -179,6 +179,8 @@ final class ShardGradients: GradientSink {
     self.embeddingRows = embeddingRows
   }
 
+  var completes: Bool { isLastMicroBatch }
+
   func begin(_ group: ParameterGroup, shard: Int) -> VectorView<Float> {
     let slot = slots[shardSlots[shard]]
     return group == .embedding ? slot[0..<embedding(rows: embeddingRows).upperBound] : slot
