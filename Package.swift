@@ -7,6 +7,9 @@ let strict: [SwiftSetting] = [.strictMemorySafety()]
 let blas = Context.environment["LOCKSTEP_BLAS"] ?? "openblas"
 let blasLibrary = blas.hasPrefix("-l") ? String(blas.dropFirst(2)) : nil
 
+// The MPI library, by its name for pkg-config: that of Open MPI, or mpich for MPICH and libraries with its interface.
+let mpi = Context.environment["LOCKSTEP_MPI"] ?? "ompi-c"
+
 let package = Package(
   name: "Lockstep",
   products: [
@@ -24,9 +27,10 @@ let package = Package(
     .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
   ],
   targets: [
-    // System libraries (Debian: libopenblas-dev, or the BLAS that LOCKSTEP_BLAS names, libopenmpi-dev, libxxhash-dev).
+    // System libraries (Debian: libopenblas-dev, or the BLAS that LOCKSTEP_BLAS names, libopenmpi-dev or the MPI that
+    // LOCKSTEP_MPI names, libxxhash-dev).
     .systemLibrary(name: "CBLAS", pkgConfig: blasLibrary == nil ? blas : nil),
-    .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c"),
+    .systemLibrary(name: "CMPI", pkgConfig: mpi),
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash"),
     // Vector kernels in C, compiled for several instruction sets (Debian: librandom123-dev).
     .target(name: "CKernels"),
@@ -34,7 +38,7 @@ let package = Package(
     .target(
       name: "Tensors", dependencies: ["CKernels", "CBLAS"], swiftSettings: strict,
       linkerSettings: blasLibrary.map { [.linkedLibrary($0)] } ?? []),
-    .target(name: "MPI", dependencies: ["COpenMPI", "Tensors"], swiftSettings: strict),
+    .target(name: "MPI", dependencies: ["CMPI", "Tensors"], swiftSettings: strict),
     .target(name: "NeuralNetwork", dependencies: ["Tensors"], swiftSettings: strict),
     .target(name: "SequenceData", dependencies: ["Tensors"], swiftSettings: strict),
     .target(name: "DataParallel", dependencies: ["MPI", "Tensors"], swiftSettings: strict),
@@ -64,9 +68,9 @@ let package = Package(
       name: "DistributedCases", dependencies: ["MPI", "DataParallel", "Tensors"],
       path: "Tests/DistributedCases", swiftSettings: strict),
     .testTarget(
-      name: "DataParallelTests", dependencies: ["DataParallel", "DistributedCases"], swiftSettings: strict),
+      name: "DataParallelTests", dependencies: ["DataParallel", "MPI", "DistributedCases"], swiftSettings: strict),
     // Whole commands, as users start them: lockstep under mpirun.
-    .testTarget(name: "CommandTests", dependencies: ["lockstep"], swiftSettings: strict),
+    .testTarget(name: "CommandTests", dependencies: ["lockstep", "MPI"], swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -6,6 +6,7 @@
 #   THREADS    threads of a rank, if it is to have more than one
 #   OPTIONS    further options of `lockstep train`, separated by spaces; may be missing
 #   LOCKSTEP   the program, if it is not .build/release/lockstep
+#   LAUNCHER   in Slurm: srun starts the ranks (srun --mpi=pmix), in place of mpirun
 
 if [[ -z ${CONFIG:-} || -z ${RUN:-} ]]; then
   echo "CONFIG and RUN must be set: the configuration and the run directory" >&2
@@ -67,7 +68,13 @@ train() {
 
   # Several mpiruns of a user would make and remove the same temporary folder.
   session=$(mktemp -d "${TMPDIR:-/tmp}/lockstep-job.XXXXXX") || session=''
-  TMPDIR=${session:-${TMPDIR:-/tmp}} mpirun "$@" "${options[@]}" "${LOCKSTEP:-.build/release/lockstep}" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
+  local launcher=(mpirun "$@" "${options[@]}")
+  if [[ ${LAUNCHER:-mpirun} == srun ]]; then
+    # srun hands on the environment, binds as Slurm is told to, and passes SIGUSR1 on to the ranks.
+    export OPENBLAS_NUM_THREADS=1
+    launcher=(srun --mpi=pmix --kill-on-bad-exit=1)
+  fi
+  TMPDIR=${session:-${TMPDIR:-/tmp}} "${launcher[@]}" "${LOCKSTEP:-.build/release/lockstep}" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
   job=$!
   if $stopping; then stop; fi
   # A signal ends `wait`, though not mpirun.

@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 import Tensors
 
 /// Collectives that return when this rank's part is done. P is the number of ranks.

@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 import Glibc
 import Tensors
 
@@ -8,8 +8,10 @@ import Tensors
 /// operation, and those have no place in a destructor.
 @safe
 public final class Communicator {
-  /// Invariant: a valid handle until MPI is finalised. Nil where this process is alone and MPI has not started.
-  let raw: MPI_Comm?
+  /// Invariant: a valid handle until MPI is finalised; MPI's null handle where this process is alone and MPI has not started.
+  let raw: MPI_Comm
+  /// Whether MPI carries the messages of this group.
+  let hasMPI: Bool
   /// Number of this process in the group, from 0.
   public let rank: Int
   /// Number of ranks in the group.
@@ -29,7 +31,8 @@ public final class Communicator {
 
   /// The group of one process, which needs no MPI: what it sends to all it has already.
   init() {
-    unsafe raw = nil
+    unsafe raw = unsafe lockstep_mpi_comm_null()
+    hasMPI = false
     (rank, size) = (0, 1)
   }
 
@@ -39,6 +42,7 @@ public final class Communicator {
     try check(unsafe MPI_Comm_rank(raw, &rank), "MPI_Comm_rank", rank: nil)
     try check(unsafe MPI_Comm_size(raw, &size), "MPI_Comm_size", rank: Int(rank))
     unsafe self.raw = raw
+    hasMPI = true
     self.rank = Int(rank)
     self.size = Int(size)
   }
@@ -48,8 +52,8 @@ public final class Communicator {
   public func duplicate() throws(MPIError) -> Communicator {
     if !hasMPI { return alone() }
     var copy = unsafe lockstep_mpi_comm_null()
-    try blocking("MPI_Comm_dup") { unsafe MPI_Comm_dup(raw, &copy) }
-    let duplicate = try unsafe Communicator(raw: copy!)
+    try blocking("MPI_Comm_dup") { unsafe lockstep_mpi_comm_dup(raw, &copy) }
+    let duplicate = try unsafe Communicator(raw: copy)
     duplicate.pulse = pulse
     return duplicate
   }
@@ -68,9 +72,6 @@ public final class Communicator {
     // Other threads may be at work on what `exit` takes down.
     _exit(code)
   }
-
-  /// Whether MPI carries the messages of this group.
-  var hasMPI: Bool { unsafe raw != nil }
 
   /// One more group of this process alone.
   func alone() -> Communicator {

@@ -29,7 +29,7 @@ public struct LaunchedJob: Equatable, Sendable {
     ("mpirun of Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("mpirun of MVAPICH", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
     ("mpirun of MVAPICH", "MVP_COMM_WORLD_RANK", "MVP_COMM_WORLD_SIZE"),
-    ("mpirun of another MPI library (PMI_SIZE)", "PMI_RANK", "PMI_SIZE"),
+    (MPILibrary.current == .mpich ? "mpirun of MPICH (PMI_SIZE)" : "mpirun of another MPI library (PMI_SIZE)", "PMI_RANK", "PMI_SIZE"),
     ("PALS", "PALS_RANKID", "PALS_SIZE"),
     ("jsrun", "JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"),
     ("Flux", "FLUX_TASK_RANK", "FLUX_JOB_SIZE"),
@@ -60,9 +60,7 @@ public struct LaunchedJob: Equatable, Sendable {
     let largest = found.reduce(first) { $1.size ?? 0 > $0.size ?? 0 ? $1 : $0 }
     (launcher, size) = (largest.launcher, largest.size)
     rank = largest.rank ?? found.lazy.compactMap(\.rank).first
-    // Some builds of Open MPI know the server of PMI-1 and PMI-2, too; whether this one does, the number of ranks that it finds will say.
-    hasServer = environment["PMI_FD"] != nil
-      || environment["PMIX_NAMESPACE"] != nil && environment.keys.contains { $0.hasPrefix("PMIX_SERVER_URI") }
+    hasServer = MPILibrary.current.hasServer(environment)
   }
 }
 
@@ -78,7 +76,7 @@ public struct LaunchError: ExitCodeError, CustomStringConvertible {
     let library = MPIEnvironment.libraryVersion.split(separator: ",").first.map(String.init) ?? "the MPI library"
     let count = job.size.map { "\($0) processes" } ?? "this process"
     return "\(job.launcher) has started \(count), which do not find each other through \(library), the MPI library of this program: "
-      + "start them with its own mpirun, \(MPIEnvironment.mpirun), or in Slurm with srun --mpi=pmix"
+      + "start them with its own mpirun, \(MPILibrary.current.mpirun), or in Slurm with srun \(MPILibrary.current.slurmOption)"
   }
 }
 

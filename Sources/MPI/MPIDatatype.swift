@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 
 /// An element type that MPI can carry and add.
 public protocol MPIDatatype: BitwiseCopyable {

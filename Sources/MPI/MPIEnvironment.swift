@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 import Glibc
 
 /// MPI of this process, from start to the normal end. A process that no launcher has started with others is the only rank, and MPI does not start.
@@ -50,24 +50,15 @@ public struct MPIEnvironment: ~Copyable {
 
   /// Name and version of the MPI library; MPI need not have started.
   public static var libraryVersion: String {
-    unsafe textFromMPI(capacity: Int(MPI_MAX_LIBRARY_VERSION_STRING)) { unsafe MPI_Get_library_version($0, $1) } ?? "unknown"
+    let text = unsafe textFromMPI(capacity: Int(MPI_MAX_LIBRARY_VERSION_STRING)) { unsafe MPI_Get_library_version($0, $1) }
+    // MPICH adds lines about how it was built.
+    let line = text?.split(separator: "\n").first?.split(whereSeparator: \.isWhitespace).filter { $0 != "Version:" } ?? []
+    return line.isEmpty ? "unknown" : line.joined(separator: " ")
   }
 
-  /// The mpirun that belongs to the MPI library of this process: a path, or the name alone where none is found near the library.
-  public static var mpirun: String {
-    guard let library = ProcessInformation.path(ofLibrary: "libmpi") else { return "mpirun" }
-    var folder = library[...]
-    while let end = folder.lastIndex(of: "/") {
-      folder = folder[..<end]
-      // Debian has those of several libraries in one folder, and `mpirun` is one of them.
-      for name in ["mpirun.openmpi", "mpirun"] where unsafe access("\(folder)/bin/\(name)", X_OK) == 0 { return "\(folder)/bin/\(name)" }
-    }
-    return "mpirun"
-  }
-
-  /// Settings of Open MPI that suit long vectors between ranks of one node; what the user has set already stays.
+  /// Settings that suit long vectors between ranks of one node; what the user has set already stays.
   private static func setDefaults() {
-    // Copying through shared memory beats the kernel's copy between processes two to three times.
+    // Open MPI's copying through shared memory beats the kernel's copy between processes two to three times.
     unsafe setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0)
     // Collectives allocate scratch memory at each call: keep it in the process instead of mapping and clearing it anew every time.
     lockstep_keep_freed_memory()

@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 
 /// A call of MPI that failed, or could not be made.
 public struct MPIError: Error, CustomStringConvertible {

@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 
 /// Parts of a communicator.
 extension Communicator {
@@ -8,7 +8,7 @@ extension Communicator {
     if !hasMPI { return alone() }
     var part = unsafe lockstep_mpi_comm_null()
     try blocking("MPI_Comm_split_type") { unsafe lockstep_mpi_split_by_memory(raw, Int32(rank), &part) }
-    return try unsafe Communicator(part: part!, of: self)
+    return try unsafe Communicator(part: part, of: self)
   }
 
   /// The ranks that give the same `color`, from 0, in the order of this communicator. All ranks call it together.
@@ -18,8 +18,8 @@ extension Communicator {
     if !hasMPI { return alone() }
     var part = unsafe lockstep_mpi_comm_null()
     let color = try messageCount(color, "MPI_Comm_split", rank: rank)
-    try blocking("MPI_Comm_split") { unsafe MPI_Comm_split(raw, color, Int32(rank), &part) }
-    return try unsafe Communicator(part: part!, of: self)
+    try blocking("MPI_Comm_split") { unsafe lockstep_mpi_comm_split(raw, color, Int32(rank), &part) }
+    return try unsafe Communicator(part: part, of: self)
   }
 
   /// Errors are returned, whatever a new communicator does by default.

@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 import Tensors
 
 /// Collectives that return before they are done. Collectives of one communicator must be started in the same order on every rank.
@@ -11,7 +11,7 @@ extension Communicator {
     let count = try messageCount(vector.count, "MPI_Iallreduce", rank: rank)
     if !hasMPI { return PendingCollective(done: vector) }
     return try unsafe PendingCollective(self, "MPI_Iallreduce", send: vector, receive: vector) {
-      unsafe MPI_Iallreduce(lockstep_mpi_in_place(), vector.pointer, count, T.datatype, operation.operation, raw, $0)
+      unsafe lockstep_mpi_iallreduce(vector.pointer, count, T.datatype, operation.operation, raw, $0)
     }
   }
 
@@ -27,7 +27,7 @@ extension Communicator {
       return PendingCollective(done: all)
     }
     return try unsafe PendingCollective(self, "MPI_Iallgather", send: local, receive: all) {
-      unsafe MPI_Iallgather(local.pointer, count, T.datatype, all.pointer, count, T.datatype, raw, $0)
+      unsafe lockstep_mpi_iallgather(local.pointer, count, all.pointer, T.datatype, raw, $0)
     }
   }
 
@@ -39,8 +39,8 @@ extension Communicator {
     checkBlocks(blocks, in: all)
     if !hasMPI { return PendingCollective(done: all) }
     return try unsafe PendingCollective(self, "MPI_Iallgatherv", send: all, receive: all, receiveBlocks: blocks) {
-      unsafe MPI_Iallgatherv(
-        lockstep_mpi_in_place(), 0, T.datatype,
+      unsafe lockstep_mpi_iallgatherv(
+        lockstep_mpi_in_place(), 0,
         all.pointer, blocks.counts.pointer, blocks.displacements.pointer, T.datatype, raw, $0)
     }
   }
@@ -56,8 +56,8 @@ extension Communicator {
       return PendingCollective(done: all)
     }
     return try unsafe PendingCollective(self, "MPI_Iallgatherv", send: local, receive: all, receiveBlocks: blocks) {
-      unsafe MPI_Iallgatherv(
-        local.pointer, Int32(local.count), T.datatype,
+      unsafe lockstep_mpi_iallgatherv(
+        local.pointer, Int32(local.count),
         all.pointer, blocks.counts.pointer, blocks.displacements.pointer, T.datatype, raw, $0)
     }
   }
@@ -76,8 +76,8 @@ extension Communicator {
     return try unsafe PendingCollective(
       self, "MPI_Ialltoallv", send: send, receive: receive, sendBlocks: sendBlocks, receiveBlocks: receiveBlocks
     ) {
-      unsafe MPI_Ialltoallv(
-        send.pointer, sendBlocks.counts.pointer, sendBlocks.displacements.pointer, T.datatype,
+      unsafe lockstep_mpi_ialltoallv(
+        send.pointer, sendBlocks.counts.pointer, sendBlocks.displacements.pointer,
         receive.pointer, receiveBlocks.counts.pointer, receiveBlocks.displacements.pointer, T.datatype, raw, $0)
     }
   }

@@ -1,16 +1,16 @@
-import COpenMPI
+import CMPI
 
 /// A request of MPI that must be completed before it goes out of scope.
 // Usable from inlined code because other modules destroy pending collectives in place and need its metadata: the linker misses it otherwise.
 @safe @usableFromInline
 struct OpenRequest: ~Copyable {
   /// Invariant: MPI's null request as soon as MPI has completed the operation, and from the start where MPI has nothing to do.
-  private var raw: MPI_Request?
+  private var raw: MPI_Request
   private let rank: Int
   /// Whether nobody has found out yet that the operation is complete.
   private(set) var isOpen = true
 
-  init(raw: MPI_Request?, rank: Int) {
+  init(raw: MPI_Request, rank: Int) {
     unsafe self.raw = raw
     self.rank = rank
   }
@@ -27,7 +27,7 @@ struct OpenRequest: ~Copyable {
   mutating func test() throws(MPIError) -> Bool {
     if !isComplete {
       var done: Int32 = 0
-      let code = unsafe MPI_Test(&raw, &done, lockstep_mpi_status_ignore())
+      let code = unsafe lockstep_mpi_test(&raw, &done)
       if code != MPI_SUCCESS { forget() }
       try check(code, "MPI_Test", rank: rank)
       if done == 0 { return false }
@@ -38,7 +38,7 @@ struct OpenRequest: ~Copyable {
 
   mutating func wait() throws(MPIError) {
     if !isComplete {
-      let code = unsafe MPI_Wait(&raw, lockstep_mpi_status_ignore())
+      let code = unsafe lockstep_mpi_wait(&raw)
       if code != MPI_SUCCESS { forget() }
       try check(code, "MPI_Wait", rank: rank)
     }

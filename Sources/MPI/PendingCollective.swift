@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 import Tensors
 
 /// A collective that has been started and has not been waited for. It keeps the memory that MPI reads and writes alive, and that memory must
@@ -15,7 +15,7 @@ public struct PendingCollective: ~Copyable {
   init<T>(
     _ communicator: Communicator, _ call: StaticString, send: VectorView<T>, receive: VectorView<T>,
     sendBlocks: BlockLayout? = nil, receiveBlocks: BlockLayout? = nil,
-    start: (UnsafeMutablePointer<MPI_Request?>) -> Int32
+    start: (UnsafeMutablePointer<MPI_Request>) -> Int32
   ) throws(MPIError) {
     var raw = unsafe lockstep_mpi_request_null()
     try check(unsafe start(&raw), call, rank: communicator.rank)

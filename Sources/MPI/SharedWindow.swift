@@ -1,4 +1,4 @@
-import COpenMPI
+import CMPI
 import Glibc
 import Tensors
 
@@ -92,8 +92,8 @@ private func wholeLines(_ bytes: Int) -> Int { (bytes + 63) / 64 * 64 }
 /// Keeps a window's handle, or memory of its own where there is no MPI; views of its memory refer to it. Never released but by `free`.
 @safe
 private final class WindowMemory {
-  /// Invariant: valid until `free` or the end of MPI. Nil without MPI.
-  private var raw: MPI_Win?
+  /// Invariant: valid until `free` or the end of MPI; MPI's null handle without MPI.
+  private var raw = unsafe lockstep_mpi_win_null()
   /// Invariant: without MPI, what `calloc` gave; nil with it.
   private var own: UnsafeMutableRawPointer?
   private let rank: Int
@@ -138,6 +138,6 @@ private final class WindowMemory {
   func free() throws(MPIError) {
     if let own = unsafe own { return unsafe Glibc.free(own) }
     try check(unsafe MPI_Win_unlock_all(raw), "MPI_Win_unlock_all", rank: rank)
-    try check(unsafe MPI_Win_free(&raw), "MPI_Win_free", rank: rank)
+    try check(unsafe lockstep_mpi_win_free(&raw), "MPI_Win_free", rank: rank)
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import MPI
 import Testing
 
 /// All tests of whole commands, one at a time: each starts several processes.
@@ -136,7 +137,7 @@ final class Sandbox {
     commands += 1
     let launcher = ranks == 1
       ? ["timeout", "\(timeout)"]
-      : ["mpirun", "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeout)"]
+      : MPILibrary.current.localCommand(ranks: ranks, timeout: timeout)
     let program = try Self.program()
     let preload = library.map { ["env", "LD_PRELOAD=" + URL(fileURLWithPath: program).deletingLastPathComponent().appendingPathComponent($0).path] }
     return try RunningCommand(

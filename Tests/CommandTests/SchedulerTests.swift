@@ -48,13 +48,13 @@ extension CommandTests {
       try Resuming.expectSameEnd(sandbox, "run", "whole", step: step)
     }
 
-    /// Slurm itself: the job comes near its time limit, goes back into the queue and is run to its end.
-    @Test func slurm() throws {
+    /// Slurm itself: the job comes near its time limit, goes back into the queue and is run to its end, with ranks that mpirun or srun starts.
+    @Test(arguments: ["mpirun", "srun"]) func slurm(launcher: String) throws {
       let (sandbox, environment) = try prepare(), bed = try Bed(hosts: 2, withSlurm: true, in: sandbox)
       // The shortest limit is a minute; the warning may come that long before.
       let submitted = try bed.call(
         ["run", "sbatch", "--parsable", "-n", "4", "-N", "2", "-t", "1", "--signal=B:USR1@55", "-o", sandbox("log"), "Cluster/slurm"],
-        environment: environment)
+        environment: environment + ["LAUNCHER=\(launcher)"])
       let job = submitted.output.trimmingCharacters(in: .whitespacesAndNewlines)
       try #require(submitted.exitCode == 0 && Int(job) != nil, "\(submitted)")
       try wait(seconds: 150, for: "Slurm's warning") { stopReasons(sandbox).contains("signal") }

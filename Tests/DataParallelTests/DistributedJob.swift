@@ -1,4 +1,5 @@
 import Foundation
+import MPI
 
 /// One job of several ranks: `mpirun` of the helper `DistributedCases`, which lies beside the test bundle.
 struct DistributedJob {
@@ -14,9 +15,8 @@ struct DistributedJob {
   init(_ name: String, ranks: Int, timeout: Int = 90) throws {
     let limit = timeout + 20
     let command = [
-      "/usr/bin/env", "timeout", "--kill-after=5", "\(limit)", "mpirun", "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none",
-      "--timeout", "\(timeout)", try Self.helper(), name,
-    ]
+      "/usr/bin/env", "timeout", "--kill-after=5", "\(limit)",
+    ] + MPILibrary.current.localCommand(ranks: ranks, timeout: timeout) + [try Self.helper(), name]
     let start = ContinuousClock.now
     let first = try DistributedJob(command)
     self = ContinuousClock.now - start < .seconds(limit) ? first : try DistributedJob(command)

@@ -1,3 +1,4 @@
+import MPI
 import SequenceData
 
 /// The arguments of `lockstep launch`.
@@ -37,7 +38,7 @@ public struct LaunchRequest: Sendable {
     let slots = hosts.map { $0.reduce(0) { $0 + $1.slots } } ?? ranks
     if slots == 0 { return nil }
     var command = ["mpirun", "-n", "\(min(ranks, slots))"]
-    if let hosts { command += ["--host", hosts.map { "\($0.name):\($0.slots)" }.joined(separator: ",")] }
+    if let hosts { command += MPILibrary.current.options(hosts: hosts.map { ($0.name, $0.slots) }) }
     command += options + [program] + arguments
     if isAgain && !training.resume { command.append("--resume") }
     return command

@@ -38,13 +38,15 @@ final class MPIRun {
     // Open MPI binds one or two ranks each to a core, from the first one on: two jobs of a host would share it.
     if environment["OMPI_MCA_hwloc_base_binding_policy"] == nil && !options.contains(where: { $0.contains("bind") || $0.contains("PE=") }) {
       environment["OMPI_MCA_hwloc_base_binding_policy"] = "none"
+      // The same for Open MPI 5.
+      environment["PRTE_MCA_hwloc_default_binding_policy"] = "none"
     }
     // Several mpiruns of a user make and remove the same folder, and now and then one removes it under the other's hands.
     if let folder, environment["OMPI_MCA_orte_tmpdir_base"] == nil { environment["TMPDIR"] = folder }
     return environment
   }
 
-  /// `mpirun`, unless it is that of MPICH and there is one that belongs to the MPI library of this program.
+  /// `mpirun`, unless it is that of another family of MPI libraries: then the one that belongs to the library of this program.
   private static var program: String {
     let folders = unsafe getenv("PATH").map { unsafe String(cString: $0) } ?? "/usr/bin:/bin"
     let places = folders.split(separator: ":").map { "\($0)/mpirun" }
@@ -52,7 +54,7 @@ final class MPIRun {
     else { return "mpirun" }
     defer { unsafe free(target) }
     let name = unsafe String(cString: target).split(separator: "/").last ?? ""
-    return name.contains("hydra") || name.contains("mpich") ? MPIEnvironment.mpirun : "mpirun"
+    return MPILibrary.current.isForeign(mpirun: name) ? MPILibrary.current.mpirun : "mpirun"
   }
 
   /// The exit code; nil while it runs. Clears what mpirun has left when it is over.
