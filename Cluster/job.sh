@@ -72,7 +72,7 @@ train() {
   if [[ ${LAUNCHER:-mpirun} == srun ]]; then
     # srun hands on the environment, binds as Slurm is told to, and passes SIGUSR1 on to the ranks.
     export OPENBLAS_NUM_THREADS=1
-    launcher=(srun --mpi=pmix --kill-on-bad-exit=1)
+    launcher=(srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task="$threads")
   fi
   TMPDIR=${session:-${TMPDIR:-/tmp}} "${launcher[@]}" "${LOCKSTEP:-.build/release/lockstep}" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
   job=$!

@@ -10,7 +10,7 @@ public struct LaunchedJob: Equatable, Sendable {
   public var rank: Int?
   /// How many it has started; nil where it does not say.
   public var size: Int?
-  /// Whether Open MPI's mpirun started it: what all processes print alike, one of them prints for all.
+  /// Whether an mpirun of this program's MPI library started it: what all processes print alike, one of them prints for all.
   public var isOfMPIRun: Bool
   /// Whether there is a server through which ranks of this library find each other.
   public var hasServer: Bool
@@ -44,17 +44,18 @@ public struct LaunchedJob: Equatable, Sendable {
       let rank = number(variable.rank), size = number(variable.size)
       return rank == nil && size == nil ? nil : (variable.launcher, rank, size)
     }
-    isOfMPIRun = number("OMPI_COMM_WORLD_SIZE") != nil || number("OMPI_COMM_WORLD_RANK") != nil
+    let isOfOpenMPI = number("OMPI_COMM_WORLD_SIZE") != nil || number("OMPI_COMM_WORLD_RANK") != nil
     // In a batch script Slurm says how many tasks the job is to have, and counts the script as task 0: only a step has tasks.
     let isStep = environment["SLURM_STEP_ID"] != nil || environment["SLURM_STEPID"] != nil || environment["SLURM_STEP_NUM_TASKS"] != nil
     if isStep, let tasks = number("SLURM_STEP_NUM_TASKS") ?? number("SLURM_NTASKS") ?? number("SLURM_NPROCS") {
       // With several hosts mpirun starts its daemons as tasks of a step, and ranks inherit what that says, also in PMI's words.
-      if isOfMPIRun {
+      if isOfOpenMPI {
         found.removeAll { $0.launcher.contains("PMI_SIZE") && $0.size == tasks }
       } else {
         found.append(("srun of Slurm", number("SLURM_PROCID"), tasks))
       }
     }
+    isOfMPIRun = isOfOpenMPI || MPILibrary.current == .mpich && !isStep && number("PMI_SIZE") != nil
     guard let first = found.first else { return nil }
     // Of equals the first.
     let largest = found.reduce(first) { $1.size ?? 0 > $0.size ?? 0 ? $1 : $0 }

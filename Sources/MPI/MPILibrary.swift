@@ -28,15 +28,23 @@ public enum MPILibrary: Sendable {
     }
   }
 
+  /// The signal that has ended a rank, by the exit code of mpirun; nil for another end.
+  public func signal(ofCode code: Int32) -> Int32? {
+    switch self {
+    case .openMPI: return code > 128 ? code - 128 : nil
+    // Hydra passes on the signal's number, which for 1 may be an end of its own.
+    case .mpich: return code > 128 ? code - 128 : (2...31).contains(code) ? code : nil
+    }
+  }
+
   /// Whether an environment says where ranks of this library find each other.
   func hasServer(_ environment: [String: String]) -> Bool {
-    let hasPMI = environment["PMI_FD"] != nil || environment["PMI_PORT"] != nil
     switch self {
     case .openMPI:
       // Some builds of Open MPI know the server of PMI-1 and PMI-2, too; whether this one does, the number of ranks that it finds will say.
       return environment["PMI_FD"] != nil
         || environment["PMIX_NAMESPACE"] != nil && environment.keys.contains { $0.hasPrefix("PMIX_SERVER_URI") }
-    case .mpich: return hasPMI
+    case .mpich: return ["PMI_FD", "PMI_PORT", "PMI_CONTROL_PORT", "PMIX_NAMESPACE"].contains { environment[$0] != nil }
     }
   }
 

@@ -42,7 +42,7 @@ public struct DropoutKey: Equatable, Sendable {
   public var seed: UInt64
   /// Number of the minibatch, from 0.
   public var step: UInt32
-  /// Number of the connection: 0 … layers, the last one is the output layer's input.
+  /// Number of the connection: 0 … layers, of which the last is the output layer's input; higher ones for recurrent weights.
   public var layer: UInt32
   /// The masks of one connection in one minibatch.
   public init(probability: Double, seed: UInt64, step: UInt32, layer: UInt32) {

@@ -91,6 +91,16 @@ extension CommandTests {
       let model = try sandbox.tensors("run/checkpoints/latest/model.safetensors").filter { !$0.name.contains("running_") }
       let average = try sandbox.tensors("run/checkpoints/latest/training.safetensors").filter { $0.name.hasPrefix("average.") }
       #expect(average.map(\.values) == model.map(\.values) && !model.isEmpty)
+
+      // One that is taken over no update is none.
+      try sandbox.train("other", settings.dropFirst() + ["training.maximum_steps=5", "evaluation.every_epochs=7"])
+      try FileManager.default.removeItem(atPath: sandbox("other/checkpoints/step-00000005"))
+      try sandbox.train("other", settings + ["training.maximum_steps=4"], ["--resume"])
+      try sandbox.expectFailure(64, ["--average", "no averaged weights"], ["evaluate", "other/checkpoints/latest", "--average"])
+      // A file with statistics needs no training text.
+      try FileManager.default.moveItem(atPath: sandbox("train.txt"), toPath: sandbox("away.txt"))
+      let evaluated = try sandbox.run(["evaluate", "other", "--weights", "other/checkpoints/latest/model.safetensors"])
+      #expect(evaluated.exitCode == 0, "\(evaluated)")
     }
 
     @Test func refusals() throws {

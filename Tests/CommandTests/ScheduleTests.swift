@@ -44,6 +44,42 @@ extension CommandTests {
       }
     }
 
+    /// The validation at the end of a run that goes on later counts for nothing.
+    @Test func forcedValidations() throws {
+      let sandbox = try Sandbox()
+      let settings = ["optimizer.plateau={factor: 2, patience: 1, threshold: 0.5}", "optimizer.decay=null", "training.early_stopping={patience: 3}"]
+      try sandbox.train("whole", settings + ["training.maximum_steps=34"])
+      try sandbox.train("parts", settings + ["training.maximum_steps=15"])
+      let resumed = try sandbox.train("parts", settings + ["training.maximum_steps=34"], ["--resume"])
+      #expect(resumed.warnings.isEmpty, "\(resumed)")
+      #expect(try rates(sandbox, "parts") == rates(sandbox, "whole"))
+      let model = "checkpoints/latest/model.safetensors"
+      #expect(try sandbox.data("parts/\(model)") == sandbox.data("whole/\(model)"))
+      // A cosine over more updates is another one.
+      try sandbox.train("cosine", ["optimizer.cosine={final: 0}", "training.maximum_steps=11"])
+      let longer = try sandbox.train("cosine", ["optimizer.cosine={final: 0}", "training.maximum_steps=14"], ["--resume"])
+      #expect(longer.warnings.count { $0.contains("optimizer.cosine") && $0.contains("jumps") } == 1, "\(longer)")
+    }
+
+    /// A run that has ended by the patience that it is resumed with ends at once, and as a whole.
+    @Test func lessPatience() throws {
+      let sandbox = try Sandbox()
+      let settings = ["optimizer.learning_rate=30", "optimizer.clip_norm=null", "optimizer.decay=null", "evaluation.statistics=running", "checkpoint.every_steps=1", "checkpoint.keep=200"]
+      try sandbox.train("run", settings + ["training.maximum_steps=150"])
+      let validations = try sandbox.events("run", "validation").compactMap { $0["loss"] as? Double }
+      let worse = try #require(validations.indices.dropFirst().dropLast().first { validations[$0] >= validations[..<$0].min()! }, "\(validations)")
+      // In the middle of the epoch after the first validation that is not the best.
+      let step = (worse + 1) * 10 + 4
+      for name in try sandbox.names(in: "run/checkpoints") where name.hasPrefix("step-") && Int(name.suffix(8)) ?? 0 > step {
+        try FileManager.default.removeItem(atPath: sandbox("run/checkpoints/\(name)"))
+      }
+      let outcome = try sandbox.train("run", settings + ["training.maximum_steps=150", "training.early_stopping={patience: 1}"], ["--resume"])
+      #expect(outcome.output.contains("(training.early_stopping)") && outcome.output.contains("step \(step): validation loss"), "\(outcome)")
+      #expect(try sandbox.events("run", "end").last?["by"] as? String == "training.early_stopping")
+      #expect(try !sandbox.names(in: "run/checkpoints").contains { $0.hasSuffix(".partial") })
+      #expect(try sandbox.linkedStep("run", "latest") == step)
+    }
+
     @Test func stopsEarly() throws {
       let sandbox = try Sandbox()
       // So large a rate makes it worse soon.

@@ -86,11 +86,12 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   let isStored = request.weights == .trained && state.statistics == statistics.stored && hasSameSteps(configuration, trained)
   // Running averages are of the trained weights.
   let variance = statistics.populationVariance ?? (request.weights == .trained || statistics == .batch ? nil : .pooled)
-  let needsPopulation = variance != nil && !isStored && configuration.normalization.usesBatchStatistics
+  let comeAlong = try hasStatistics(request.weights, world: world)
+  let needsPopulation = variance != nil && !isStored && !comeAlong && configuration.normalization.usesBatchStatistics
   let data = try task.openTrainingData(configuration, context, stored: stored, for: needsPopulation ? .training : .unread)
   let model = SequenceModel<Float>(data.network)
-  let hasStatistics = try loadModel(model, checkpoint, state, configuration, request.weights, world: world)
-  if needsPopulation && !hasStatistics, let variance {
+  try loadModel(model, checkpoint, state, configuration, request.weights, world: world)
+  if needsPopulation, let variance {
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0))
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(variance, minibatches: count)
   }
@@ -145,11 +146,10 @@ extension EvaluatedWeights {
 }
 
 /// Reads weights and the kind of statistics that evaluation asks for, on rank 0, and sends them to all.
-/// - Returns: on all ranks whether statistics came with other weights than the trained ones.
 private func loadModel(
   _ model: SequenceModel<Float>, _ checkpoint: Checkpoint?, _ state: CheckpointState, _ configuration: TrainingConfiguration,
   _ weights: EvaluatedWeights, world: Communicator
-) throws -> Bool {
+) throws {
   let cameAlong = try world.agree { () -> Int in
     guard let checkpoint else { return 0 }
     _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
@@ -165,13 +165,22 @@ private func loadModel(
     case .file(let path): return try model.read(weightsOf: path) ? 1 : 0
     }
   }
-  let hasStatistics = try world.allGather(cameAlong)[0] != 0
+  let haveComeAlong = try world.allGather(cameAlong)[0] != 0
   try broadcast(model, world: world)
   model.restoreRunningSteps(state)
-  if configuration.evaluation.statistics.populationVariance == nil && !hasStatistics {
+  if configuration.evaluation.statistics.populationVariance == nil && !haveComeAlong {
     model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep)
   }
-  return hasStatistics
+}
+
+/// Whether statistics come with other weights than the trained ones, the same on all ranks.
+private func hasStatistics(_ weights: EvaluatedWeights, world: Communicator) throws -> Bool {
+  guard case .file(let path) = weights else { return false }
+  let found = try world.agree {
+    guard world.rank == 0 else { return 0 }
+    return try SafetensorsFile(path).tensors.contains { $0.name.hasSuffix(".running_mean") } ? 1 : 0
+  }
+  return try world.allGather(found)[0] != 0
 }
 
 /// Whether time steps take each other's statistics by the same number of frames.

@@ -210,6 +210,10 @@ private func checkContinuation(
   if !refused.isEmpty {
     throw UsageError(description: refused.joined(separator: "; ") + "; a run goes on only with the same")
   }
+  let isOfOtherLength = configuration.training.epochs != before.training.epochs || configuration.training.maximumSteps != before.training.maximumSteps
+  if configuration.optimizer.cosine != nil && isOfOtherLength {
+    console.warn("optimizer.cosine falls over all updates of the run, of which there are other than before: the learning rate jumps")
+  }
 }
 
 private func setInitialWeights(
@@ -274,6 +278,10 @@ private func announce(
   let exchange = ranks == 1 ? "" : ", gradient exchange: \(trainer.gradientExchange)"
   console.print("\(arithmetic.summary(model.configuration.products))\(exchange).")
   if let words = trainer.schedule.words { console.print(words) }
+  let optimizer = configuration.optimizer
+  if optimizer.weightDecay > 0 && Float(1 - optimizer.learningRate * optimizer.weightDecay) == 1 {
+    console.warn("optimizer.weight_decay times optimizer.learning_rate is less than single precision can take away: no weight decays")
+  }
   for warning in arithmetic.warnings(model.configuration.products) { console.warn(warning) }
   let usesStatistics = model.configuration.usesBatchStatistics
   if usesStatistics && n.statistics == .frame { warnOfSmallGroups(configuration, context, data, console) }

@@ -62,14 +62,14 @@ final class Checkpointing {
       try checkFinite(progress)
       modelCopy.take(model.parameterTensors + model.evaluationTensors)
       trainingCopy.take(
-        trainingTensors(average) + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) })
+        trainingTensors(begunAverage) + carried.map { NamedTensor(name: $0.name, shape: [$0.values.rows, $0.values.columns], values: $0.values.vector) })
       var state = CheckpointState(
         programVersion: Version.current, step: progress.step, epoch: progress.epoch, position: progress.minibatch,
         seed: configuration.training.seed, shards: context.layout.shards, frames: progress.frames, statistics: statistics,
         configuration: configuration.yaml(), validation: progress.validation, runningSteps: model.runningSteps,
         runningFrames: model.runningFrames, data: digests)
       state.schedule = progress.schedule
-      state.averagedUpdates = average?.updates
+      state.averagedUpdates = begunAverage?.updates
       return CheckpointJob(
         store: store, model: modelCopy.tensors, training: trainingCopy.tensors, files: [(configuration.task.definition.dataFile, data.stored)],
         state: state, isBest: isBest, keep: configuration.checkpoint.keep)
@@ -78,11 +78,14 @@ final class Checkpointing {
 
   /// Refuses weights and statistics that are not finite: no checkpoint may hold them.
   private func checkFinite(_ progress: Progress) throws {
-    let tensors = model.parameterTensors + model.evaluationTensors + trainingTensors(average)
+    let tensors = model.parameterTensors + model.evaluationTensors + trainingTensors(begunAverage)
     for tensor in tensors where tensor.values.firstNotFinite != nil {
       throw NotFiniteError(step: progress.step, tensor: tensor.name)
     }
   }
+
+  /// The averaged weights, if they are taken over any update.
+  private var begunAverage: WeightAverage? { average.flatMap { $0.updates > 0 ? $0 : nil } }
 
   /// What `training.safetensors` holds beside the carried state.
   private func trainingTensors(_ average: WeightAverage?) -> [NamedTensor] {

@@ -37,8 +37,10 @@ struct MemoryNeed {
     let vectors = ShardGradients.vectors(model, context, accumulateSteps: accumulateSteps)
     add("parameters", parameters)
     add("optimizer", moments)
-    if let average = configuration.evaluation.average {
-      add("averaged weights", MemoryPlan.bytes { _ = WeightAverage(average, layout: model.layout) })
+    var averaged = 0
+    if validation != nil, let average = configuration.evaluation.average {
+      averaged = MemoryPlan.bytes { _ = WeightAverage(average, layout: model.layout) }
+      add("averaged weights", averaged)
     }
     add("gradients", saturated((width * MemoryLayout<Float>.size).multipliedReportingOverflow(by: vectors)))
     add("activations of training", MemoryPlan.bytes { _ = ModelWorkspace(model, data.capacity, training: true) })
@@ -49,7 +51,7 @@ struct MemoryNeed {
       })
     }
     // Checkpoints are written while training goes on.
-    if context.isFirst && validation != nil { add("copy for checkpoints", saturated(parameters.addingReportingOverflow(moments))) }
+    if context.isFirst && validation != nil { add("copy for checkpoints", saturated(parameters.addingReportingOverflow(moments + averaged))) }
   }
 
   /// Address space that a process takes beside what is counted: buffers of files, messages of MPI, and stacks and heaps of threads, of which the

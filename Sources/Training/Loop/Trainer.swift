@@ -30,6 +30,8 @@ final class Trainer {
   /// What the evaluation statistics of the model hold now, and at which step they were made.
   private var populationStep: Int?
   private var validatedStep: Int?
+  /// The schedule before the validation whose model is being written as the best one, where that validation counted.
+  private var scheduleBeforeBest: Schedule.State?
   /// Whether the run has said from which time step on there are too few frames for statistics.
   private var namedSteps: String?
   /// Seconds that a run which fails waits for its disk, where the watchdog has no limit.
@@ -230,7 +232,8 @@ final class Trainer {
     let start = clock.now
     // Statistics and losses of weights that differ would go into the checkpoint.
     try compareReplicas(always: true)
-    let averaged = try evaluateAverage(validation)
+    // Before the first update there is no average.
+    let averaged = average?.updates ?? 0 > 0 ? try evaluateAverage(validation) : nil
     try prepareStatistics()
     survival.begin(.validation, step: progress.step)
     try survival.reach(.validation, step: progress.step)
@@ -241,14 +244,16 @@ final class Trainer {
     }
     // Whether the last one stands decides what is best so far.
     try settle()
-    let ratesBefore = progress.schedule.divisions
-    schedule.validated(result.loss, &progress.schedule)
+    // One that comes only because the run ends counts for nothing: a run that goes on later is that of one that never ended.
+    let isRegular = progress.minibatch == 0 && epoch % configuration.evaluation.everyEpochs == 0, scheduleBefore = progress.schedule
+    if isRegular { schedule.validated(result.loss, &progress.schedule) }
     if isDone { try rescueBest() }
     let before = progress.validation
     let isBest = result.loss < progress.validation?.bestLoss ?? .infinity
     progress.validation = CheckpointState.Validation(
       loss: result.loss, bestLoss: isBest ? result.loss : progress.validation?.bestLoss ?? result.loss,
       bestStep: isBest ? progress.step : progress.validation?.bestStep ?? progress.step, step: progress.step)
+    scheduleBeforeBest = isBest && isRegular ? scheduleBefore : nil
     validatedStep = progress.step
     try journal.evaluation(
       "validation", result, task, step: progress.step, epoch: epoch, seconds: (clock.now - start) / .seconds(1), averaged: averaged)
@@ -257,7 +262,7 @@ final class Trainer {
     console.print(
       "Epoch \(epoch), step \(progress.step): validation loss \(fixed(result.loss, 4)), "
         + "\(task.measure.words(result))\(isBest ? " (best so far)" : "")\(words(averaged)).")
-    if progress.schedule.divisions > ratesBefore && !isDone {
+    if progress.schedule.divisions > scheduleBefore.divisions && !isDone {
       console.print("The learning rate is \(ConfigurationValue.number(schedule.rate(update: progress.step + 1, epoch: epoch + 1, progress.schedule)).yaml) from here on (optimizer.plateau).")
     }
     try writeCheckpoint(isBest: isBest, validationBefore: before)
@@ -266,8 +271,7 @@ final class Trainer {
 
   /// Evaluates the averaged weights, if there are any. Evaluation statistics are those of the average afterwards.
   private func evaluateAverage(_ evaluator: Evaluator) throws -> EvaluationResult? {
-    // Before the first update there is no average.
-    guard let average, average.updates > 0 else { return nil }
+    guard let average else { return nil }
     return try average.substitute(for: model.parameters) {
       if model.configuration.usesBatchStatistics && configuration.evaluation.statistics != .batch {
         survival.begin(.population, step: progress.step)
@@ -312,7 +316,12 @@ final class Trainer {
   /// Waits for the checkpoint that is being written. A best model that was lost counts no longer as the best.
   private func settle(isLast: Bool = false) throws {
     if checkpoints.isWriting { survival.begin(.checkpoint, step: progress.step) }
-    if let lost = try checkpoints.settle(isLast: isLast), lost.isBest { progress.validation = lost.validationBefore }
+    guard let lost = try checkpoints.settle(isLast: isLast), lost.isBest else { return }
+    progress.validation = lost.validationBefore
+    if let before = scheduleBeforeBest {
+      progress.schedule.bestLoss = before.bestLoss
+      progress.schedule.validationsSinceBest = before.validationsSinceBest + 1
+    }
   }
 
   /// Before the last checkpoint of all takes the place of its copy, a best model that was lost gets its last chance.
@@ -350,7 +359,7 @@ final class Trainer {
     if validatedStep != progress.step { try validate(epoch: epoch) }
     survival.begin(.ending, step: progress.step)
     if let testData { try runTest(testData, epoch: epoch) }
-    let key = endingKey ?? "training.epochs"
+    guard let key = endingKey else { preconditionFailure("a run that is not done ends") }
     try journal.write("end", [JSONField("reason", .string("done")), JSONField("by", .string(key))])
     if key == "training.early_stopping" {
       console.print(
@@ -379,7 +388,7 @@ final class Trainer {
   /// Evaluates the model of the best validation on the test data.
   private func runTest(_ data: any EvaluationData, epoch: Int) throws {
     let best = progress.validation?.bestStep ?? progress.step
-    var hasAverage = true
+    var hasAverage = average?.updates ?? 0 > 0
     if best == progress.step {
       // A run that was resumed at its end may want other statistics than it had.
       try prepareStatistics()

@@ -31,6 +31,7 @@ final class TensorBoard {
     case "validation", "test":
       add("\(event)/loss", loss)
       add("\(event)/\(measure.key)", number(measure.key))
+      add("\(event)/average_loss", number("average_loss"))
     default: return
     }
     append(step: Int(step), values)

@@ -39,7 +39,7 @@ final class MPIRun {
     if environment["OMPI_MCA_hwloc_base_binding_policy"] == nil && !options.contains(where: { $0.contains("bind") || $0.contains("PE=") }) {
       environment["OMPI_MCA_hwloc_base_binding_policy"] = "none"
       // The same for Open MPI 5.
-      environment["PRTE_MCA_hwloc_default_binding_policy"] = "none"
+      environment["PRTE_MCA_hwloc_default_binding_policy"] = environment["PRTE_MCA_hwloc_default_binding_policy"] ?? "none"
     }
     // Several mpiruns of a user make and remove the same folder, and now and then one removes it under the other's hands.
     if let folder, environment["OMPI_MCA_orte_tmpdir_base"] == nil { environment["TMPDIR"] = folder }

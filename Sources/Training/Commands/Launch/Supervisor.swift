@@ -88,9 +88,10 @@ private final class Supervisor {
     }
     early += 1
     let isOfRank = end.cause.contains("exited on signal")
-    if end.code == 128 + SIGKILL && early < 2 { return nil }
-    printError("\(isOfRank || end.code == 128 + SIGKILL ? "training has not begun" : "no rank has run"): \(end.cause)")
-    return (isOfRank || end.code == 128 + SIGKILL ? ExitCode.internalFault : .usage).rawValue
+    let isKilled = MPILibrary.current.signal(ofCode: end.code) == SIGKILL
+    if isKilled && early < 2 { return nil }
+    printError("\(isOfRank || isKilled ? "training has not begun" : "no rank has run"): \(end.cause)")
+    return (isOfRank || isKilled ? ExitCode.internalFault : .usage).rawValue
   }
 
   /// The exit code where a run is there that is not to be resumed, nil else. Starts after the first do resume, so that this is to be known before.
@@ -119,8 +120,7 @@ private final class Supervisor {
     case 70: "a fault of a rank"
     case 74: "a file could not be read or written"
     case 127: "mpirun could not be started"
-    case 129...: "by signal \(code - 128), or a host was lost"
-    default: "an unknown exit code"
+    default: MPILibrary.current.signal(ofCode: code).map { "by signal \($0), or a host was lost" } ?? "an unknown exit code"
     }
   }
 

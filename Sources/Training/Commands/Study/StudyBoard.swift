@@ -53,7 +53,9 @@ final class StudyBoard {
   func obstacle(_ run: Study.Run) throws -> String? {
     if try RunDirectory(path: run.directory).store.latestStep() == nil { return nil }
     guard let differences = differences(run), let now = try? study.configuration(run) else { return nil }
-    let lengths = ["training.epochs", "training.maximum_steps"], record = try record(run)
+    // A learning rate that falls over the whole run is another one for every length.
+    let lengths = now.optimizer.cosine == nil ? ["training.epochs", "training.maximum_steps", "training.early_stopping"] : []
+    let record = try record(run)
     let changed = differences.filter { !Self.changesNoResult($0.key) && !lengths.contains($0.key) }
     let remedy = "give the point another name, or remove \(run.directory)"
     if !changed.isEmpty {
