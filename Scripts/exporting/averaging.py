@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 
 import numpy as np
 from safetensors.numpy import load_file
 
 import average
+import exported
 from cases import Case, frame_wise, keys
-from failures import guarded
 from trained import LOSS, Material, Run
 
 # One rounding to single precision of weights below 4.
@@ -21,10 +19,8 @@ EVERY_STEP = {"checkpoint.every_steps": 1, "checkpoint.keep": 20}
 
 def call(*arguments: str) -> tuple[int, str]:
     """Exit code and what average-checkpoints prints."""
-    words = io.StringIO()
-    with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
-        code = guarded("average-checkpoints", average.main, arguments)
-    return code, words.getvalue().strip()
+    code, out, err = exported.called("average-checkpoints", average.main, arguments)
+    return code, (out + err).strip()
 
 
 def check(board, material: Material) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 
 import numpy as np
@@ -14,7 +12,6 @@ import exported
 import import_weights
 import samples
 from cases import BOTH, LEARNED, Case, keys
-from failures import guarded
 from trained import Material, Run
 
 ROUND_TRIPS = [
@@ -35,10 +32,8 @@ FOREIGN = [
 
 def convert(*arguments: str) -> tuple[int, str]:
     """Exit code and what import-weights prints."""
-    words = io.StringIO()
-    with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
-        code = guarded("import-weights", import_weights.main, arguments)
-    return code, words.getvalue().strip()
+    code, out, err = exported.called("import-weights", import_weights.main, arguments)
+    return code, (out + err).strip()
 
 
 def check(board, material: Material) -> None:

@@ -22,12 +22,17 @@ ENDINGS = {"onnx": ".onnx", "pytorch": ".safetensors"}
 EXAMPLES = ("tokens =", "features =", "lengths =")
 
 
-def call(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of the exporter."""
+def called(program: str, main, arguments: tuple[str, ...]) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a script's `main`."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = guarded("export", exporter.main, arguments)
+        code = guarded(program, main, arguments)
     return code, out.getvalue(), err.getvalue()
+
+
+def call(*arguments: str) -> tuple[int, str, str]:
+    """The same of the exporter."""
+    return called("export", exporter.main, arguments)
 
 
 def export(run: Run, kind: str, *options: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ public enum MPILibrary: Sendable {
 
   /// The beginning of a command that starts so many ranks on this host, bound to no cores, also where they are more than its cores. It ends
   /// them after `timeout` seconds.
-  public func localCommand(ranks: Int, timeout: Int) -> [String] {
+  package func localCommand(ranks: Int, timeout: Int) -> [String] {
     switch self {
     case .openMPI: return ["mpirun", "-n", "\(ranks)", "--oversubscribe", "--bind-to", "none", "--timeout", "\(timeout)"]
     case .mpich: return ["env", "MPIEXEC_TIMEOUT=\(timeout)", mpirun, "-n", "\(ranks)"]

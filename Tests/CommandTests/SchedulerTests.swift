@@ -50,12 +50,12 @@ extension CommandTests {
 
     /// Slurm itself: the job comes near its time limit, goes back into the queue and is run to its end. LAUNCHER=srun is left out: now and then a
     /// rank that srun starts ends by a null pointer within MPI_Init of Open MPI 4.1.4.
-    @Test(arguments: ["mpirun"]) func slurm(launcher: String) throws {
+    @Test func slurm() throws {
       let (sandbox, environment) = try prepare(), bed = try Bed(hosts: 2, withSlurm: true, in: sandbox)
       // The shortest limit is a minute; the warning may come that long before.
       let submitted = try bed.call(
         ["run", "sbatch", "--parsable", "-n", "4", "-N", "2", "-t", "1", "--signal=B:USR1@55", "-o", sandbox("log"), "Cluster/slurm"],
-        environment: environment + ["LAUNCHER=\(launcher)"])
+        environment: environment)
       let job = submitted.output.trimmingCharacters(in: .whitespacesAndNewlines)
       try #require(submitted.exitCode == 0 && Int(job) != nil, "\(submitted)")
       try wait(seconds: 150, for: "Slurm's warning") { stopReasons(sandbox).contains("signal") }

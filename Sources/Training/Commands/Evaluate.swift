@@ -90,7 +90,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   let needsPopulation = variance != nil && !isStored && !comeAlong && configuration.normalization.usesBatchStatistics
   let data = try task.openTrainingData(configuration, context, stored: stored, for: needsPopulation ? .training : .unread)
   let model = SequenceModel<Float>(data.network)
-  try loadModel(model, checkpoint, state, configuration, request.weights, world: world)
+  try loadModel(model, checkpoint, state, configuration, request.weights, keepsStatistics: comeAlong, world: world)
   if needsPopulation, let variance {
     let count = min(configuration.evaluation.populationBatches ?? .max, data.minibatches(epoch: 0))
     try TrainingStep(configuration, model: model, context: context, data: data).estimatePopulation(variance, minibatches: count)
@@ -146,29 +146,28 @@ extension EvaluatedWeights {
 }
 
 /// Reads weights and the kind of statistics that evaluation asks for, on rank 0, and sends them to all.
+/// - keepsStatistics: whether those that come with the weights are to serve.
 private func loadModel(
   _ model: SequenceModel<Float>, _ checkpoint: Checkpoint?, _ state: CheckpointState, _ configuration: TrainingConfiguration,
-  _ weights: EvaluatedWeights, world: Communicator
+  _ weights: EvaluatedWeights, keepsStatistics: Bool, world: Communicator
 ) throws {
-  let cameAlong = try world.agree { () -> Int in
-    guard let checkpoint else { return 0 }
+  try world.agree {
+    guard let checkpoint else { return }
     _ = try checkpoint.model().read(into: model.parameterTensors + model.evaluationTensors)
     let tensors = try checkpoint.training()
     for tensor in model.runningTensors { try tensors.read(tensor.name, into: tensor.values) }
     switch weights {
-    case .trained: return 0
+    case .trained: break
     case .averaged:
       let average = WeightAverage(.init(decay: 0), layout: model.layout)
       _ = try average.read(from: checkpoint, layout: model.layout)
       model.parameters.copy(from: average.values)
-      return 0
-    case .file(let path): return try model.read(weightsOf: path) ? 1 : 0
+    case .file(let path): _ = try model.read(weightsOf: path)
     }
   }
-  let haveComeAlong = try world.allGather(cameAlong)[0] != 0
   try broadcast(model, world: world)
   model.restoreRunningSteps(state)
-  if configuration.evaluation.statistics.populationVariance == nil && !haveComeAlong {
+  if configuration.evaluation.statistics.populationVariance == nil && !keepsStatistics {
     model.useRunningStatistics(framesPerStep: configuration.evaluation.framesPerStep)
   }
 }

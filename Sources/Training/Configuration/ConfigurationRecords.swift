@@ -65,33 +65,33 @@ extension ConfigurationCodec where T == TrainingConfiguration.Plateau {
 
 extension ConfigurationCodec where T == TrainingConfiguration.Cosine {
   static var cosine: Self {
-    let final = ConfigurationCodec<Double>.number(from: 0, to: 1)
-    return Self(
-      allowed: "{final: x} with 0 ≤ x ≤ 1",
-      encode: { .record([.init(name: "final", value: final.encode($0.final))]) },
-      decode: { value throws(ConfigurationMismatch) in .init(final: try Record(value, of: ["final"]).field("final", final)) })
+    record("final", .number(from: 0, to: 1), allowed: "{final: x} with 0 ≤ x ≤ 1", encode: { $0.final }, decode: { .init(final: $0) })
   }
 }
 
 extension ConfigurationCodec where T == TrainingConfiguration.Average {
   static var average: Self {
-    let decay = ConfigurationCodec<Double>.number(from: 0, below: 1)
-    return Self(
-      allowed: "{decay: d} with 0 ≤ d < 1",
-      encode: { .record([.init(name: "decay", value: decay.encode($0.decay))]) },
-      decode: { value throws(ConfigurationMismatch) in .init(decay: try Record(value, of: ["decay"]).field("decay", decay)) })
+    record("decay", .number(from: 0, below: 1), allowed: "{decay: d} with 0 ≤ d < 1", encode: { $0.decay }, decode: { .init(decay: $0) })
   }
 }
 
 extension ConfigurationCodec where T == TrainingConfiguration.EarlyStopping {
   static var earlyStopping: Self {
-    let patience = ConfigurationCodec<Int>.integer(1...unboundedCount)
-    return Self(
-      allowed: "{patience: n} with n ≥ 1",
-      encode: { .record([.init(name: "patience", value: patience.encode($0.patience))]) },
-      decode: { value throws(ConfigurationMismatch) in
-        .init(patience: try Record(value, of: ["patience"]).field("patience", patience))
-      })
+    record(
+      "patience", .integer(1...unboundedCount), allowed: "{patience: n} with n ≥ 1", encode: { $0.patience }, decode: { .init(patience: $0) })
+  }
+}
+
+extension ConfigurationCodec {
+  /// A mapping of one field.
+  fileprivate static func record<V: Sendable>(
+    _ name: String, _ codec: ConfigurationCodec<V>, allowed: String, encode: @escaping @Sendable (T) -> V,
+    decode: @escaping @Sendable (V) -> T
+  ) -> Self {
+    Self(
+      allowed: allowed,
+      encode: { .record([.init(name: name, value: codec.encode(encode($0)))]) },
+      decode: { value throws(ConfigurationMismatch) in decode(try Record(value, of: [name]).field(name, codec)) })
   }
 }
 
