@@ -28,6 +28,8 @@ public final class Communicator {
 
   /// Where this rank says what it does; parts of a communicator have the one that it has when they are made.
   public var pulse: Pulse?
+  /// Records messages and waits; parts of a communicator have the one that it has when they are made.
+  public var trace: Trace?
 
   /// The group of one process, which needs no MPI: what it sends to all it has already.
   init() {
@@ -54,7 +56,7 @@ public final class Communicator {
     var copy = unsafe lockstep_mpi_comm_null()
     try blocking("MPI_Comm_dup") { unsafe lockstep_mpi_comm_dup(raw, &copy) }
     let duplicate = try unsafe Communicator(raw: copy)
-    duplicate.pulse = pulse
+    (duplicate.pulse, duplicate.trace) = (pulse, trace)
     return duplicate
   }
 
@@ -76,7 +78,7 @@ public final class Communicator {
   /// One more group of this process alone.
   func alone() -> Communicator {
     let part = Communicator()
-    part.pulse = pulse
+    (part.pulse, part.trace) = (pulse, trace)
     return part
   }
 

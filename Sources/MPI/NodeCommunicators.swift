@@ -26,6 +26,6 @@ extension Communicator {
   private convenience init(part: MPI_Comm, of whole: Communicator) throws(MPIError) {
     try check(unsafe MPI_Comm_set_errhandler(part, lockstep_mpi_errors_return()), "MPI_Comm_set_errhandler", rank: nil)
     try unsafe self.init(raw: part)
-    pulse = whole.pulse
+    (pulse, trace) = (whole.pulse, whole.trace)
   }
 }

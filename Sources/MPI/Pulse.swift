@@ -1,4 +1,3 @@
-import Glibc
 import Tensors
 
 /// What each rank of a node is doing, where the others see it without its help: a rank that hangs cannot answer.
@@ -60,11 +59,7 @@ public final class Pulse: @unchecked Sendable {
   }
 
   /// Nanoseconds of the host's monotonic clock, the same for all its processes.
-  public static var now: UInt64 {
-    var time = timespec()
-    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-  }
+  public static var now: UInt64 { MonotonicClock.nanoseconds }
 
   /// Says what this rank does from now on.
   public func begin(_ activity: Int, step: Int) {
@@ -110,9 +105,11 @@ extension Communicator {
   /// Runs a call of MPI that may wait for other ranks, and says so meanwhile.
   @inline(__always)
   func blocking(_ call: StaticString, _ body: () -> Int32) throws(MPIError) {
+    let begin = trace == nil ? 0 : MonotonicClock.nanoseconds
     pulse?.beginWait()
     let code = body()
     pulse?.endWait()
+    trace?.record(.span(.training), "\(call)", from: begin)
     try check(code, call, rank: rank)
   }
 }

@@ -1,3 +1,5 @@
+import Tensors
+
 /// What the time of a training step goes to.
 public enum Phase: Int, CaseIterable, Sendable {
   case input, inputProduct, normalization, recurrence, softmax, weightGradients, statisticsExchange, gradientExchange, optimizer,
@@ -24,19 +26,29 @@ public enum Phase: Int, CaseIterable, Sendable {
 public final class PhaseTimer {
   /// Told of every phase that is entered.
   public var observer: ((Phase) -> Void)?
-  private let clock = ContinuousClock()
-  private var last: ContinuousClock.Instant
+  /// Records every phase but `other`, and updates.
+  public var trace: Trace?
+  /// The part of the network that the phases entered from now on are about.
+  public var place: Trace.Place?
+  // Nanoseconds by `MonotonicClock`.
+  private var last: UInt64
+  private var durations = [UInt64](repeating: 0, count: Phase.allCases.count)
   private var current = Phase.other
-  private var durations = [Duration](repeating: .zero, count: Phase.allCases.count)
+  private var currentPlace: Trace.Place?
+  private var stepBegin: UInt64?
 
   /// All phases zero, in phase `other`.
-  public init() { last = clock.now }
+  public init() { last = MonotonicClock.nanoseconds }
 
   /// Ends the phase before and begins `phase`; returns the one before.
   @discardableResult
   public func enter(_ phase: Phase) -> Phase {
-    let now = clock.now
+    let now = MonotonicClock.nanoseconds
     durations[current.rawValue] += now - last
+    if let trace {
+      if current != .other { trace.record(.span(.training), current.name, from: last, to: now, place: currentPlace) }
+      currentPlace = place
+    }
     last = now
     observer?(phase)
     defer { current = phase }
@@ -44,12 +56,24 @@ public final class PhaseTimer {
   }
 
   /// Seconds of `phase` since the last `reset`.
-  public func seconds(_ phase: Phase) -> Double { durations[phase.rawValue] / .seconds(1) }
+  public func seconds(_ phase: Phase) -> Double { Double(durations[phase.rawValue]) * 1e-9 }
+
+  /// The phase under way is the first one of update `number`.
+  public func beginStep(_ number: Int) {
+    trace?.beginStep(number)
+    stepBegin = last
+  }
+
+  /// The phase before the one under way was the last one of the update.
+  public func endStep() {
+    if let trace, let stepBegin { trace.record(.span(.training), "update", from: stepBegin, to: last) }
+    stepBegin = nil
+  }
 
   /// Sets all phases to zero and begins `other`.
   public func reset() {
-    for i in durations.indices { durations[i] = .zero }
-    last = clock.now
+    for i in durations.indices { durations[i] = 0 }
+    last = MonotonicClock.nanoseconds
     current = .other
   }
 }

@@ -76,6 +76,8 @@ public final class RecurrentLayer<S: Scalar> {
   public let direction: Direction
   /// The beginning of its tensors' names, as `lstm.0.forward.`.
   public let prefix: String
+  /// What a trace says of its passes.
+  let forwardPlace, backwardPlace: Trace.Place
   /// Where its tensors lie in the flat parameters, and so in gradients.
   let places: Places
   /// W_x [G, I] and W_h [G, H].
@@ -130,6 +132,8 @@ public final class RecurrentLayer<S: Scalar> {
     self.index = index
     self.direction = direction
     self.prefix = prefix
+    forwardPlace = Trace.Place(String(prefix.dropLast()), pass: "forward")
+    backwardPlace = Trace.Place(String(prefix.dropLast()), pass: "backward")
     inputWeight = parameters[places.inputWeight].matrix(rows: G, columns: I)
     recurrentWeight = parameters[places.recurrentWeight].matrix(rows: G, columns: configuration.hiddenSize)
     let (H, format, library) = (configuration.hiddenSize, configuration.recurrentWeights, configuration.products)

@@ -24,6 +24,7 @@ extension SequenceModel {
     for index in 0..<configuration.layers {
       for number in directions(of: index) {
         let layer = layers[number], shards = workspace.layers[number]
+        pass.timer.place = layer.forwardPlace
         if layer.direction == .backward {
           pass.timer.enter(.input)
           for (i, w) in shards.enumerated() {
@@ -46,6 +47,7 @@ extension SequenceModel {
       }
       dropInput(of: index + 1, workspace, pass)
     }
+    pass.timer.place = nil
     if case .training = pass.mode, let averages = workspace.runningAverages {
       pass.timer.enter(.statisticsExchange)
       try averages.update(normalizations, workspace.statistics, pass, globalReducer: globalReducer)
@@ -57,8 +59,12 @@ extension SequenceModel {
   /// Summed cross entropy of each local shard in nats, and the number of wrong arg maxes; no gradient.
   @specialized(where S == Float)
   public func evaluateLoss(_ workspace: ModelWorkspace<S>, _ pass: PassContext<S>) -> [(loss: Double, errors: Int)] {
+    pass.timer.place = Trace.Place("output", pass: "forward")
     pass.timer.enter(.softmax)
-    defer { pass.timer.enter(.other) }
+    defer {
+      pass.timer.place = nil
+      pass.timer.enter(.other)
+    }
     return workspace.sequences.indices.map { i in
       let read = outputInput(workspace, shard: i)
       return workspace.output.loss(read.input, weight: outputWeight, bias: outputBias, targets: read.targets)
@@ -85,12 +91,14 @@ extension SequenceModel {
   public func backward(
     _ workspace: ModelWorkspace<S>, _ pass: PassContext<S>, gradientScale: Double, sink: any GradientSink<S>
   ) throws -> [(loss: Double, errors: Int)] {
+    pass.timer.place = Trace.Place("output", pass: "backward")
     try differentiateOutput(workspace, pass, gradientScale: S(gradientScale), sink)
     let shards = workspace.sequences.indices
     var from = 0
     for index in (0..<layerCount).reversed() {
       let numbers = directions(of: index)
       for number in numbers {
+        pass.timer.place = layers[number].backwardPlace
         try layers[number].backwardThroughTime(
           workspace.layers[number], workspace.terms[number], pass,
           dOutput: workspace.outputGradients[from], reversals: workspace.reversalViews, sink: sink)
@@ -99,6 +107,10 @@ extension SequenceModel {
         pass.timer.enter(.weightGradients)
         let gradient = sink.begin(.layer(index), shard: i)
         for number in numbers {
+          if numbers.count > 1 {
+            pass.timer.place = layers[number].backwardPlace
+            pass.timer.enter(.weightGradients)
+          }
           try layers[number].writeGradients(
             workspace.layers[number][i], shard: i, workspace.terms[number], mask: layers[number].recurrentMask(pass), into: gradient,
             packedInput: workspace.packedInput, sink: sink)
@@ -110,7 +122,11 @@ extension SequenceModel {
       }
       from = 1 - from
     }
-    if embedding != nil { try differentiateEmbedding(workspace, pass, buffer: from, sink) }
+    if embedding != nil {
+      pass.timer.place = Trace.Place("embedding", pass: "backward")
+      try differentiateEmbedding(workspace, pass, buffer: from, sink)
+    }
+    pass.timer.place = nil
     pass.timer.enter(.other)
     return workspace.losses
   }

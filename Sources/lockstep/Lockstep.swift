@@ -82,16 +82,30 @@ struct Train: ParsableCommand {
   var initializeFrom: String?
   @Flag(help: "Go on although the training data is not what the run began with; the epoch begins again with it.") var newData = false
   @Flag(help: "Check configuration, data, memory and run directory, say what the run takes, and write nothing.") var dryRun = false
+  @Option(
+    help: ArgumentHelp("Write a trace of these updates, from 1, into the run directory, for https://ui.perfetto.dev.", valueName: "first:last"),
+    transform: steps)
+  var traceSteps: ClosedRange<Int>?
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
   func validate() throws {
     if runDirectory == "" { throw ValidationError("--run-directory is empty") }
+    if dryRun && traceSteps != nil { throw ValidationError("--trace-steps writes a file, and --dry-run writes none") }
+  }
+
+  /// The updates that `text`, such as `10:20`, says.
+  @Sendable private static func steps(_ text: String) throws -> ClosedRange<Int> {
+    let ends = text.split(separator: ":", omittingEmptySubsequences: false).map { Int($0) }
+    guard ends.count == 2, let first = ends[0], let last = ends[1], first >= 1, last >= first else {
+      throw ValidationError("allowed are two numbers of updates, the first from 1 and the last not below it, such as 10:20")
+    }
+    return first...last
   }
 
   var request: TrainRequest {
     TrainRequest(
-      configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom, newData: newData, isDryRun: dryRun,
+      configuration: config, runDirectory: runDirectory, resume: resume, initializeFrom: initializeFrom, newData: newData, isDryRun: dryRun, traceSteps: traceSteps,
       overrides: overrides.set, threads: threads.threads)
   }
 
@@ -272,10 +286,13 @@ struct Benchmark: ParsableCommand {
   @Option(help: "Speeds of a node's link to predict for, in Gb/s. (default: 10,25,100,200)") var link: String?
   @Option(help: "Microseconds from one node to another to predict for. (default: 5)") var latencyUs: Double?
   @Option(help: "Ranks of a node to predict for. (default: as in this run)", transform: integer) var ranksPerNode: Int?
+  @Option(help: "Write a trace of the timed steps of all ranks to this file, for https://ui.perfetto.dev.", completion: .file(extensions: ["json"]))
+  var trace: String?
   @OptionGroup var threads: ThreadCount
   @OptionGroup var overrides: Overrides
 
   func validate() throws {
+    if trace == "" { throw ValidationError("--trace is empty") }
     if !communication && (link != nil || latencyUs != nil || ranksPerNode != nil) {
       throw ValidationError("--link, --latency-us and --ranks-per-node go with --communication")
     }
@@ -285,7 +302,7 @@ struct Benchmark: ParsableCommand {
     let networks = CommunicationRequest(links: link ?? "10,25,100,200", latency: latencyUs ?? 5, ranksPerNode: ranksPerNode)
     let request = BenchmarkRequest(
       configuration: config, overrides: overrides.set, steps: steps, json: json, communication: communication ? networks : nil,
-      threads: threads.threads)
+      threads: threads.threads, trace: trace)
     try onAllRanks { world, console in try benchmark(request, world: world, console: console) }
   }
 }

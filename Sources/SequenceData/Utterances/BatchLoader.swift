@@ -21,9 +21,10 @@ public final class BatchLoader<Extra: Sendable> {
   private static var ahead: Int { 2 }
 
   /// Starts to read `items` in order.
+  /// - trace: records the reading of each.
   /// - prepare: called on the reading thread for each of them, by its number, with what was read.
   public init(
-    _ items: [BatchItem], from source: any UtteranceSource, transform: FeatureTransform, classes: Int,
+    _ items: [BatchItem], from source: any UtteranceSource, transform: FeatureTransform, classes: Int, trace: Trace? = nil,
     prepare: @escaping @Sendable (_ number: Int, [UtteranceBatch]) -> Extra
   ) {
     count = items.count
@@ -33,12 +34,12 @@ public final class BatchLoader<Extra: Sendable> {
       try BackgroundThread.start {
         var assembler = UtteranceAssembler(source, transform: transform, classes: classes)
         for (number, item) in items.enumerated() {
-          if !shared.read(number, item, &assembler, prepare) { return }
+          if !shared.read(number, item, &assembler, trace, prepare) { return }
         }
       }
     } catch {
       var assembler = UtteranceAssembler(source, transform: transform, classes: classes), rest = items.enumerated().makeIterator()
-      readNext = { if let (number, item) = rest.next() { _ = shared.read(number, item, &assembler, prepare) } }
+      readNext = { if let (number, item) = rest.next() { _ = shared.read(number, item, &assembler, trace, prepare) } }
     }
   }
 
@@ -87,13 +88,17 @@ public final class BatchLoader<Extra: Sendable> {
 
     /// Reads a minibatch when there is room for it. Returns whether to go on.
     func read(
-      _ number: Int, _ item: BatchItem, _ assembler: inout UtteranceAssembler, _ prepare: (_ number: Int, [UtteranceBatch]) -> Extra
+      _ number: Int, _ item: BatchItem, _ assembler: inout UtteranceAssembler, _ trace: Trace?,
+      _ prepare: (_ number: Int, [UtteranceBatch]) -> Extra
     ) -> Bool {
       room.wait()
       guard var batches = takeSpare() else { return false }
       while batches.count < item.count { batches.append(UtteranceBatch()) }
-      let result = Result { for (i, members) in item.enumerated() { try assembler.fill(&batches[i], members) } }
-      put(result.map { (batches, prepare(number, batches)) })
+      let result: Result<(batches: [UtteranceBatch], extra: Extra), any Error> = Trace.span(trace, .reading, "read minibatch") {
+        let result = Result { for (i, members) in item.enumerated() { try assembler.fill(&batches[i], members) } }
+        return result.map { (batches, prepare(number, batches)) }
+      }
+      put(result)
       if case .failure = result { return false }
       return true
     }

@@ -38,11 +38,15 @@ struct CheckpointJob: @unchecked Sendable {
 final class CheckpointWriter: Sendable {
   private let outcome = Mutex<CheckpointJob.Outcome?>(nil)
   private let isDone = DispatchSemaphore(value: 0)
+  private let trace: Trace?
+
+  /// - trace: records every job.
+  init(trace: Trace? = nil) { self.trace = trace }
 
   /// Begins to write. The outcome of the job before must have been taken. Where the system starts no thread, the caller writes.
   func start(_ job: CheckpointJob) {
     BackgroundThread.perform { [self] in
-      let result = job.run()
+      let result = Trace.span(trace, .checkpoint, "write checkpoint") { job.run() }
       outcome.withLock { $0 = result }
       isDone.signal()
     }

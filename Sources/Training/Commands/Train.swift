@@ -28,6 +28,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   world.pulse?.begin(Activity.startingUp.rawValue, step: found.state?.step ?? 0)
   let watchdog = request.isDryRun ? nil : try watch(world, configuration.watchdog, directory)
   defer { watchdog?.stop() }
+  if request.traceSteps != nil { world.trace = Trace() }
   let context = try RankContext(world: world, configuration)
   let data = try configuration.task.definition.openTrainingData(configuration, context, stored: found.data, for: request.newData ? .replacement : .training)
   let validation = try data.evaluationData(configuration.data.validation, key: "data.validation")
@@ -55,6 +56,7 @@ public func train(_ request: TrainRequest, world: Communicator, console: Console
   let trainer = try Trainer(
     configuration: configuration, context: context, data: data, model: model, directory: directory, journal: journal,
     console: console, validation: validation, test: test, faults: faults)
+  trainer.recording = request.traceSteps.map { TraceRecording(steps: $0, path: directory.tracePath($0), world: world, console: console) }
   let faultFields = askedFaults.isEmpty ? [] : [JSONField("faults", .array(askedFaults.map { .string($0) }))]
   try journal.write("start", try startFields(configuration, model, context, data, trainer, arithmetic) + faultFields)
   announce(configuration, model, context, data, trainer, arithmetic, console)

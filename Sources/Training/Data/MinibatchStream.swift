@@ -57,7 +57,7 @@ final class MinibatchStream {
         stride(from: shard, to: members.count, by: shards).map { (example: $0, utterance: members[$0]) }
       }
     }
-    loader = BatchLoader(items, from: source, transform: transform, classes: classes) { number, batches in
+    loader = BatchLoader(items, from: source, transform: transform, classes: classes, trace: context.world.trace) { number, batches in
       Minibatch(lengths: minibatches[first + number].map { frames[$0] }, labelled, batches, shards: shards, groups)
     }
   }

@@ -20,7 +20,7 @@ final class CheckpointSchedule {
   private let journal: Journal
   private let console: Console
   private let patience: Double
-  private let writer = CheckpointWriter()
+  private let writer: CheckpointWriter
   private let clock = ContinuousClock()
   private var lastBegin: ContinuousClock.Instant
   private var standingStep: Int?
@@ -40,6 +40,7 @@ final class CheckpointSchedule {
     self.journal = journal
     self.console = console
     self.patience = patience
+    writer = CheckpointWriter(trace: context.world.trace)
     lastBegin = clock.now
   }
 

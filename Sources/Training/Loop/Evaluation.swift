@@ -40,6 +40,7 @@ final class Evaluator {
     self.context = context
     self.data = data
     workspace = ModelWorkspace(model, data.capacity, training: false, batchStatistics: usesBatchStatistics)
+    timer.trace = context.world.trace
     if let pulse = context.world.pulse { timer.observer = { _ in pulse.goOn() } }
   }
 

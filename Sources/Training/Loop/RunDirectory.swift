@@ -13,6 +13,8 @@ struct RunDirectory {
   }
   var configurationPath: String { "\(path)/config.yaml" }
   var metricsPath: String { "\(path)/metrics.jsonl" }
+  /// Where the trace of some updates goes.
+  func tracePath(_ steps: ClosedRange<Int>) -> String { "\(path)/trace-\(steps.lowerBound)-\(steps.upperBound).json" }
 
   /// Whether something of a run is there.
   func holdsRun() throws -> Bool {

@@ -12,6 +12,8 @@ public struct TrainRequest: Sendable {
   public var newData: Bool
   /// Whether nothing is trained and nothing written: the run is checked, and what it takes is said.
   public var isDryRun: Bool
+  /// The updates of which a trace is written into the run directory, from 1.
+  public var traceSteps: ClosedRange<Int>?
   /// `KEY=VALUE`, later ones win.
   public var overrides: [String]
   /// Threads of each rank.
@@ -20,7 +22,7 @@ public struct TrainRequest: Sendable {
   /// The arguments as the command line gives them.
   public init(
     configuration: String, runDirectory: String? = nil, resume: Bool = false, initializeFrom: String? = nil,
-    newData: Bool = false, isDryRun: Bool = false, overrides: [String] = [], threads: Int = 1
+    newData: Bool = false, isDryRun: Bool = false, traceSteps: ClosedRange<Int>? = nil, overrides: [String] = [], threads: Int = 1
   ) {
     self.configuration = configuration
     self.runDirectory = runDirectory
@@ -28,6 +30,7 @@ public struct TrainRequest: Sendable {
     self.initializeFrom = initializeFrom
     self.newData = newData
     self.isDryRun = isDryRun
+    self.traceSteps = traceSteps
     self.overrides = overrides
     self.threads = threads
   }

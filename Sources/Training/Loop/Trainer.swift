@@ -20,6 +20,8 @@ final class Trainer {
   private let console: Console
   private let validation: Evaluator
   private let testData: (any EvaluationData)?
+  /// A trace of some updates, where one is asked for.
+  var recording: TraceRecording?
   private let clock = ContinuousClock()
   private var progress: Progress
   /// Updates of the whole run.
@@ -114,7 +116,9 @@ final class Trainer {
     if isEndOfEpoch { try finishEpoch() }
     while !isDone {
       if progress.minibatch == 0 { step.workspace.resetState() }
+      try record { try $0.begin(before: progress.step + 1) }
       let requests = try update()
+      try record { try $0.end(after: progress.step) }
       try survival.reach(.update, step: progress.step)
       try compareReplicas(always: false)
       if requests.contains(.stop) { return try stop() }
@@ -123,6 +127,15 @@ final class Trainer {
       if !isDone && checkpoints.isDue(step: progress.step, requests) { try writeCheckpoint(isBest: false) }
     }
     return try finish()
+  }
+
+  /// A trace that cannot be written ends no run.
+  private func record(_ body: (TraceRecording) throws -> Void) throws {
+    guard let recording else { return }
+    do { try body(recording) } catch where error is FileError || error is RemoteFailure {
+      console.warn("no trace is written: \(error)")
+      self.recording = nil
+    }
   }
 
   private var isDone: Bool { endingKey != nil }
@@ -345,6 +358,7 @@ final class Trainer {
   // MARK: The end
 
   private func stop() throws -> ExitCode {
+    try record { try $0.close() }
     try settle()
     try rescueBest()
     if checkpoints.lastStep != progress.step { try writeCheckpoint(isBest: false) }
@@ -357,6 +371,7 @@ final class Trainer {
   private func finish() throws -> ExitCode {
     let epoch = progress.minibatch == 0 ? progress.epoch - 1 : progress.epoch
     if validatedStep != progress.step { try validate(epoch: epoch) }
+    try record { try $0.close() }
     survival.begin(.ending, step: progress.step)
     if let testData { try runTest(testData, epoch: epoch) }
     guard let key = endingKey else { preconditionFailure("a run that is not done ends") }

@@ -80,6 +80,7 @@ final class TrainingStep {
   ) throws {
     let A = configuration.training.accumulateSteps
     let timer = PhaseTimer()
+    timer.trace = context.world.trace
     self.configuration = configuration
     self.model = model
     self.context = context
@@ -130,6 +131,7 @@ final class TrainingStep {
   func update(minibatches: Range<Int>, epoch: Int, step: Int, learningRate: Double, request: Request) throws -> StepResult {
     try survival?.beginUpdate(step: step)
     timer.enter(.input)
+    timer.beginStep(step)
     var contents = try data.beginUpdate(minibatches, epoch: epoch)
     if isWhiteningDue(step: step) {
       try whiten(minibatches, epoch: epoch, step: step)
@@ -226,8 +228,9 @@ final class TrainingStep {
     optimizer.update(
       model.parameters, gradient: gradients.reduced, embeddingRows: tokens, gradientScale: scale, learningRate: learningRate,
       step: step)
-    timer.enter(.other)
     if data.carriesState { workspace.carryState() }
+    timer.enter(.other)
+    timer.endStep()
     return StepResult(loss: mean, gradientNorm: norm, size: size, errors: errors, requests: requests)
   }
 

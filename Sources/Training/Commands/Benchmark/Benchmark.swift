@@ -16,10 +16,12 @@ public struct BenchmarkRequest: Sendable {
   public var communication: CommunicationRequest?
   /// Threads of each rank.
   public var threads: Int
+  /// Where a trace of the timed steps goes, if one is asked for.
+  public var trace: String?
 
   /// The arguments as the command line gives them.
   public init(
-    configuration: String, overrides: [String], steps: Int, json: Bool, communication: CommunicationRequest? = nil, threads: Int = 1
+    configuration: String, overrides: [String], steps: Int, json: Bool, communication: CommunicationRequest? = nil, threads: Int = 1, trace: String? = nil
   ) {
     self.configuration = configuration
     self.overrides = overrides
@@ -27,6 +29,7 @@ public struct BenchmarkRequest: Sendable {
     self.json = json
     self.communication = communication
     self.threads = threads
+    self.trace = trace
   }
 }
 
@@ -38,6 +41,12 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   let train = TrainRequest(configuration: request.configuration, overrides: request.overrides)
   let configuration = try loadConfiguration(train, world: world).resolved(rankCount: world.size, fastest: arithmetic.fastestProducts)
   try configuration.checkShardsCanBeFilled()
+  let recording = try request.trace.map { path in
+    world.trace = Trace()
+    let recording = TraceRecording(steps: warmUpSteps + 1...warmUpSteps + request.steps, path: path, world: world, console: console)
+    try recording.checkWritable()
+    return recording
+  }
   let context = try RankContext(world: world, configuration)
   let data = try configuration.task.definition.openTrainingData(configuration, context, stored: nil, for: .training)
   _ = try MemoryNeed(configuration, context, data: data).check(world)
@@ -45,7 +54,7 @@ public func benchmark(_ request: BenchmarkRequest, world: Communicator, console:
   model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed)
   try broadcast(model, world: world)
   let step = try TrainingStep(configuration, model: model, context: context, data: data)
-  let steps = try timeSteps(request.steps, step, context, data)
+  let steps = try timeSteps(request.steps, step, context, data, recording)
   // Before measuring takes memory of its own.
   let memory = try peakMemory(world)
   let machine = try measureMachine(step, context, steps, arithmetic)
@@ -91,19 +100,24 @@ struct TimedSteps {
   var embeddingRows: Int { Int(median(sizes.map { Double($0.embeddingRows) })) }
 }
 
+/// Steps that are not timed, before those that are.
+private let warmUpSteps = 2
+
 /// Times `count` steps after two that are not timed.
+/// - recording: a trace of those that are timed.
 func timeSteps(
-  _ count: Int, _ step: TrainingStep, _ context: RankContext, _ data: any TrainingData
+  _ count: Int, _ step: TrainingStep, _ context: RankContext, _ data: any TrainingData, _ recording: TraceRecording? = nil
 ) throws -> TimedSteps {
   let configuration = step.configuration
   let rate = Schedule(configuration, updates: 1).rate(update: 1, epoch: 1, .init())
-  let warmUp = 2, clock = ContinuousClock(), span = configuration.training.accumulateSteps, minibatches = data.minibatches(epoch: 1)
+  let warmUp = warmUpSteps, clock = ContinuousClock(), span = configuration.training.accumulateSteps, minibatches = data.minibatches(epoch: 1)
   var steps = TimedSteps(), allocations = Allocations(), resident = 0
   steps.seconds.reserveCapacity(count)
   steps.sizes.reserveCapacity(count)
   let counter = AllocationCounter()
   for number in 0..<warmUp + count {
     let first = number * span % max(1, minibatches - span + 1)
+    try recording?.begin(before: number + 1)
     step.timer.reset()
     if number == warmUp { resident = residentBytes() }
     let before = counter?.now ?? Allocations()
@@ -121,6 +135,7 @@ func timeSteps(
     steps.sizes.append(result.size)
     steps.backward += step.gradients.backwardSeconds / Double(count)
     for phase in Phase.allCases { steps.phases[phase.rawValue] += step.timer.seconds(phase) / Double(count) }
+    try recording?.end(after: number + 1)
   }
   steps.growth = try context.world.allGather(Double(residentBytes() - resident)).max() ?? 0
   if counter != nil {
