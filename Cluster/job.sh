@@ -5,12 +5,18 @@
 #   RUN        the run directory, where all hosts see it
 #   THREADS    threads of a rank, if it is to have more than one
 #   OPTIONS    further options of `lockstep train`, separated by spaces; may be missing
-#   LOCKSTEP   the program, if it is not .build/release/lockstep
+#   LOCKSTEP   the program, if it is neither .build/release/lockstep nor bin/lockstep
 #   LAUNCHER   in Slurm: srun starts the ranks (srun --mpi=pmix), in place of mpirun
 
 if [[ -z ${CONFIG:-} || -z ${RUN:-} ]]; then
   echo "CONFIG and RUN must be set: the configuration and the run directory" >&2
   exit 64
+fi
+program=${LOCKSTEP:-}
+if [[ -z $program ]]; then
+  # What a build makes, or the folder of an archive of Scripts/package.
+  program=.build/release/lockstep
+  if [[ ! -e $program && -e bin/lockstep ]]; then program=bin/lockstep; fi
 fi
 threads=${THREADS:-1}
 if [[ ! $threads =~ ^[1-9][0-9]{0,3}$ ]]; then
@@ -74,7 +80,7 @@ train() {
     export OPENBLAS_NUM_THREADS=1
     launcher=(srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task="$threads")
   fi
-  TMPDIR=${session:-${TMPDIR:-/tmp}} "${launcher[@]}" "${LOCKSTEP:-.build/release/lockstep}" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
+  TMPDIR=${session:-${TMPDIR:-/tmp}} "${launcher[@]}" "$program" train "$CONFIG" --run-directory "$RUN" --resume "${further[@]}" &
   job=$!
   if $stopping; then stop; fi
   # A signal ends `wait`, though not mpirun.
