@@ -5,6 +5,8 @@ import math
 import altair
 import pandas
 
+import results
+
 # Colours that can be told apart by all, on white and on dark grey (Okabe & Ito 2008, without its black and yellow).
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6bb1", "#7f7f7f", "#a6761d", "#66a61e", "#e7298a", "#1b9e77"]
 HORIZONTAL = {"step": "step", "epoch": "epoch", "minutes": "wall time, minutes"}
@@ -17,7 +19,7 @@ def configuration(is_dark):
     """What makes a chart fit a light or dark page."""
     ink, line = ("#e6e6e6", "#4a4a4a") if is_dark else ("#222222", "#d9d9d9")
     axis = {"labelColor": ink, "titleColor": ink, "gridColor": line, "domainColor": line, "tickColor": line, "titleFontWeight": "normal"}
-    legend = {"labelColor": ink, "titleColor": ink, "orient": "bottom", "columns": 3, "labelLimit": 260, "symbolType": "stroke", "symbolStrokeWidth": 3}
+    legend = {"labelColor": ink, "titleColor": ink, "orient": "bottom", "columns": 3, "labelLimit": 260, "symbolType": "square", "symbolStrokeWidth": 3, "symbolOpacity": 1}
     return {"background": "transparent", "view": {"stroke": None}, "axis": axis, "legend": legend,
             "title": {"color": ink, "anchor": "start", "fontWeight": "normal"}, "font": "system-ui, sans-serif"}
 
@@ -124,3 +126,43 @@ def intervals(study, rows, measure, title, of_run):
     single = altair.Chart(values).mark_tick(thickness=1, height=10, opacity=0.6).encode(
         y=place, x=altair.X("value:Q", title=title, scale=scale), color=colour(study).legend(None), tooltip=["point", "seed", "value"])
     return altair.layer(bars, single, centres).properties(width="container", height=altair.Step(24))
+
+
+def by_axes(study, measure, title, of_run):
+    """A measure along the first axis of a study of two axes, a line for each value of the second: means with 95 % intervals, and each run's value."""
+    first, second = study.axes
+    rows, values = [], []
+    for point in study.points:
+        along, line = point.split(",")
+        found = [of_run(run) for run in study.of_point(point) if run.state == "done"]
+        mean, half = results.mean_with_interval(found)
+        if mean is not None:
+            rows.append({"along": along, "line": line, "mean": mean, "low": mean - (half or 0), "high": mean + (half or 0)})
+        values += [{"along": along, "line": line, "value": value} for value in found if value is not None]
+    rows = pandas.DataFrame(rows, columns=["along", "line", "mean", "low", "high"])
+    order = list(dict.fromkeys(point.split(",")[0] for point in study.points))
+    lines = list(dict.fromkeys(point.split(",")[1] for point in study.points))
+    place = altair.X("along:N", title=first, sort=order, axis=altair.Axis(labelAngle=0))
+    paint = altair.Color("line:N", title=second, sort=lines, scale=altair.Scale(domain=lines, range=COLOURS[:len(lines)]))
+    low, high = min((row["value"] for row in values), default=0), max((row["value"] for row in values), default=1)
+    room = 0.04 * (high - low) or 0.1
+    height = altair.Scale(zero=False, nice=False, clamp=True, domain=[float(low - room), float(high + room)])
+    base = altair.Chart(rows).encode(x=place, color=paint)
+    line = base.mark_line(strokeWidth=2, point=altair.OverlayMarkDef(size=60)).encode(
+        y=altair.Y("mean:Q", title=title, scale=height), tooltip=["along", "line", "mean", "low", "high"])
+    bars = base.mark_rule(strokeWidth=2).encode(y=altair.Y("low:Q", title=title, scale=height), y2="high:Q")
+    single = altair.Chart(pandas.DataFrame(values, columns=["along", "line", "value"])).mark_tick(thickness=1, width=12, opacity=0.6).encode(
+        x=place, y=altair.Y("value:Q", title=title, scale=height), color=paint)
+    return altair.layer(bars, single, line).properties(**SIZE)
+
+
+def evaluations(study, data):
+    """Mean losses of the same models with each kind of evaluation statistics."""
+    rows = pandas.DataFrame(
+        [{"point": row["point"], "statistics": row["statistics"], "loss": row["loss"]["mean"]} for row in results.evaluations(study) if row["data"] == data],
+        columns=["point", "statistics", "loss"])
+    kinds = list(dict.fromkeys(rows["statistics"]))
+    paint = altair.Color("statistics:N", title=None, sort=kinds, scale=altair.Scale(domain=kinds, range=COLOURS[:len(kinds)]))
+    return altair.Chart(rows).mark_point(filled=True, size=70, opacity=0.8).encode(
+        y=altair.Y("point:N", title=None, sort=study.points, axis=altair.Axis(labelLimit=220)), x=altair.X("loss:Q", title=f"{data} loss", scale=altair.Scale(zero=False)),
+        color=paint, shape=altair.Shape("statistics:N", title=None, sort=kinds, scale=altair.Scale(domain=kinds)), tooltip=["point", "statistics", "loss"]).properties(width="container", height=altair.Step(24))

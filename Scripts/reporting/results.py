@@ -6,6 +6,8 @@ import statistics
 from scipy import stats
 
 LEVEL = 0.95
+# Kinds of evaluation statistics; what is evaluated with another is compared with the first.
+KINDS = ["population", "averaged", "running", "batch"]
 
 
 def mean_with_interval(values):
@@ -58,4 +60,24 @@ def table(study):
                 "steps": statistics.median([at[0] for at in rows_reached]) if rows_reached else None,
                 "seconds": statistics.median([at[2] for at in rows_reached]) if rows_reached else None}
         rows.append(row)
+    return rows
+
+
+def evaluations(study):
+    """A dictionary for each point, data and kind of statistics: loss and the minibatches' mean perplexity as means with half-widths, and the loss's
+    difference from the statistics of the point's first kind, seed by seed."""
+    groups = {}
+    for row in study.evaluations:
+        groups.setdefault((row["point"], row["data"], row["statistics"]), {})[row["seed"]] = row
+    kinds = {kind: place for place, kind in enumerate(KINDS)}
+    rows = []
+    for point, data, statistics_ in sorted(groups, key=lambda key: (key[1] != "validation", key[1], study.points.index(key[0]), kinds.get(key[2], len(kinds)))):
+        losses = {seed: row["loss"] for seed, row in groups[point, data, statistics_].items()}
+        base = {seed: row["loss"] for seed, row in groups.get((point, data, KINDS[0]), {}).items()}
+        means = [row["minibatch_perplexity"] for row in groups[point, data, statistics_].values() if row["minibatch_perplexity"] != ""]
+        named = {}
+        for name, (mean, half) in (("loss", mean_with_interval(list(losses.values()))), ("minibatch_perplexity", mean_with_interval(means)),
+                                   ("difference", (None, None) if statistics_ == KINDS[0] else paired_difference(losses, base))):
+            named[name] = {"mean": mean, "interval": half}
+        rows.append({"point": point, "data": data, "statistics": statistics_, "runs": len(losses)} | named)
     return rows

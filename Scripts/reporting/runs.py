@@ -68,10 +68,19 @@ class Study:
     targets: dict = field(default_factory=dict)
     # Files whose text says what was studied.
     definition: str = ""
+    # Losses of models with each kind of statistics: rows of EVALUATION_COLUMNS.
+    evaluations: list = field(default_factory=list)
 
     @property
     def points(self):
-        return list(dict.fromkeys(run.point for run in self.runs))
+        return list(dict.fromkeys([run.point for run in self.runs] + [row["point"] for row in self.evaluations]))
+
+    @property
+    def axes(self):
+        """The names of two axes, where each point is one value of each; else nothing."""
+        axes = yaml_of(self.definition, yaml.BaseLoader).get("axes")
+        is_plane = isinstance(axes, dict) and len(axes) == 2 and all(point.count(",") == 1 for point in self.points)
+        return list(axes) if is_plane else []
 
     def of_point(self, point):
         return [run for run in self.runs if run.point == point]
@@ -244,6 +253,7 @@ def order(study, path):
 # ---- Kept studies: a table of results and curves, small enough to stand in a repository ------------------------------------
 
 CURVE_COLUMNS = ["point", "seed", "kind", "step", "epoch", "seconds", "loss"]
+EVALUATION_COLUMNS = ["point", "seed", "data", "statistics", "loss", "minibatch_perplexity"]
 
 
 def rounded(value, digits):
@@ -290,6 +300,34 @@ def keep(study, path):
     if study.definition:
         with replaced(os.path.join(path, "study.yaml")) as file:
             file.write(study.definition)
+
+
+def evaluation_key(row):
+    return row["point"], row["seed"], row["data"], row["statistics"]
+
+
+def read_evaluations(path):
+    """What `write_evaluations` has written: rows as dictionaries; none where nobody has evaluated."""
+    name = os.path.join(path, "evaluations.csv")
+    if not os.path.exists(name):
+        return []
+    try:
+        with open(name, newline="", encoding="utf-8") as file:
+            return [row | {"seed": int(row["seed"]), "loss": float(row["loss"]),
+                           "minibatch_perplexity": float(row["minibatch_perplexity"]) if row["minibatch_perplexity"] else ""} for row in csv.DictReader(file)]
+    except OSError as error:
+        raise ReportError(f"{error.filename}: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReportError(f"{name}: not a table of evaluations: {error}") from None
+
+
+def write_evaluations(path, rows, study):
+    """In the order of the study's points."""
+    points = list(dict.fromkeys(study.points + [row["point"] for row in rows]))
+    with replaced(os.path.join(path, "evaluations.csv")) as file:
+        writer = csv.DictWriter(file, EVALUATION_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: (points.index(row["point"]), *evaluation_key(row)[1:])))
 
 
 class replaced:
@@ -340,7 +378,7 @@ def read_kept(path):
         run = runs[row["point"], int(row["seed"])]
         rows = {"training": run.training, "epoch": run.epochs, "validation": run.validation}[row["kind"]]
         rows.append((int(row["step"]), int(row["epoch"]), float(row["seconds"]), float(row["loss"] or "nan")))
-    return Study(os.path.basename(os.path.normpath(path)), list(runs.values()), *read_definition(os.path.join(path, "study.yaml")))
+    return Study(os.path.basename(os.path.normpath(path)), list(runs.values()), *read_definition(os.path.join(path, "study.yaml")), read_evaluations(path))
 
 
 def read(paths):
@@ -364,5 +402,6 @@ def read(paths):
     for study in studies:
         for run in study.runs:
             run.point = f"{study.name}: {run.point}"
+        study.evaluations = [row | {"point": f"{study.name}: {row['point']}"} for row in study.evaluations]
     runs = [run for study in studies for run in study.runs] + loose
-    return Study(" and ".join([study.name for study in studies] + [run.point for run in loose]), runs)
+    return Study(" and ".join([study.name for study in studies] + [run.point for run in loose]), runs, evaluations=[row for study in studies for row in study.evaluations])

@@ -129,6 +129,55 @@ def curves(folder):
     return root, kept
 
 
+def evaluations(folder, kept):
+    """Evaluations of a kept study, and what a page of documentation takes from it."""
+    root = f"{folder}/evaluated"
+    shutil.copytree(kept, root)
+    study = runs.read([root])
+    points = study.points
+    rows = [{"point": point, "seed": seed, "data": "validation", "statistics": kind, "loss": 3.0 + 0.1 * seed + offset + points.index(point),
+             "minibatch_perplexity": 30.0 + seed} for point in points for seed in (2, 3) for kind, offset in (("batch", 0.25), ("population", 0.0))]
+    runs.write_evaluations(root, rows, study)
+    study = runs.read([root])
+    check(len(study.evaluations) == 8 and all(row in study.evaluations for row in rows), "evaluations are read as they were written")
+    found = {(row["point"], row["statistics"]): row for row in results.evaluations(study)}
+    batch = found[points[1], "batch"]
+    check(abs(batch["loss"]["mean"] - 4.5) < 1e-12 and abs(batch["difference"]["mean"] - 0.25) < 1e-12 and batch["difference"]["interval"] < 1e-9
+          and batch["minibatch_perplexity"]["mean"] == 32.5, f"evaluations: {batch}")
+    page = f"{folder}/evaluated.md"
+    with open(page, "w", encoding="utf-8") as file:
+        file.write("# A\n<!-- table evaluations -->\nold\n<!-- end -->\nB\n<!-- table results -->\n<!-- end -->\n![](evaluated/evaluations-validation-dark.svg) ![](other/x.svg)\n")
+    command = [sys.executable, f"{os.path.dirname(os.path.abspath(__file__))}/report.py", root, "--document", page]
+    for _ in range(2):
+        subprocess.run(command, check=True)
+        with open(page, encoding="utf-8") as file:
+            content = file.read()
+        check(content.startswith("# A\n<!-- table evaluations -->\n| point |") and "old" not in content and content.count("<!-- end -->\nB\n") == 1
+              and f"| {points[1]} | validation | batch | 2 | 4.500 ± " in content, f"a page's tables: {content}")
+    with open(f"{root}/evaluations-validation-dark.svg", encoding="utf-8") as file:
+        check(file.read().startswith("<svg"), "a page's figure")
+    with open(page, "w", encoding="utf-8") as file:
+        file.write("<!-- table nothing -->\n<!-- end -->\n")
+    failed = subprocess.run(command, capture_output=True, text=True)
+    check(failed.returncode == 1 and "there is no table nothing" in failed.stderr, failed.stderr)
+
+
+def documentation():
+    """The pages of the repository say what the tables beside them say."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    pages = os.path.join(os.path.dirname(os.path.dirname(here)), "Documentation", "studies")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in sorted(os.listdir(pages)):
+            if not os.path.isdir(f"{pages}/{name}"):
+                continue
+            shutil.copy(f"{pages}/{name}.md", folder)
+            os.mkdir(f"{folder}/{name}")
+            subprocess.run([sys.executable, f"{here}/report.py", f"{pages}/{name}", "--document", f"{folder}/{name}.md"], check=True)
+            for path in [f"{name}.md"] + [f"{name}/{figure}" for figure in os.listdir(f"{folder}/{name}")]:
+                with open(f"{pages}/{path}", encoding="utf-8") as old, open(f"{folder}/{path}", encoding="utf-8") as new:
+                    check(old.read() == new.read(), f"Documentation/studies/{path} is not what Scripts/report --document makes")
+
+
 def page(folder, root, kept, chromium, picture):
     here = os.path.dirname(os.path.abspath(__file__))
     command = [sys.executable, f"{here}/report.py"]
@@ -193,6 +242,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         numbers()
         root, kept = curves(folder)
+        evaluations(folder, kept)
+        documentation()
         page(folder, root, kept, chromium, arguments.picture)
         if arguments.lockstep:
             board(folder, os.path.abspath(arguments.lockstep))

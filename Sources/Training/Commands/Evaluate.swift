@@ -116,6 +116,8 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
     console.print(
       "\(abbreviated(evaluated.path, limit: 1024)): loss \(result.loss) nats, \(task.measure.exactWords(result)), \(result.targets) \(task.targets) "
         + "(step \(state.step)\(request.weights.words))")
+    let frames = (0..<evaluated.minibatches).map { evaluated.frameCounts($0).reduce(0, +) }
+    if let words = task.measure.wordsOfMinibatches(losses: result.minibatchLosses, targets: frames) { console.print(words) }
   }
   return .success
 }

@@ -13,6 +13,8 @@ struct EvaluationResult {
   var targets: Int
   /// Those whose arg max is wrong.
   var errors: Int
+  /// Sum of the cross entropies of each minibatch, in nats; empty where they are not known.
+  var minibatchLosses: [Double] = []
 
   var errorRate: Double { Double(errors) / Double(targets) }
 }
@@ -48,17 +50,20 @@ final class Evaluator {
   /// - writer: takes the log posteriors of every minibatch.
   /// - check: called before every minibatch on all ranks; what it throws ends the evaluation.
   func run(writing writer: PosteriorWriter? = nil, check: () throws -> Void = {}) throws -> EvaluationResult {
-    var sums = Array(repeating: [0.0, 0.0], count: workspace.sequences.count)
+    // Of each shard: loss, errors, and the loss of every minibatch.
+    var sums = Array(repeating: Array(repeating: 0.0, count: 2 + data.minibatches), count: workspace.sequences.count)
     try forEachMinibatch(check) { minibatch, pass in
       for (shard, result) in model.evaluateLoss(workspace, pass).enumerated() {
         sums[shard][0] += result.loss
         sums[shard][1] += Double(result.errors)
+        sums[shard][2 + minibatch] = result.loss
       }
       try writer?.write(minibatch, workspace)
     }
     try writer?.finish()
     let sum = try context.values.sums(sums)
-    return EvaluationResult(loss: sum[0] / Double(data.targets), frames: data.frames, targets: data.targets, errors: Int(sum[1]))
+    return EvaluationResult(
+      loss: sum[0] / Double(data.targets), frames: data.frames, targets: data.targets, errors: Int(sum[1]), minibatchLosses: Array(sum[2...]))
   }
 
   /// Runs the model over one minibatch after the other; `body` finds the outputs in `workspace`.

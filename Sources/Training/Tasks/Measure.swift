@@ -33,6 +33,15 @@ enum Measure: Sendable {
     }
   }
 
+  /// The mean of what the minibatches' mean losses give, as some publish it, in words; nil where the mean loss does not decide the measure.
+  /// - losses: sum of the cross entropies of each minibatch, in nats.
+  /// - targets: what each has a target for; minibatches without any are left out.
+  func wordsOfMinibatches(losses: [Double], targets: [Int]) -> String? {
+    let values = zip(losses, targets).filter { $1 > 0 }.compactMap { loss, targets in value(ofLoss: loss / Double(targets)) }
+    guard !values.isEmpty else { return nil }
+    return "mean \(name) of \(values.count) minibatches: \(values.reduce(0, +) / Double(values.count))"
+  }
+
   private func value(_ result: EvaluationResult) -> Double { value(ofLoss: result.loss) ?? result.errorRate }
 
   /// The field of an event.
