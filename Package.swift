@@ -28,10 +28,11 @@ let package = Package(
   ],
   targets: [
     // System libraries (Debian: libopenblas-dev, or the BLAS that LOCKSTEP_BLAS names, libopenmpi-dev or the MPI that
-    // LOCKSTEP_MPI names, libxxhash-dev).
+    // LOCKSTEP_MPI names, libxxhash-dev, zlib1g-dev).
     .systemLibrary(name: "CBLAS", pkgConfig: blasLibrary == nil ? blas : nil),
     .systemLibrary(name: "CMPI", pkgConfig: mpi),
     .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash"),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib"),
     // Vector kernels in C, compiled for several instruction sets (Debian: librandom123-dev).
     .target(name: "CKernels"),
 
@@ -40,7 +41,7 @@ let package = Package(
       linkerSettings: blasLibrary.map { [.linkedLibrary($0)] } ?? []),
     .target(name: "MPI", dependencies: ["CMPI", "Tensors"], swiftSettings: strict),
     .target(name: "NeuralNetwork", dependencies: ["Tensors"], swiftSettings: strict),
-    .target(name: "SequenceData", dependencies: ["Tensors"], swiftSettings: strict),
+    .target(name: "SequenceData", dependencies: ["Tensors", "CKernels", "CZlib"], swiftSettings: strict),
     .target(name: "DataParallel", dependencies: ["MPI", "Tensors"], swiftSettings: strict),
     .target(
       name: "Training",

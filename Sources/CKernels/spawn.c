@@ -5,6 +5,10 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "include/CKernels.h"
@@ -36,4 +40,52 @@ int lockstep_spawn(char *const arguments[], char *const *environment, int output
   if (environment) environ = (char **)environment;
   execvp(arguments[0], arguments);
   _exit(127);
+}
+
+int lockstep_temporary_file(const char *folder) {
+#ifdef O_TMPFILE
+  int file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (file >= 0) return file;
+#endif
+  // Not every file system has files without names.
+  char name[4096];
+  if ((size_t)snprintf(name, sizeof name, "%s/lockstep-XXXXXX", folder) >= sizeof name) return -ENAMETOOLONG;
+  int named = mkstemp(name);
+  if (named < 0) return -errno;
+  unlink(name);
+  fcntl(named, F_SETFD, FD_CLOEXEC);
+  return named;
+}
+
+int lockstep_run_shell(const char *command, int output, int errors) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t none, all;
+  pid_t child = 0;
+  int status = 0;
+  int code = posix_spawn_file_actions_init(&actions);
+  if (code != 0) return -code;
+  code = posix_spawnattr_init(&attributes);
+  if (code != 0) {
+    posix_spawn_file_actions_destroy(&actions);
+    return -code;
+  }
+  sigemptyset(&none);
+  sigfillset(&all);
+  // What this process ignores or blocks, the command would too.
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  code = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  if (code == 0) code = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  if (code == 0) code = posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
+  char *const arguments[] = {"sh", "-c", (char *)command, NULL};
+  if (code == 0) code = posix_spawn(&child, "/bin/sh", &actions, &attributes, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (code != 0) return -code;
+  while (waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return -errno;
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

@@ -8,6 +8,8 @@ public enum CorpusError: Error, Equatable, Sendable {
   case notARegularFile(file: String, found: String)
   /// Reading failed in the middle of the file; `reason` is the system's.
   case cannotRead(file: String, offset: Int, reason: String)
+  /// Packed by gzip, and it cannot be unpacked.
+  case cannotUnpack(file: String, reason: String)
   /// No bytes, or nothing but white space.
   case empty(file: String, bytes: Int)
   /// The three bytes EF BB BF, at the start or where texts were joined. They would become part of a word, and are not removed silently.
@@ -44,6 +46,8 @@ extension CorpusError: CustomStringConvertible {
       "\(file): is a \(found), expected a regular file"
     case .cannotRead(let file, let offset, let reason):
       "\(file): reading failed at byte \(offset): \(reason)"
+    case .cannotUnpack(let file, let reason):
+      "\(file): is packed by gzip and cannot be unpacked: \(reason)"
     case .empty(let file, let bytes):
       "\(file): holds no token (\(bytes) bytes), expected text"
     case .byteOrderMark(let file, let line, let column):

@@ -1,12 +1,12 @@
 import Glibc
 
-/// A regular file that is read from its start, piece by piece; closed when the value ends.
+/// A regular file, or what gzip has packed in one, that is read from its start, piece by piece; closed when the value ends.
 struct FileReader: ~Copyable {
   let path: String
   private let file: RegularFile
   private var offset = 0
 
-  /// - Throws: `CorpusError.cannotOpen`, `.notARegularFile`.
+  /// - Throws: `CorpusError.cannotOpen`, `.notARegularFile`, `.cannotUnpack`.
   init(path: String) throws(CorpusError) {
     let file: RegularFile
     do {
@@ -15,6 +15,10 @@ struct FileReader: ~Copyable {
       switch error {
       case .failed(let reason): throw .cannotOpen(file: path, reason: reason)
       case .notRegular(let found): throw .notARegularFile(file: path, found: found)
+      case .unpacking(.noRoom(let folder, let reason)):
+        throw .cannotUnpack(file: path, reason: "a temporary file in \(folder) (TMPDIR) cannot be written: \(reason)")
+      case .unpacking(.damaged(let reason)): throw .cannotUnpack(file: path, reason: reason)
+      case .unpacking(.command): preconditionFailure("a text is no command")
       }
     }
     self.path = path
@@ -26,12 +30,12 @@ struct FileReader: ~Copyable {
   /// - Throws: `CorpusError.cannotRead`.
   mutating func read(into buffer: inout [UInt8], from start: Int) throws(CorpusError) -> Int {
     precondition(start < buffer.count, "no room to read into")
-    let descriptor = file.descriptor
+    let descriptor = file.descriptor, place = off_t(offset)
     while true {
       // SAFETY: the pointer is used within the closure, for as many bytes as the rebased slice holds.
       let count = unsafe buffer.withUnsafeMutableBytes { bytes in
         let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[start...])
-        return unsafe Glibc.read(descriptor, rest.baseAddress, rest.count)
+        return unsafe pread(descriptor, rest.baseAddress, rest.count, place)
       }
       if count >= 0 {
         offset += count

@@ -10,6 +10,15 @@ public struct LineEnds: Sendable, Equatable {
   /// No line ends yet.
   init() {}
 
+  /// Those of both.
+  static func + (left: LineEnds, right: LineEnds) -> LineEnds {
+    var sum = left
+    sum.newlines += right.newlines
+    sum.returnNewlines += right.returnNewlines
+    sum.returns += right.returns
+    return sum
+  }
+
   /// What a reader of the text should know; nil where all lines end as they should.
   /// - unit: in characters CR is a token.
   public func remark(_ unit: TextUnit) -> String? {

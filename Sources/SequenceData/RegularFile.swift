@@ -1,10 +1,12 @@
 import Glibc
 
-/// A regular file that is open for reading; closed when the value ends.
+/// A regular file that is open for reading; closed when the value ends. What gzip has packed is unpacked to a temporary file.
 struct RegularFile: ~Copyable {
   let descriptor: Int32
   /// In bytes, when it was opened.
   let size: Int
+  /// Whether it is a temporary file of what was packed or comes from a command.
+  let isCopy: Bool
 
   /// Why a path could not be opened as a regular file.
   enum OpeningError: Error {
@@ -12,6 +14,8 @@ struct RegularFile: ~Copyable {
     case failed(reason: String)
     /// A directory, pipe, socket or device.
     case notRegular(found: String)
+    /// Packed by gzip, or a command, and there is no plain file of it.
+    case unpacking(UnpackingError)
   }
 
   init(path: String) throws(OpeningError) {
@@ -29,8 +33,37 @@ struct RegularFile: ~Copyable {
       close(descriptor)
       throw .notRegular(found: Self.kind(status.st_mode))
     }
+    var start: [UInt8] = [0, 0]
+    // SAFETY: two bytes are read into a buffer of two. What cannot be read is found out by whoever reads on.
+    if unsafe pread(descriptor, &start, 2, 0) == 2, isGzip(start) {
+      do {
+        self.init(try unpack(closing: descriptor))
+      } catch {
+        throw .unpacking(error)
+      }
+      return
+    }
+    self.init(descriptor: descriptor, size: Int(status.st_size), isCopy: false)
+  }
+
+  /// What a command of the shell writes.
+  init(command: String) throws(OpeningError) {
+    do {
+      self.init(try output(ofCommand: command))
+    } catch {
+      throw .unpacking(error)
+    }
+  }
+
+  private init(_ file: consuming TemporaryFile) {
+    let size = file.size
+    self.init(descriptor: file.take(), size: size, isCopy: true)
+  }
+
+  private init(descriptor: Int32, size: Int, isCopy: Bool) {
     self.descriptor = descriptor
-    self.size = Int(status.st_size)
+    self.size = size
+    self.isCopy = isCopy
   }
 
   deinit { close(descriptor) }

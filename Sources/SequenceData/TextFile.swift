@@ -21,28 +21,40 @@ public struct TextExtent: Sendable, Equatable {
   public var lineEnds: LineEnds
 }
 
-/// A text on disk as a sequence of tokens.
+/// A text on disk as a sequence of tokens, in one file or in several that follow each other; gzip may have packed them.
 ///
-/// The file is read in pieces: only what is asked for is held. It is UTF-8 without byte-order marks and without NUL. A newline is `\n`; in words
+/// A file is read in pieces: only what is asked for is held. It is UTF-8 without byte-order marks and without NUL. A newline is `\n`; in words
 /// the `\r` of `\r\n` is white space, in characters it is a token. A last line without newline gets no `<eos>`, and to a vocabulary without `<eos>`,
-/// as that of a text of one line, newlines are white space.
+/// as that of a text of one line, newlines are white space. No word reaches from one file into the next.
 public struct TextFile: Sendable {
-  public let path: String
+  public let paths: [String]
   public let unit: TextUnit
   /// Bytes read at a time.
   let chunkSize: Int
   /// The longest word, in bytes.
   let longestToken: Int
 
+  /// Its files in words, for messages.
+  public var path: String { names(of: paths) }
+
+  /// The text in the files at `paths`; nothing is read yet.
+  public init(paths: [String], unit: TextUnit) {
+    self.init(paths: paths, unit: unit, chunkSize: 1 << 20)
+  }
+
   /// The text at `path`; nothing is read yet.
   public init(path: String, unit: TextUnit) {
-    self.init(path: path, unit: unit, chunkSize: 1 << 20)
+    self.init(paths: [path], unit: unit)
   }
 
   /// Small sizes put the borders of pieces inside words and scalars.
   package init(path: String, unit: TextUnit, chunkSize: Int, longestToken: Int = 1 << 20) {
+    self.init(paths: [path], unit: unit, chunkSize: chunkSize, longestToken: longestToken)
+  }
+
+  package init(paths: [String], unit: TextUnit, chunkSize: Int, longestToken: Int = 1 << 20) {
     precondition(chunkSize >= 1 && longestToken >= 1, "sizes are positive")
-    self.path = path
+    self.paths = paths
     self.unit = unit
     self.chunkSize = chunkSize
     self.longestToken = longestToken
@@ -104,16 +116,40 @@ public struct TextFile: Sendable {
       previous = range.upperBound
     }
     precondition(previous <= expectedTokens, "ranges lie in the text")
-    var collector = TokenCollector(ranges: ranges, vocabulary: vocabulary, file: path)
-    _ = try scan(newlines: vocabulary.newlines(unit)) { (token, hash, line) throws(CorpusError) in try collector.take(token, hash, line) }
+    var collector = TokenCollector(ranges: ranges, vocabulary: vocabulary)
+    for path in paths {
+      collector.file = path
+      _ = try scan(path, newlines: vocabulary.newlines(unit)) { (token, hash, line) throws(CorpusError) in try collector.take(token, hash, line) }
+    }
     guard collector.position == expectedTokens else {
       throw .changed(file: path, expected: expectedTokens, found: collector.position)
     }
     return collector.kept
   }
 
-  /// Hands every token to `body`. A token that a piece cuts off is moved to the front, and the next piece read behind it.
+  /// Hands every token of all files to `body`.
   private func scan(newlines: NewlineReading, _ body: TokenScanner.Body) throws(CorpusError) -> LineEnds {
+    var lineEnds = LineEnds()
+    for path in paths { lineEnds = lineEnds + (try scan(path, newlines: newlines, body)) }
+    return lineEnds
+  }
+
+  /// Hands the bytes of all files to `body`, piece by piece.
+  /// - Throws: `CorpusError.cannotOpen` and the like.
+  public func forEachPiece(_ body: (Span<UInt8>) -> Void) throws(CorpusError) {
+    var buffer = [UInt8](repeating: 0, count: chunkSize)
+    for path in paths {
+      var file = try FileReader(path: path)
+      while true {
+        let read = try file.read(into: &buffer, from: 0)
+        if read == 0 { break }
+        body(buffer.span.extracting(0..<read))
+      }
+    }
+  }
+
+  /// Hands every token of a file to `body`. A token that a piece cuts off is moved to the front, and the next piece read behind it.
+  private func scan(_ path: String, newlines: NewlineReading, _ body: TokenScanner.Body) throws(CorpusError) -> LineEnds {
     var file = try FileReader(path: path)
     var scanner = TokenScanner(source: path, unit: unit, longestToken: longestToken, newlines: newlines)
     var buffer = [UInt8](repeating: 0, count: chunkSize)
@@ -143,17 +179,17 @@ public struct TextFile: Sendable {
 private struct TokenCollector {
   let ranges: [Range<Int>]
   let vocabulary: Vocabulary
-  let file: String
+  /// The one that is being read.
+  var file = ""
   private(set) var kept: [Int32] = []
   /// Of the next token.
   private(set) var position = 0
   /// The range that the position is in or before.
   private var next = 0
 
-  init(ranges: [Range<Int>], vocabulary: Vocabulary, file: String) {
+  init(ranges: [Range<Int>], vocabulary: Vocabulary) {
     self.ranges = ranges
     self.vocabulary = vocabulary
-    self.file = file
     kept.reserveCapacity(ranges.reduce(0) { $0 + $1.count })
   }
 

@@ -42,7 +42,7 @@ public enum BackgroundThread {
   /// Starts a thread that calls `body` once and ends. It blocks all signals.
   /// - Throws: `ThreadError` when the system starts no more; Dispatch would wait for ever.
   public static func start(_ body: @escaping @Sendable () -> Void) throws(ThreadError) {
-    let context = Unmanaged.passRetained(Body(body))
+    let context = unsafe Unmanaged.passRetained(Body(body))
     // SAFETY: the thread takes the reference that is passed to it.
     let code = unsafe lockstep_start_thread(
       { context in
@@ -52,7 +52,7 @@ public enum BackgroundThread {
         return nil
       }, context.toOpaque())
     if code == 0 { return }
-    context.release()
+    unsafe context.release()
     throw ThreadError(count: 1, code: code)
   }
 

@@ -91,7 +91,7 @@ extension CommandTests {
       let large = good.map { $0.name == "output.bias" ? FileTensor(name: $0.name, shape: $0.shape, values: $0.values.map { _ in 3e38 }) : $0 }
       var bytes = try FileTensor.write(large, type: "F64")
       // The highest byte of a double: 3e38 becomes 3e38 · 2^256.
-      let last = try #require(bytes.firstRange(of: withUnsafeBytes(of: Double(Float(3e38)).bitPattern.littleEndian) { Data($0) })?.upperBound)
+      let last = try #require(bytes.firstRange(of: unsafe withUnsafeBytes(of: Double(Float(3e38)).bitPattern.littleEndian) { unsafe Data($0) })?.upperBound)
       bytes[last - 1] = 0x57
       try expectRefusal("large.safetensors", bytes, ["output.bias", "float32 can hold"])
 

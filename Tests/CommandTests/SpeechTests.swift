@@ -40,6 +40,12 @@ extension CommandTests {
           "normalization.placement=none", "model.peepholes=all", "training.shuffle=false", "data.normalize=utterance", "data.deltas=1",
         ]),
       Variant(
+        name: "minibatches by frames", ranks: [1, 2, 3, 8],
+        settings: ["training.batch_frames=24", "normalization.statistics=frame", "normalization.scope={group: 3}", "model.dropout=0.3"]),
+      Variant(
+        name: "minibatches by frames, archive order, accumulation", ranks: [1, 4],
+        settings: ["training.batch_frames=17", "training.shuffle=false", "training.accumulate_steps=2", "evaluation.statistics=batch"]),
+      Variant(
         name: "rnn in one direction, many buckets", ranks: [1, 4, 8],
         settings: [
           "model.cell=rnn", "model.bidirectional=false", "normalization.placement=preactivation", "normalization.statistics=frame",
@@ -51,6 +57,66 @@ extension CommandTests {
       let sandbox = try Sandbox()
       try sandbox.writeSpeech()
       try sandbox.expectSameBits(onRanks: variant.ranks) { sandbox.speechTraining($0, variant.settings) }
+    }
+
+    /// Minibatches have at most so many frames, and a run that was stopped goes on in the middle of an epoch.
+    @Test func minibatchesByFrames() throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let settings = ["training.batch_frames=24", "training.epochs=3", "training.maximum_steps=null"]
+      let whole = try sandbox.run(ranks: 2, sandbox.speechTraining("whole", settings))
+      #expect(whole.exitCode == 0 && whole.output.contains("minibatches of at most 24 frames in the first epoch"), "\(whole)")
+      let steps = try sandbox.events("whole", "step")
+      for epoch in 1...3 {
+        let frames = steps.filter { $0["epoch"] as? Int == epoch }.compactMap { $0["frames"] as? Int }
+        #expect(frames.reduce(0, +) == Sandbox.trainLengths.reduce(0, +) && frames.allSatisfy { $0 <= 24 })
+      }
+      let first = try sandbox.run(ranks: 1, sandbox.speechTraining("resumed", settings + ["training.maximum_steps=7"]))
+      let second = try sandbox.run(ranks: 3, sandbox.speechTraining("resumed", settings) + ["--resume"])
+      #expect(first.exitCode == 0 && second.exitCode == 0, "\(first)\n\(second)")
+      let model = "checkpoints/latest/model.safetensors"
+      #expect(try sandbox.data("whole/\(model)") == sandbox.data("resumed/\(model)"))
+      try sandbox.expectFailure(
+        64, ["training.batch_frames is 8", "\"utterance-1\" of train-features.ark has 9 frames"],
+        sandbox.speechTraining("refused", ["training.batch_frames=8"]))
+      let rehearsal = try sandbox.run(sandbox.speechTraining("rehearsal", settings) + ["--dry-run"])
+      #expect(rehearsal.exitCode == 0 && rehearsal.output.contains(" in the first; of the run: \(steps.count)"), "\(rehearsal)")
+    }
+
+    /// Lists of archives, packed ones, and commands give the bits of one plain archive; a checkpoint does not decide that commands are run.
+    @Test func otherFormsOfArchives() throws {
+      let sandbox = try Sandbox()
+      try sandbox.writeSpeech()
+      let utterances = randomUtterances(lengths: Sandbox.trainLengths, seed: 1)
+      for (name, part) in [("1", utterances[..<9]), ("2", utterances[9...])] {
+        try sandbox.write("\(name).ark", featureArchive(Array(part)))
+        try sandbox.write("\(name)-labels.ark", labelArchive(Array(part)))
+      }
+      let gzip = Process()
+      gzip.executableURL = URL(filePath: "/bin/gzip")
+      gzip.currentDirectoryURL = URL(filePath: sandbox.path)
+      gzip.arguments = ["2.ark", "1-labels.ark"]
+      try gzip.run()
+      gzip.waitUntilExit()
+      let command = "cat 1.ark; gunzip -c 2.ark.gz |"
+      let forms = [
+        "whole": [], "list": ["data.train={features: [1.ark, 2.ark.gz], labels: [1-labels.ark.gz, 2-labels.ark]}"],
+        "command": ["data.train.features=ark:\(command)", "data.validation.features=cat valid-features.ark |", "data.allow_commands=true"],
+      ]
+      for (name, settings) in forms {
+        let outcome = try sandbox.run(ranks: 2, sandbox.speechTraining(name, settings))
+        #expect(outcome.exitCode == 0, "\(name): \(outcome)")
+      }
+      for file in ["model.safetensors", "training.safetensors", "features.json"] {
+        for name in ["list", "command"] {
+          #expect(try sandbox.data("whole/checkpoints/latest/\(file)") == sandbox.data("\(name)/checkpoints/latest/\(file)"), "\(name): \(file)")
+        }
+      }
+      try sandbox.expectFailure(
+        65, ["ark:\(command): is a command", "data.allow_commands: true"], sandbox.speechTraining("refused", ["data.train.features=ark:\(command)"]))
+      try sandbox.expectFailure(65, ["cat valid-features.ark |: is a command"], ["evaluate", "command"])
+      let evaluated = try sandbox.run(["evaluate", "command", "--set", "data.allow_commands=true"])
+      #expect(evaluated.exitCode == 0 && evaluated.output.contains("cat valid-features.ark |: loss"), "\(evaluated)")
     }
 
     /// Frames, padding and error rates in the metrics are those of the data.

@@ -57,7 +57,7 @@ import Testing
       let source = MemorySource(lengths: lengths, dimension: 2, classes: 5, seed: seed)
       let rows = try lengths.indices.map { try source.transformed(transform, utterance: $0) }
       var assembler = UtteranceAssembler(source, transform: transform, classes: 5), batch = UtteranceBatch()
-      for minibatch in MinibatchPlan(frames: lengths, batchSize: 8, seed: seed, shuffle: seed % 2 == 0).minibatches(epoch: 1) {
+      for minibatch in MinibatchPlan(frames: lengths, limit: .utterances(8), seed: seed, shuffle: seed % 2 == 0).minibatches(epoch: 1) {
         for members in deal(minibatch, shards: Int(seed % 5 + 1)) {
           // The same buffers, for larger and smaller batches.
           try assembler.fill(&batch, members.shuffled(using: &random))

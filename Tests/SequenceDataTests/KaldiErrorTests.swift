@@ -17,10 +17,10 @@ import Testing
     #expect(kaldiError(directory.path, .integers) == .notARegularFile(file: directory.path, found: "directory"))
     #expect(kaldiError("/dev/null", .integers) == .notARegularFile(file: "/dev/null", found: "device"))
     let packed = try directory.write([0x1F, 0x8B, 8, 0], to: "a.ark")
-    let words = "\(packed): is compressed with gzip, expected a plain file: unpack it with gunzip first"
-    #expect(kaldiError(packed, .matrices)?.description == words)
+    let reason = "the file ends in the middle of a stream"
+    #expect(kaldiError(packed, .matrices)?.description == "\(packed): is packed by gzip and cannot be unpacked: \(reason)")
     let index = try directory.write("k \(packed):5\n", to: "a.scp")
-    #expect(kaldiError(index, .matrices) == .compressed(file: packed))
+    #expect(kaldiError(index, .matrices) == .cannotUnpack(file: packed, reason: reason))
   }
 
   @Test func keys() throws {

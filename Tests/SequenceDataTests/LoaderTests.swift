@@ -6,7 +6,7 @@ import Testing
 @Suite(.timeLimit(.minutes(5))) struct LoaderTests {
   /// Every shard's part of every minibatch of an epoch.
   private static func items(_ source: MemorySource, batchSize: Int = 4, shards: Int = 2, local: [Int] = [0, 1]) -> [BatchItem] {
-    MinibatchPlan(frames: source.frames, batchSize: batchSize, seed: 9, shuffle: true).minibatches(epoch: 1).map { minibatch in
+    MinibatchPlan(frames: source.frames, limit: .utterances(batchSize), seed: 9, shuffle: true).minibatches(epoch: 1).map { minibatch in
       let shards = deal(minibatch, shards: shards)
       return local.map { shards[$0] }
     }

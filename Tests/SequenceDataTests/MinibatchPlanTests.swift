@@ -14,7 +14,7 @@ import Testing
   }()
 
   private func plan(_ frames: [Int], _ batchSize: Int, seed: UInt64 = 1, shuffle: Bool = true) -> MinibatchPlan {
-    MinibatchPlan(frames: frames, batchSize: batchSize, seed: seed, shuffle: shuffle)
+    MinibatchPlan(frames: frames, limit: .utterances(batchSize), seed: seed, shuffle: shuffle)
   }
 
   @Test(arguments: [true, false]) func everyUtteranceOnce(shuffle: Bool) {
@@ -27,7 +27,7 @@ import Testing
         let minibatches = plan.minibatches(epoch: epoch)
         #expect(minibatches.flatMap { $0 }.sorted() == Array(0..<n))
         #expect(minibatches.dropLast().allSatisfy { $0.count == B })
-        #expect(minibatches.count == plan.count && minibatches.last?.count == n - (plan.count - 1) * B)
+        #expect(minibatches.count == plan.counts.lowerBound && minibatches.last?.count == n - (plan.counts.lowerBound - 1) * B)
       }
       let byLength = plan.minibatchesByLength()
       #expect(byLength.flatMap { $0 }.sorted() == Array(0..<n))
@@ -37,7 +37,7 @@ import Testing
 
   @Test func fixedOrder() {
     let plan = plan([5, 9, 2, 9, 1, 3, 8], 3, shuffle: false)
-    #expect(plan.count == 3)
+    #expect(plan.counts.lowerBound == 3)
     #expect(plan.minibatches(epoch: 1) == [[0, 1, 2], [3, 4, 5], [6]])
     #expect(plan.minibatches(epoch: 2) == plan.minibatches(epoch: 1))
     #expect(plan.minibatchesByLength() == [[1, 3, 6], [0, 5, 2], [4]])
@@ -126,8 +126,38 @@ import Testing
     #expect(plan([4], 8).minibatches(epoch: 1) == [[0]])
     #expect(plan([4, 6, 5], 8).minibatches(epoch: 1) == [[1, 2, 0]])
     #expect(plan([4, 6, 5], 3).minibatches(epoch: 1) == [[1, 2, 0]])
-    #expect(plan([4, 6, 5], .max / 2).count == 1)
+    #expect(plan([4, 6, 5], .max / 2).counts == 1...1)
     #expect(plan([4, 6, 5], 1).minibatches(epoch: 1).flatMap { $0 }.sorted() == [0, 1, 2])
+  }
+
+  /// Every utterance once, no more frames than allowed, other cuts in every epoch, and bounds that hold.
+  @Test(arguments: [true, false]) func limitOfFrames(shuffle: Bool) {
+    var random = TestRandom(seed: 11)
+    for _ in 0..<200 {
+      let n = Int.random(in: 1...70, using: &random), limit = Int.random(in: 1...200, using: &random)
+      let frames = (0..<n).map { _ in Int.random(in: 1...60, using: &random) }
+      let plan = MinibatchPlan(frames: frames, limit: .frames(limit), seed: 1, shuffle: shuffle)
+      for minibatches in [0, 1, 2, 1_000_000].map({ plan.minibatches(epoch: $0) }) + [plan.minibatchesByLength()] {
+        #expect(minibatches.flatMap { $0 }.sorted() == Array(0..<n))
+        // A longer one is alone.
+        #expect(minibatches.allSatisfy { $0.count == 1 || $0.reduce(0) { $0 + frames[$1] } <= limit })
+        #expect(plan.counts.contains(minibatches.count) && minibatches.allSatisfy { (1...plan.mostUtterances).contains($0.count) })
+      }
+      if !shuffle { #expect(plan.minibatches(epoch: 1).flatMap { $0 } == Array(0..<n)) }
+    }
+    let plan = MinibatchPlan(frames: Self.speech, limit: .frames(10_000), seed: 1, shuffle: true)
+    let epochs = (1...4).map { plan.minibatches(epoch: $0) }, total = Self.speech.reduce(0, +)
+    for epoch in epochs {
+      #expect(padding(epoch) < 0.11 && epoch.count <= total / 10_000 * 107 / 100)
+      for minibatch in epoch { #expect(zip(minibatch, minibatch.dropFirst()).allSatisfy { Self.speech[$0] >= Self.speech[$1] }) }
+    }
+    // 9.2 % of the pairs were together the epoch before: minibatches of short utterances hold more of them.
+    for (before, after) in zip(epochs, epochs.dropFirst()) {
+      let old = pairs(before), new = pairs(after)
+      #expect(Double(new.intersection(old).count) < 0.1 * Double(new.count))
+    }
+    // Where all fit into one, some do.
+    #expect(MinibatchPlan(frames: [3, 4], limit: .frames(100), seed: 1, shuffle: false).minibatches(epoch: 1) == [[0, 1]])
   }
 
   @Test func padding() {
@@ -138,7 +168,7 @@ import Testing
   }
 
   @Test func mistakes() async {
-    await #expect(processExitsWith: .failure) { _ = MinibatchPlan(frames: [], batchSize: 1, seed: 1, shuffle: true) }
-    await #expect(processExitsWith: .failure) { _ = MinibatchPlan(frames: [1], batchSize: 0, seed: 1, shuffle: true) }
+    await #expect(processExitsWith: .failure) { _ = MinibatchPlan(frames: [], limit: .utterances(1), seed: 1, shuffle: true) }
+    await #expect(processExitsWith: .failure) { _ = MinibatchPlan(frames: [1], limit: .utterances(0), seed: 1, shuffle: true) }
   }
 }

@@ -82,7 +82,7 @@ private func failure(
   @Test func textsForSequenceClassification() throws {
     let error = try failure(base, overrides: ["task=sequence-classification"])
     #expect(error.reason == .wrongType && error.key == "data.train")
-    #expect(error.description.contains("{features: PATH, labels: PATH}, for task sequence-classification"))
+    #expect(error.description.contains("{features: PATH, labels: PATH}, or with lists of paths, for task sequence-classification"))
   }
 
   // MARK: Missing keys and sections
@@ -204,7 +204,7 @@ private func failure(
   // MARK: Paths on the command line
 
   @Test(arguments: [
-    "d/corpus #2.txt", "a: b.txt", " a", "a ", "'a'", "\"a\"", "100%", "~/a", "{a}.txt", "{a", "[a]", "line\nend", "12", "true", "- a", "&a", "!x",
+    "d/corpus #2.txt", "a: b.txt", " a", "a ", "'a'", "\"a\"", "100%", "~/a", "{a}.txt", "{a", "[a].txt", "a[1]", "line\nend", "12", "true", "- a", "&a", "!x",
     "a\u{a0}b",
   ])
   func pathsStandAsTheyAre(_ path: String) throws {
@@ -213,6 +213,20 @@ private func failure(
     #expect(try TrainingConfiguration(yaml: text.yaml(), file: "x.yaml") == text)
     let frames = try TrainingConfiguration(yaml: speech, file: "x.yaml", overrides: ["data.train.features=\(path)", "data.validation.labels=\(path)"])
     #expect(frames.data.train == .frames(features: path, labels: "b.ark") && frames.data.validation == .frames(features: "c.scp", labels: path))
+  }
+
+  @Test func listsOfPaths() throws {
+    let text = try TrainingConfiguration(yaml: base + "  test: [c.txt, \"d e.txt\"]\n", file: "x.yaml", overrides: ["data.train=[a, 'b #1']", "data.validation=[a]"])
+    #expect(text.data.train == .texts(["a", "b #1"]) && text.data.validation == .text(path: "a") && text.data.test == .texts(["c.txt", "d e.txt"]))
+    #expect(try TrainingConfiguration(yaml: text.yaml(), file: "x.yaml") == text)
+    let frames = try TrainingConfiguration(
+      yaml: speech, file: "x.yaml", overrides: ["data.train={features: [a, b], labels: c}", "data.validation.labels=[d, e]"])
+    #expect(frames.data.train == .archives(features: ["a", "b"], labels: ["c"]) && frames.data.validation == .archives(features: ["c.scp"], labels: ["d", "e"]))
+    #expect(try TrainingConfiguration(yaml: frames.yaml(), file: "x.yaml") == frames)
+    for (value, found) in [("[]", "an empty list"), ("[a, 3]", "3"), ("[a, [b]]", "a nested mapping or list"), ("[a, ~]", "nothing (null)")] {
+      #expect(try failure(base, overrides: ["data.train=\(value)"]).found == "found \(found)")
+    }
+    #expect(try failure(speech, overrides: ["data.train.features=[a, {b: c}]"]).key == "data.train.features")
   }
 
   @Test func mappingsAndNullInPlaceOfPaths() throws {
@@ -231,14 +245,14 @@ private func failure(
     ("model.layers", "true", "true"), ("model.layers", "null", "nothing (null)"), ("model.layers", "[2]", "a list"),
     ("model.layers", "1e-1", "1e-1"), ("model.layers", "010", "\"010\""), ("model.layers", "0x10", "\"0x10\""),
     ("model.layers", "1_000", "\"1_000\""), ("model.layers", "!!int \"3\"", "a value with the tag tag:yaml.org,2002:int"),
-    ("model.layers", "{a: 1}", "{a: 1}"), ("model.layers", "{a: [1]}", "{a: a nested mapping or list}"),
+    ("model.layers", "{a: 1}", "{a: 1}"), ("model.layers", "{a: [1]}", "{a: [1]}"), ("model.layers", "{a: {b: 1}}", "{a: a nested mapping or list}"),
     ("optimizer.learning_rate", "fast", "\"fast\""), ("optimizer.learning_rate", "true", "true"),
     ("optimizer.learning_rate", "1:30", "\"1:30\""),
     ("optimizer.learning_rate", "null", "nothing (null)"), ("optimizer.learning_rate", "1e", "\"1e\""),
     ("optimizer.learning_rate", "nan", "\"nan\""),
     ("model.bidirectional", "yes", "\"yes\""), ("model.bidirectional", "1", "1"), ("model.bidirectional", "\"true\"", "\"true\""),
     ("model.cell", "3", "3"), ("model.cell", "true", "true"), ("model.cell", "[lstm]", "a list"),
-    ("data.test", "12", "12"), ("data.test", "[a, b]", "a list"), ("data.test", "true", "true"),
+    ("data.test", "12", "12"), ("data.test", "[a, [b]]", "a nested mapping or list"), ("data.test", "true", "true"),
     ("data.test", "{features: a, labels: b}", "{features: a, labels: b}"),
     ("training.shards", "many", "\"many\""), ("training.shards", "null", "nothing (null)"),
     ("training.maximum_steps", "auto", "\"auto\""),
@@ -417,7 +431,7 @@ private func failure(
   @Test func formOfTheDataByTask() throws {
     let language = try failure("task: language-model\ndata:\n  train: a\n  validation: {features: a, labels: b}\n")
     #expect(language.key == "data.validation" && language.line == 4)
-    #expect(language.allowed == "a path, for task language-model")
+    #expect(language.allowed == "a path, or a list of paths, for task language-model")
     let frames = try failure("task: frame-classification\ndata:\n  train: a\n  validation: b\n")
     #expect(frames.key == "data.train" && frames.line == 3 && frames.found == "found \"a\"")
   }

@@ -192,8 +192,8 @@ private let configs = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
     let names = try String(contentsOf: configs.appending(path: "data/speech-synthetic/classes.txt"), encoding: .utf8)
     #expect(names.split(separator: "\n").count == data.classes)
     for source in [data.train, data.validation] {
-      guard case .frames(let features, let labels) = source else { Issue.record("\(source)"); continue }
-      for path in [features, labels] {
+      guard case .archives(let features, let labels) = source else { Issue.record("\(source)"); continue }
+      for path in features + labels {
         let file = configs.deletingLastPathComponent().appending(path: path).path
         #expect(FileManager.default.fileExists(atPath: file), "\(path)")
       }

@@ -228,7 +228,7 @@ private func parse(_ yaml: String, _ overrides: String...) throws -> Configurati
 
   @Test func tableOfAllKeys() {
     #expect(Set(Configuration.keys).count == Configuration.keys.count)
-    #expect(Configuration.keys.count == 80)
+    #expect(Configuration.keys.count == 82)
     let rows = Configuration.referenceTable().split(separator: "\n")
     #expect(rows.count == Configuration.keys.count + 2)
     #expect(rows.allSatisfy { row in row.count { $0 == "|" } == 5 })

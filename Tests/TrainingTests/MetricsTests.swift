@@ -145,9 +145,9 @@ import Training
   @Test func onlyRegularFiles() throws {
     let scratch = try CheckpointScratch()
     try write(Array("precious\nwithout an end".utf8), toFile: scratch.file("other"))
-    symlink(scratch.file("other"), scratch.file("link"))
-    symlink(scratch.file("nowhere"), scratch.file("dangling"))
-    mkfifo(scratch.file("pipe"), 0o600)
+    unsafe symlink(scratch.file("other"), scratch.file("link"))
+    unsafe symlink(scratch.file("nowhere"), scratch.file("dangling"))
+    unsafe mkfifo(scratch.file("pipe"), 0o600)
     for (path, words) in [
       (scratch.file("link"), "it is a symbolic link"), (scratch.file("dangling"), "it is a symbolic link"),
       (scratch.file("pipe"), "it is a pipe"), ("/dev/full", "it is a device"),

@@ -408,6 +408,13 @@ void lockstep_uniform(size_t n, double *out, uint64_t seed, uint32_t stream, uin
 int lockstep_spawn(
     char *_Nullable const arguments[_Nonnull], char *_Nullable const *_Nullable environment, int output, int errors, int ending_signal);
 
+/* Makes a file without a name in `folder`, open for reading and writing. Returns its descriptor, or −errno. */
+int lockstep_temporary_file(const char *folder);
+
+/* Runs a command by /bin/sh without input and waits until it ends; any thread may call it. `output` and `errors` are the descriptors of its
+   standard output and error. Returns its exit code, 128 and the number of the signal that ended it, or −errno where it cannot be started. */
+int lockstep_run_shell(const char *command, int output, int errors);
+
 /* Returns 1 if a host accepts or refuses a TCP connection within so many milliseconds, 0 if not, and −1 where its name is unknown,
    which may take longer to find out. */
 int lockstep_host_answers(const char *host, const char *port, int milliseconds);

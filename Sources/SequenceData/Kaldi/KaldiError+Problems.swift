@@ -15,8 +15,12 @@ extension KaldiError {
   public enum IndexProblem: Error, Equatable, Sendable {
     case key(KeyProblem)
     case noPath(key: String)
-    /// A command before or behind `|`, or `-`.
+    /// A command behind `|`, or `-`.
     case stream(path: String)
+    /// A command before `|`, where none may be run.
+    case commandNotAllowed(path: String)
+    /// A command that failed; `ending` says how, `message` is the last line of its standard error.
+    case command(String, ending: String, message: String)
     /// Rows or columns picked in brackets, as `x.ark:5[0:9]`.
     case range(path: String)
     /// An offset that no file can have.
@@ -70,7 +74,11 @@ extension KaldiError.IndexProblem: CustomStringConvertible {
     case .key(let problem): "key \(problem)"
     case .noPath(let key): "no path behind \(key.debugDescription), expected KEY PATH:OFFSET"
     case .stream(let path):
-      "\(path.debugDescription) is a pipe or standard input, expected PATH:OFFSET: write its output to an archive first"
+      "\(path.debugDescription) is standard input or an output pipe, expected PATH:OFFSET, or a command before | with data.allow_commands: true"
+    case .commandNotAllowed(let path):
+      "\(path.debugDescription) is a command, expected PATH:OFFSET, or data.allow_commands: true, with which commands are run"
+    case .command(let command, let ending, let message):
+      "\(command.debugDescription): the command \(ending)\(message.isEmpty ? "" : ": \(message)")"
     case .range(let path):
       "\(path.debugDescription) picks rows or columns, expected PATH:OFFSET: write the part to an archive of its own first"
     case .offset(let path): "\(path.debugDescription) has an offset that no file can have"

@@ -10,10 +10,14 @@ public enum KaldiError: Error, Equatable, Sendable {
   case cannotRead(file: String, offset: Int, reason: String)
   /// Writing failed; `reason` is the system's.
   case cannotWrite(file: String, reason: String)
-  /// The two bytes 1F 8B of gzip at the start of the file.
-  case compressed(file: String)
-  /// A path that is `-`, or a command before or behind `|`.
+  /// Packed by gzip, and it cannot be unpacked.
+  case cannotUnpack(file: String, reason: String)
+  /// A command before `|` that failed; `ending` says how, `message` is the last line of its standard error.
+  case command(String, ending: String, message: String)
+  /// A path that is `-`, or a command behind `|`.
   case stream(path: String)
+  /// A command before `|`, where none may be run.
+  case commandNotAllowed(path: String)
   /// A prefix with options, as `ark,t:`, where only `ark:` and `scp:` are read.
   case options(path: String)
   /// A name under which no archive can be written.
@@ -52,10 +56,14 @@ extension KaldiError: CustomStringConvertible {
       "\(file): reading failed at byte \(offset): \(reason)"
     case .cannotWrite(let file, let reason):
       "\(file): writing failed: \(reason)"
-    case .compressed(let file):
-      "\(file): is compressed with gzip, expected a plain file: unpack it with gunzip first"
+    case .cannotUnpack(let file, let reason):
+      "\(file): is packed by gzip and cannot be unpacked: \(reason)"
+    case .command(let command, let ending, let message):
+      "\(command.debugDescription): the command \(ending)\(message.isEmpty ? "" : ": \(message)")"
     case .stream(let path):
-      "\(path): is a pipe or standard input, expected a file: write its output to a file first"
+      "\(path): is standard input or an output pipe, expected a file, or a command before | with data.allow_commands: true"
+    case .commandNotAllowed(let path):
+      "\(path): is a command, expected a file, or data.allow_commands: true, with which commands are run"
     case .options(let path):
       "\(path): options before the path are not read, expected PATH, ark:PATH or scp:PATH"
     case .outputPath(let path, let problem):

@@ -1,25 +1,31 @@
 import Glibc
+import Synchronization
 
-/// A file of an archive or an index, read by position; closed with the last reference.
-final class KaldiFile {
+/// A file of an archive or an index, or what a command writes that ends with `|`, read by position; closed with the last reference.
+final class KaldiFile: Sendable {
   let path: String
   private let file: RegularFile
   /// In bytes, when it was opened.
   var size: Int { file.size }
+  /// Whether it is a temporary file of what was packed or comes from a command.
+  var isCopy: Bool { file.isCopy }
 
-  /// - Throws: `KaldiError.cannotOpen`, `.notARegularFile`, `.compressed`, `.cannotRead`.
+  /// Opens a file, or runs a command; that it may be run was checked before.
+  /// - Throws: `KaldiError.cannotOpen`, `.notARegularFile`, `.cannotUnpack`, `.command`.
   init(path: String) throws(KaldiError) {
     do {
-      file = try RegularFile(path: path)
+      file = KaldiSource.isCommand(path) ? try RegularFile(command: String(path.dropLast())) : try RegularFile(path: path)
     } catch {
       switch error {
       case .failed(let reason): throw .cannotOpen(file: path, reason: reason)
       case .notRegular(let found): throw .notARegularFile(file: path, found: found)
+      case .unpacking(.noRoom(let folder, let reason)):
+        throw .cannotUnpack(file: path, reason: "a temporary file in \(folder) (TMPDIR) cannot be written: \(reason)")
+      case .unpacking(.damaged(let reason)): throw .cannotUnpack(file: path, reason: reason)
+      case .unpacking(.command(let ending, let message)): throw .command(path, ending: ending, message: message)
       }
     }
     self.path = path
-    var start: [UInt8] = [0, 0]
-    if try read(at: 0, count: 2, into: &start) == 2, start == [0x1F, 0x8B] { throw .compressed(file: path) }
   }
 
   /// Reads into `buffer[0 ..< count]`. Positions past the end of the file hold nothing: a file that shrinks gives fewer bytes, no fault.
@@ -47,6 +53,27 @@ final class KaldiFile {
   }
 }
 
+/// The archives of a table that are packed or come from commands: they are unpacked once, for all readers.
+final class KaldiArchives: Sendable {
+  private let files = Mutex<[ByteString: KaldiFile]>([:])
+
+  /// The archive at `path`.
+  /// - Throws: as `KaldiFile.init`.
+  func file(_ path: String) throws(KaldiError) -> KaldiFile {
+    let found: Result<KaldiFile, KaldiError> = files.withLock { files in
+      if let file = files[ByteString(path)] { return .success(file) }
+      do throws(KaldiError) {
+        let file = try KaldiFile(path: path)
+        if file.isCopy { files[ByteString(path)] = file }
+        return .success(file)
+      } catch {
+        return .failure(error)
+      }
+    }
+    return try found.get()
+  }
+}
+
 /// Open files by number, the ones used last: an index may name more files than a process may open.
 struct KaldiFileCache {
   static let limit = 64
@@ -54,14 +81,16 @@ struct KaldiFileCache {
   private var slots: [(number: Int, file: KaldiFile)] = []
 
   /// File `number`, which is the one at `path`.
+  /// - archives: what opens it, where it is an archive that the user has named.
   /// - Throws: as `KaldiFile.init`.
-  mutating func file(_ number: Int, path: String) throws(KaldiError) -> KaldiFile {
+  mutating func file(_ number: Int, path: String, archives: KaldiArchives? = nil) throws(KaldiError) -> KaldiFile {
     if let last = slots.last, last.number == number { return last.file }
     if let place = slots.firstIndex(where: { $0.number == number }) {
       slots.append(slots.remove(at: place))
     } else {
       if slots.count == Self.limit { slots.removeFirst() }
-      slots.append((number, try KaldiFile(path: path)))
+      let file = if let archives { try archives.file(path) } else { try KaldiFile(path: path) }
+      slots.append((number, file))
     }
     return slots[slots.count - 1].file
   }

@@ -53,7 +53,7 @@ public final class KaldiReader {
   /// The buffer, with the object's bytes at its start.
   private func load(_ entry: KaldiTable.Entry) throws(KaldiError) -> [UInt8] {
     let path = table.files[entry.file]
-    let file = try files.file(entry.file, path: path)
+    let file = try table.file(entry.file, &files)
     // Before room is made for it: a table may come from another host.
     let available = max(0, file.size - entry.offset)
     var found = min(available, entry.byteCount)

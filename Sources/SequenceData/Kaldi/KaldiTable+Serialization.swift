@@ -1,6 +1,6 @@
 extension KaldiTable {
   /// Begins every serialized table; the digit changes with the layout.
-  private static let mark = Array("LKT1".utf8)
+  private static let mark = Array("LKT2".utf8)
 
   /// The table in few bytes: one rank makes it and sends it to the others.
   public func serialized() -> [UInt8] {
@@ -17,7 +17,8 @@ extension KaldiTable {
       append(text.utf8.count)
       bytes.append(contentsOf: text.utf8)
     }
-    append(path)
+    append(inputs.count)
+    for input in inputs { append(input) }
     append(content == .matrices ? 0 : 1)
     append(files.count)
     for file in files { append(file) }
@@ -34,10 +35,11 @@ extension KaldiTable {
   public init(serialized bytes: [UInt8]) throws(KaldiError) {
     var input = Input(bytes)
     for byte in Self.mark {
-      guard try input.byte() == byte else { throw .invalidTable(reason: "does not begin with LKT1") }
+      guard try input.byte() == byte else { throw .invalidTable(reason: "does not begin with LKT2") }
     }
-    path = try input.text()
-    content = try input.number(below: 2) == 0 ? .matrices : .integers
+    var inputs: [String] = []
+    for _ in 0..<(try input.count(ofAtLeast: 1)) { inputs.append(try input.text()) }
+    let content: Content = try input.number(below: 2) == 0 ? .matrices : .integers
     var files: [String] = []
     for _ in 0..<(try input.count(ofAtLeast: 1)) { files.append(try input.text()) }
     var entries: [Entry] = []
@@ -46,8 +48,7 @@ extension KaldiTable {
     entries.reserveCapacity(count)
     for _ in 0..<count { entries.append(try input.entry(content: content, files: files.count)) }
     guard input.isAtEnd else { throw .invalidTable(reason: "\(bytes.count - input.position) bytes behind the last entry") }
-    self.files = files
-    self.entries = entries
+    self.init(inputs: inputs, content: content, files: files, entries: entries)
   }
 
   /// Reads numbers and texts, with the checks that make what comes out a table.

@@ -11,7 +11,8 @@ struct KaldiIndexLine: Equatable {
   let offset: Int
 
   /// `KEY PATH:OFFSET` or `KEY PATH`. Paths may hold spaces; white space at the end is dropped. Nil for a blank line.
-  static func parse(_ bytes: [UInt8]) throws(KaldiError.IndexProblem) -> KaldiIndexLine? {
+  /// - allowsCommands: whether a command before `|` is a path.
+  static func parse(_ bytes: [UInt8], allowsCommands: Bool = false) throws(KaldiError.IndexProblem) -> KaldiIndexLine? {
     func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0D }
     if bytes.contains(0) { throw .binary }
     guard let last = bytes.lastIndex(where: { !isSpace($0) }) else { return nil }
@@ -27,6 +28,10 @@ struct KaldiIndexLine: Equatable {
     if rest.isEmpty { throw .noPath(key: key) }
     guard let whole = String(validating: rest, as: UTF8.self) else { throw .notUTF8 }
     if KaldiSource.isStream(whole) { throw .stream(path: whole) }
+    if KaldiSource.isCommand(whole) {
+      guard allowsCommands else { throw .commandNotAllowed(path: whole) }
+      return KaldiIndexLine(key: key, path: whole, offset: 0)
+    }
     if whole.hasSuffix("]") { throw .range(path: whole) }
 
     let digits = rest.reversed().prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }.count
@@ -56,7 +61,7 @@ extension KaldiTableBuilder {
       let line: KaldiIndexLine
       try checkVisible(bytes, file: path, line: lineNumber)
       do {
-        guard let parsed = try KaldiIndexLine.parse(bytes) else { continue }
+        guard let parsed = try KaldiIndexLine.parse(bytes, allowsCommands: allowsCommands) else { continue }
         line = parsed
       } catch {
         throw .indexLine(file: path, line: lineNumber, problem: error)
@@ -67,7 +72,12 @@ extension KaldiTableBuilder {
       if let objects, objects.number == number {
         window = objects.window
       } else {
-        window = KaldiWindow(try cache.file(number, path: files[number]))
+        do {
+          window = KaldiWindow(try cache.file(number, path: files[number]))
+        } catch {
+          guard case .command(let command, let ending, let message) = error else { throw error }
+          throw .indexLine(file: path, line: lineNumber, problem: .command(command, ending: ending, message: message))
+        }
       }
       objects = nil
       guard line.offset <= window.file.size else {
@@ -111,7 +121,7 @@ extension KaldiTableBuilder {
 
   /// The path itself if it exists or exists nowhere, else the one beside the index.
   private static func resolve(_ path: String, beside directory: String) -> String {
-    if path.hasPrefix("/") || exists(path) { return path }
+    if path.hasPrefix("/") || KaldiSource.isCommand(path) || exists(path) { return path }
     let candidate = directory + path
     return exists(candidate) ? candidate : path
   }

@@ -1,11 +1,16 @@
 /// Collects the entries of one archive, or of those that an index names.
 struct KaldiTableBuilder {
   let content: KaldiTable.Content
+  let allowsCommands: Bool
   private(set) var files: [String] = []
   private(set) var entries: [KaldiTable.Entry] = []
   private var numbers: [ByteString: Int] = [:]
 
-  init(_ content: KaldiTable.Content) { self.content = content }
+  /// - allowsCommands: whether lines of indices may be commands.
+  init(_ content: KaldiTable.Content, allowsCommands: Bool) {
+    self.content = content
+    self.allowsCommands = allowsCommands
+  }
 
   /// The number of the file at `path`.
   mutating func number(of path: String) -> Int {

@@ -18,9 +18,9 @@ func rehearse(
   console.print("Memory of a rank: \(size(need.total)): " + need.parts.map { "\($0.name) \(size($0.bytes))" }.joined(separator: ", ") + ".")
   for host in hosts where !host.isEmpty { console.print("Memory of \(host).") }
   let epochs = configuration.training.epochs, updates = data.updates(configuration.training), accumulated = configuration.training.accumulateSteps
-  let bounds = data.minibatchBounds, fewest = (bounds.lowerBound + accumulated - 1) / accumulated, most = (bounds.upperBound + accumulated - 1) / accumulated
+  let first = (data.minibatches(epoch: 1) + accumulated - 1) / accumulated
   console.print(
-    "Steps of an epoch: \(fewest == most ? "\(most)" : "\(fewest) to \(most)"); of the run: \(updates) in at most \(epochs) epoch\(epochs == 1 ? "" : "s").")
+    "Steps of an epoch: \(first)\(data.minibatchBounds.count == 1 ? "" : " in the first"); of the run: \(updates) in at most \(epochs) epoch\(epochs == 1 ? "" : "s").")
   // Weights of a run that goes on stay in its checkpoint: a step takes as long with others.
   if state != nil { model.initialize(Initialization(configuration.initialization), seed: configuration.training.seed) }
   try broadcast(model, world: context.world)

@@ -72,10 +72,10 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   func read(_ overrides: [String]) throws -> TrainingConfiguration {
     try world.agree { try TrainingConfiguration(yaml: state.configuration, file: "\(path): configuration", overrides: overrides) }
   }
-  var configuration = try read(request.overrides)
-  let task = configuration.task.definition
+  let trained = try read([]), task = trained.task.definition
+  // A checkpoint, which may be anybody's, does not decide that commands are run.
+  var configuration = try read((task.sources == .archives ? ["data.allow_commands=false"] : []) + request.overrides)
   try request.check(task.sources)
-  let trained = try read([])
   try checkModel(of: configuration, trainedAs: trained)
   configuration = try configuration.resolved(rankCount: world.size, fastest: arithmetic.fastestProducts)
   let context = try RankContext(world: world, configuration)
@@ -99,7 +99,7 @@ public func evaluate(_ request: EvaluationRequest, world: Communicator, console:
   if let words = model.stepsInWords(configuration.evaluation) { console.print(words) }
   warnOfBatchStatistics(configuration, model, console)
   let key = request.data == nil ? "data.validation" : "--data"
-  let files = request.data.map { DataFiles(path: $0, labels: request.labels) } ?? DataFiles(configuration.data.validation)
+  let files = request.data.map { DataFiles(paths: [$0], labels: request.labels.map { [$0] }) } ?? DataFiles(configuration.data.validation)
   let evaluated = try data.evaluationData(files, key: key, keepsOrder: request.posteriors != nil)
   for remark in (needsPopulation ? data.remarks : []) + evaluated.remarks { console.warn(remark) }
   let evaluator = Evaluator(model: model, context: context, data: evaluated, statistics: statistics, seed: configuration.training.seed)

@@ -127,8 +127,9 @@ extension ConfigurationDocument {
     assignments.append(Assignment(key: key, field: field, value: ConfigurationValue(node), place: place))
   }
 
-  /// The path that a text is; nil for `{features: …, labels: …}` and, where that is a value, `null`.
+  /// The path that a text is; nil for `[a, b]`, `{features: …, labels: …}` and, where that is a value, `null`.
   private static func path(_ text: String, _ key: ConfigurationKey, field: String?) -> ConfigurationValue? {
+    if text.drop(while: { $0 == " " }).hasPrefix("["), case .sequence? = try? YAMLText.compose(text, file: "") { return nil }
     if field == nil {
       if key.allowsNull && ConfigurationValue(plain: text) == .null { return nil }
       if text.drop(while: { $0 == " " }).hasPrefix("{"), case .mapping? = try? YAMLText.compose(text, file: "") { return nil }

@@ -98,23 +98,41 @@ extension ConfigurationCodec {
 extension ConfigurationCodec where T == TrainingConfiguration.Source {
   /// Both forms; that the form suits the task is a rule across keys.
   static var source: Self {
-    let path = ConfigurationCodec<String>.path
+    let paths = ConfigurationCodec<[String]>.paths
     return Self(
-      allowed: "a path (language-model) or {features: PATH, labels: PATH} (the others)",
+      allowed: "a path (language-model) or {features: PATH, labels: PATH} (the others), each PATH perhaps a list [PATH, PATH]",
       encode: {
         switch $0 {
-        case .text(let text): path.encode(text)
-        case .frames(let features, let labels):
+        case .texts(let texts): paths.encode(texts)
+        case .archives(let features, let labels):
           .record([
-            .init(name: "features", value: path.encode(features)), .init(name: "labels", value: path.encode(labels)),
+            .init(name: "features", value: paths.encode(features)), .init(name: "labels", value: paths.encode(labels)),
           ])
         }
       },
       decode: { value throws(ConfigurationMismatch) in
-        guard case .record = value else { return .text(path: try path.decode(value)) }
+        guard case .record = value else { return .texts(try paths.decode(value)) }
         let record = try Record(value, of: ["features", "labels"])
-        return .frames(
-          features: try record.field("features", path), labels: try record.field("labels", path))
+        return .archives(
+          features: try record.field("features", paths), labels: try record.field("labels", paths))
+      },
+      isPath: true)
+  }
+}
+
+extension ConfigurationCodec where T == [String] {
+  /// A path, or a list of them.
+  fileprivate static var paths: Self {
+    let path = ConfigurationCodec<String>.path
+    return Self(
+      allowed: "a path, or a list of paths",
+      encode: { $0.count == 1 ? path.encode($0[0]) : .list($0.map { path.encode($0) }) },
+      decode: { value throws(ConfigurationMismatch) in
+        guard case .list(let values) = value else { return [try path.decode(value)] }
+        if values.isEmpty { throw .outOfRange(value) }
+        var paths: [String] = []
+        for value in values { paths.append(try path.decode(value)) }
+        return paths
       },
       isPath: true)
   }

@@ -169,7 +169,7 @@ extension TrainingConfiguration {
 
   /// Refuses shards that no minibatch of a training can fill; evaluation takes as few sequences at a time as it is asked for.
   func checkShardsCanBeFilled() throws(ConfigurationError) {
-    guard let shards = training.shards, shards > training.batchSize else { return }
+    guard let shards = training.shards, training.batchFrames == nil, shards > training.batchSize else { return }
     throw ConfigurationError(
       .conflict, key: "training.shards", found: "is \(shards), which the \(training.batchSize) sequences of a minibatch cannot fill",
       allowed: "at most training.batch_size")

@@ -69,6 +69,9 @@ package enum ConfigurationTable {
       "data.on_unusable", \.data.onUnusable, .choice,
       "what is done about utterances without labels, of other lengths than their labels, or without frames: an error, or they are left out",
       tasks: archives),
+    Key(
+      "data.allow_commands", \.data.allowCommands, .boolean,
+      "whether a path, or a line of an index, may be a command that ends with a pipe sign, which the shell runs and whose output is read", tasks: archives),
   ]
 
   // The upper bounds keep every product of shapes inside 64 bits.
@@ -157,6 +160,10 @@ package enum ConfigurationTable {
       "training.shuffle", \.training.shuffle, .boolean, "group utterances by length and shuffle; false: the archive's order",
       tasks: archives),
     Key("training.accumulate_steps", \.training.accumulateSteps, .integer(1...1_048_576), "minibatches that make one update, as one minibatch of all their sequences would"),
+    Key(
+      "training.batch_frames", \.training.batchFrames, .orNull(.integer(1...unboundedCount)),
+      "most frames of one minibatch, over all ranks, in place of `batch_size`: the number of its utterances varies; null: `batch_size` counts",
+      tasks: archives),
     Key(
       "training.early_stopping", \.training.earlyStopping, .orNull(.earlyStopping),
       "ends the run after `patience` validations in a row without a new best one; null: never", fields: ["patience"]),

@@ -10,7 +10,9 @@ package enum ConfigurationValue: Equatable, Sendable {
   case text(String)
   /// A mapping of names to plain values.
   case record([Field])
-  /// What no key takes (a list, say), in words.
+  /// A list of plain values.
+  case list([ConfigurationValue])
+  /// What no key takes (a list of lists, say), in words.
   case other(String)
 
   package struct Field: Equatable, Sendable {
@@ -27,9 +29,21 @@ extension ConfigurationValue {
     switch node {
     case .scalar(let scalar): self.init(scalar)
     case .mapping(let mapping): self.init(mapping)
-    case .sequence: self = .other("a list")
+    case .sequence(let sequence): self.init(sequence)
     case .alias: self = .other("an alias")
     }
+  }
+
+  private init(_ sequence: Node.Sequence) {
+    var values: [ConfigurationValue] = []
+    for node in sequence {
+      guard case .scalar(let scalar) = node else {
+        self = .other("a nested mapping or list")
+        return
+      }
+      values.append(Self(scalar))
+    }
+    self = .list(values)
   }
 
   private init(_ mapping: Node.Mapping) {
@@ -40,8 +54,12 @@ extension ConfigurationValue {
         return
       }
       // No key nests deeper than one record, and going down without end would let aliases grow exponentially.
-      let value =
-        if case .scalar(let scalar) = node { Self(scalar) } else { Self.other("a nested mapping or list") }
+      let value: Self =
+        switch node {
+        case .scalar(let scalar): Self(scalar)
+        case .sequence(let sequence): Self(sequence)
+        default: .other("a nested mapping or list")
+        }
       fields.append(Field(name: name.string, value: value, line: key.mark?.line))
     }
     self = .record(fields)
@@ -163,6 +181,7 @@ extension ConfigurationValue {
     case .text(let value): return Self.yaml(value)
     case .record(let fields):
       return "{" + fields.map { "\(Self.yaml($0.name)): \($0.value.yaml)" }.joined(separator: ", ") + "}"
+    case .list(let values): return "[" + values.map(\.yaml).joined(separator: ", ") + "]"
     case .other(let words): return words
     }
   }
@@ -172,6 +191,7 @@ extension ConfigurationValue {
     switch self {
     case .text(let value): "\"\(abbreviated(value))\""
     case .null: "nothing (null)"
+    case .list(let values): values.isEmpty ? "an empty list" : "a list"
     default: abbreviated(yaml)
     }
   }

@@ -38,10 +38,16 @@ extension TrainingConfiguration {
 
   /// Where one part of the data lies.
   public enum Source: Equatable, Sendable {
-    /// A text file, for language models.
-    case text(path: String)
+    /// Text files that follow each other, for language models.
+    case texts([String])
     /// Kaldi archives (`.ark`) or indices (`.scp`) of features and of labels, for classification of frames or sequences.
-    case frames(features: String, labels: String)
+    case archives(features: [String], labels: [String])
+
+    /// One text file.
+    public static func text(path: String) -> Self { .texts([path]) }
+
+    /// One archive of features, and one of labels.
+    public static func frames(features: String, labels: String) -> Self { .archives(features: [features], labels: [labels]) }
   }
 
   /// Section `data`.
@@ -57,6 +63,7 @@ extension TrainingConfiguration {
     public var maximumFrames = 1300
     public var normalize = FeatureNormalization.global
     public var onUnusable = UnusablePolicy.stop
+    public var allowCommands = false
 
     /// The required keys given, every other key at its default.
     public init(train: Source, validation: Source) {
@@ -157,6 +164,8 @@ extension TrainingConfiguration {
     public var averageOver = AverageOver.sequences
     public var shuffle = true
     public var accumulateSteps = 1
+    /// nil: `batchSize` sequences are a minibatch.
+    public var batchFrames: Int?
     /// nil: the run goes through all its epochs.
     public var earlyStopping: EarlyStopping?
   }

@@ -61,9 +61,16 @@ struct YAMLText {
     case .mapping(let entries):
       for (keyNode, node) in entries {
         // Nothing that nests deeper is a value, and aliases could grow exponentially.
-        for node in [keyNode, node] { if case .scalar = node { try checkVisible(node, key: key, place) } }
+        for node in [keyNode, node] {
+          switch node {
+          case .scalar, .sequence: try checkVisible(node, key: key, place)
+          default: break
+          }
+        }
       }
-    case .sequence, .alias: break
+    case .sequence(let entries):
+      for node in entries { if case .scalar = node { try checkVisible(node, key: key, place) } }
+    case .alias: break
     }
   }
 }

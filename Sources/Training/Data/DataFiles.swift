@@ -1,3 +1,5 @@
+import SequenceData
+
 /// What a path of `data` leads to.
 enum SourceForm: Sendable {
   /// A text.
@@ -8,8 +10,8 @@ enum SourceForm: Sendable {
   /// How a configuration names such data.
   var allowed: String {
     switch self {
-    case .text: "a path"
-    case .archives: "{features: PATH, labels: PATH}"
+    case .text: "a path, or a list of paths"
+    case .archives: "{features: PATH, labels: PATH}, or with lists of paths"
     }
   }
 }
@@ -17,29 +19,31 @@ enum SourceForm: Sendable {
 extension TrainingConfiguration.Source {
   var form: SourceForm {
     switch self {
-    case .text: .text
-    case .frames: .archives
+    case .texts: .text
+    case .archives: .archives
     }
   }
 }
 
 /// The files of one part of the data.
 struct DataFiles: Equatable, Sendable {
-  /// A text, or features.
-  var path: String
-  /// The labels of features; nil without any, and for a text.
-  var labels: String?
+  /// Texts, or features.
+  var paths: [String]
+  /// The labels of features; nil without any, and for texts.
+  var labels: [String]?
+  /// The texts or features in words, for messages.
+  var path: String { names(of: paths) }
 
-  init(path: String, labels: String?) {
-    self.path = path
+  init(paths: [String], labels: [String]?) {
+    self.paths = paths
     self.labels = labels
   }
 
   /// The files that a configuration names.
   init(_ source: TrainingConfiguration.Source) {
     switch source {
-    case .text(let path): self.init(path: path, labels: nil)
-    case .frames(let features, let labels): self.init(path: features, labels: labels)
+    case .texts(let paths): self.init(paths: paths, labels: nil)
+    case .archives(let features, let labels): self.init(paths: features, labels: labels)
     }
   }
 }

@@ -19,16 +19,28 @@ final class FrameData: TrainingData {
   // Nothing of these without the training data.
   private let utterances: Utterances?
   private let plan: MinibatchPlan?
+  // The minibatches of an epoch, kept because their number is asked for often.
+  private var planned: (epoch: Int, minibatches: [[Int]])?
   private var stream: MinibatchStream?
   let capacity: WorkspaceCapacity
-  var mostSequences: Int { min(configuration.training.batchSize, record.utterances) }
+  let mostSequences: Int
   let carriesState = false
   // Of the minibatches of the last update: steps times sequences, and the share of them that no frame is.
   private var rectangles: [(area: Int, padding: Double)] = []
   private var secondsWaited = 0.0
 
-  func minibatches(epoch: Int) -> Int { plan?.count ?? 0 }
-  var minibatchBounds: ClosedRange<Int> { minibatches(epoch: 1)...minibatches(epoch: 1) }
+  func minibatches(epoch: Int) -> Int {
+    guard let counts = plan?.counts else { return 0 }
+    return counts.count == 1 ? counts.lowerBound : planned(epoch: epoch).count
+  }
+  var minibatchBounds: ClosedRange<Int> { plan?.counts ?? 0...0 }
+
+  private func planned(epoch: Int) -> [[Int]] {
+    guard let plan else { preconditionFailure("the training data was not read") }
+    if planned?.epoch != epoch { planned = (epoch, plan.minibatches(epoch: epoch)) }
+    return planned!.minibatches
+  }
+
   var stored: [UInt8] { record.encoded }
   var network: NetworkConfiguration {
     var network = NetworkConfiguration(
@@ -56,12 +68,13 @@ final class FrameData: TrainingData {
       digest = ""
       utterances = nil
       plan = nil
+      mostSequences = 0
       capacity = WorkspaceCapacity(
         sequences: context.localShards.map { _ in 0 }, frames: context.localShards.map { _ in 0 }, steps: record.longest)
     } else {
       let kept = try openUtterances(
         DataFiles(configuration.data.train), labelled, maximumFrames: configuration.data.maximumFrames,
-        unusable: configuration.data.onUnusable, context)
+        unusable: configuration.data.onUnusable, allowsCommands: configuration.data.allowCommands, context)
       utterances = kept
       digest = try kept.contentDigest(context.world)
       switch (before, use) {
@@ -69,11 +82,13 @@ final class FrameData: TrainingData {
       case (let before?, _): record = try Self.check(before, against: kept)
       case (nil, _): (record, constantFeatures) = try Self.record(kept, configuration, context)
       }
-      let frames = kept.frames
-      plan = MinibatchPlan(
-        frames: frames, batchSize: configuration.training.batchSize, seed: configuration.training.seed,
+      try Self.checkLongest(kept, configuration)
+      let plan = MinibatchPlan(
+        frames: kept.frames, limit: configuration.training.minibatchLimit, seed: configuration.training.seed,
         shuffle: configuration.training.shuffle)
-      capacity = Self.capacity(frames, batchSize: configuration.training.batchSize, context)
+      mostSequences = plan.mostUtterances
+      capacity = Self.capacity(plan, isInOrder: !configuration.training.shuffle, context)
+      self.plan = plan
     }
     transform = record.transform(configuration)
   }
@@ -91,13 +106,25 @@ final class FrameData: TrainingData {
     return (record, isGlobal ? found.moments.constantFeatures(deltas: deltas) : [])
   }
 
-  /// Room for a minibatch of the longest utterances that there are.
-  private static func capacity(_ frames: [Int], batchSize: Int, _ context: RankContext) -> WorkspaceCapacity {
-    let S = context.layout.shards, most = min(frames.count, (batchSize + S - 1) / S)
-    let longest = frames.sorted(by: >)
+  /// Refuses utterances that have more frames than a minibatch may have.
+  private static func checkLongest(_ kept: Utterances, _ configuration: TrainingConfiguration) throws {
+    guard let most = configuration.training.batchFrames, let longest = kept.frames.indices.max(by: { kept.frames[$0] < kept.frames[$1] }),
+      kept.frames[longest] > most
+    else { return }
+    throw UsageError(
+      description: "training.batch_frames is \(most), but \(kept.key(longest).debugDescription) of \(abbreviated(kept.featureFile, limit: 1024)) has "
+        + "\(kept.frames[longest]) frames, expected at least as many, or a data.maximum_frames that leaves longer ones out")
+  }
+
+  /// Room for any minibatch of a training.
+  private static func capacity(_ plan: MinibatchPlan, isInOrder: Bool, _ context: RankContext) -> WorkspaceCapacity {
+    if isInOrder { return .of(plan.minibatches(epoch: 1).map { $0.map { plan.frames[$0] } }, context) }
+    let S = context.layout.shards, most = (plan.mostUtterances + S - 1) / S, longest = plan.frames.sorted(by: >)
+    var frames = longest[..<most].reduce(0, +)
+    // Of falling lengths l_0, l_1, … the first shard has l_0 + l_S + l_2S + …, and l_S is at most the mean of l_1 to l_S.
+    if case .frames(let size) = plan.limit { frames = min(frames, longest[0] + (size - longest[0]) / S) }
     return WorkspaceCapacity(
-      sequences: context.localShards.map { _ in most }, frames: context.localShards.map { _ in longest[..<most].reduce(0, +) },
-      steps: longest[0])
+      sequences: context.localShards.map { _ in most }, frames: context.localShards.map { _ in frames }, steps: longest[0])
   }
 
   /// The record of a checkpoint, if it was made of these utterances.
@@ -134,7 +161,9 @@ final class FrameData: TrainingData {
   var summary: String {
     let leftOut = utterances?.leftOut ?? 0
     return "\(record.utterances) training utterances, \(record.frames) frames of \(network.input.width) features, "
-      + "\(configuration.data.classes) classes, \(minibatches(epoch: 1)) minibatches of \(configuration.training.batchSize) an epoch"
+      + "\(configuration.data.classes) classes, "
+      + (configuration.training.batchFrames.map { "\(minibatches(epoch: 1)) minibatches of at most \($0) frames in the first epoch" }
+        ?? "\(minibatches(epoch: 1)) minibatches of \(configuration.training.batchSize) an epoch")
       + (leftOut > 0 ? "; \(leftOut) utterances of more than \(configuration.data.maximumFrames) frames are left out." : ".")
   }
 
@@ -162,10 +191,10 @@ final class FrameData: TrainingData {
 
   /// The minibatches of `epoch`, of which `minibatch` comes next.
   private func stream(from minibatch: Int, epoch: Int) -> MinibatchStream {
-    guard let plan, let utterances else { preconditionFailure("the training data was not read") }
+    guard let utterances else { preconditionFailure("the training data was not read") }
     if let stream, stream.epoch == epoch && stream.next == minibatch { return stream }
     let new = MinibatchStream(
-      utterances, plan.minibatches(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
+      utterances, planned(epoch: epoch), from: minibatch, epoch: epoch, transform: transform, classes: configuration.data.classes,
       context)
     stream = new
     return new
@@ -183,4 +212,28 @@ final class FrameData: TrainingData {
     try FrameEvaluationData(
       files, labelled, key: key, record: record, transform: transform, configuration, context, keepsOrder: keepsOrder)
   }
+}
+
+extension WorkspaceCapacity {
+  /// Room for minibatches that are known.
+  /// - minibatches: lengths of the utterances of each; utterance `k` goes to shard `k mod S`.
+  static func of(_ minibatches: [[Int]], _ context: RankContext) -> WorkspaceCapacity {
+    let S = context.layout.shards
+    var sequences = 0, frames = 0, steps = 0
+    for lengths in minibatches {
+      for shard in 0..<min(S, lengths.count) {
+        let own = stride(from: shard, to: lengths.count, by: S)
+        sequences = max(sequences, (lengths.count - shard + S - 1) / S)
+        frames = max(frames, own.reduce(0) { $0 + lengths[$1] })
+      }
+      steps = max(steps, lengths.max() ?? 0)
+    }
+    return WorkspaceCapacity(
+      sequences: context.localShards.map { _ in sequences }, frames: context.localShards.map { _ in frames }, steps: steps)
+  }
+}
+
+extension TrainingConfiguration.Training {
+  /// How large a minibatch of utterances may be.
+  var minibatchLimit: MinibatchLimit { batchFrames.map { .frames($0) } ?? .utterances(batchSize) }
 }

@@ -32,7 +32,7 @@ final class FrameEvaluationData: EvaluationData {
     _ files: DataFiles, _ labelled: Labelled, key: String, record: FeatureRecord, transform: FeatureTransform,
     _ configuration: TrainingConfiguration, _ context: RankContext, keepsOrder: Bool
   ) throws {
-    let utterances = try openUtterances(files, labelled, unusable: configuration.data.onUnusable, context)
+    let utterances = try openUtterances(files, labelled, unusable: configuration.data.onUnusable, allowsCommands: configuration.data.allowCommands, context)
     path = files.path
     self.record = record
     self.transform = transform
@@ -45,17 +45,13 @@ final class FrameEvaluationData: EvaluationData {
     self.utterances = utterances
     digest = try utterances.contentDigest(context.world)
     _ = try survey(utterances, deltas: 0, classes: classes, context)
-    let B = configuration.training.batchSize, S = context.layout.shards
-    let plan = MinibatchPlan(frames: utterances.frames, batchSize: B, seed: 0, shuffle: false)
+    let plan = MinibatchPlan(frames: utterances.frames, limit: configuration.training.minibatchLimit, seed: 0, shuffle: false)
     // Where results depend on what is evaluated together, that is the archive's order, so that it can be told without the lengths.
     let inOrder = keepsOrder || configuration.evaluation.statistics == .batch
     members = inOrder ? plan.minibatches(epoch: 1) : plan.minibatchesByLength()
     frames = utterances.frames.reduce(0, +)
     targets = utterances.frames.reduce(0) { $0 + labelled.count(frames: $1) }
-    let longest = utterances.frames.sorted(by: >), most = min(longest.count, (B + S - 1) / S)
-    capacity = WorkspaceCapacity(
-      sequences: context.localShards.map { _ in most }, frames: context.localShards.map { _ in longest[..<most].reduce(0, +) },
-      steps: longest[0])
+    capacity = .of(members.map { $0.map { utterances.frames[$0] } }, context)
   }
 
   var minibatches: Int { members.count }

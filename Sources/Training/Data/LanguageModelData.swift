@@ -80,7 +80,7 @@ final class LanguageModelData: TrainingData {
     loaded = LoadedMinibatch(
       counts: FrameCounts(perStep: Array(repeating: perShard, count: shards * T), steps: T, groups: context.groups),
       sequences: configuration.training.batchSize, targets: configuration.training.batchSize * T)
-    let path = readsTraining ? DataFiles(configuration.data.train).path : ""
+    let text = TextFile(paths: readsTraining ? DataFiles(configuration.data.train).paths : [], unit: unit), path = text.path
 
     var bytes: [UInt8]?, count = 0, lineEnds: LineEnds?
     try world.agree {
@@ -88,18 +88,18 @@ final class LanguageModelData: TrainingData {
       if let stored {
         bytes = stored
         if readsTraining {
-          let extent = try TextFile(path: path, unit: unit).extent(Vocabulary(serialized: stored))
+          let extent = try text.extent(Vocabulary(serialized: stored))
           (count, lineEnds) = (extent.tokens, extent.lineEnds)
         }
       } else {
-        let built = try TextFile(path: path, unit: unit).buildVocabulary(
+        let built = try text.buildVocabulary(
           size: configuration.data.vocabularySize, unknown: configuration.data.unknown)
         bytes = built.vocabulary.serialized()
         (count, lineEnds) = (built.statistics.tokens, built.lineEnds)
       }
     }
     remarks = Self.remarks(lineEnds, path: path, unit)
-    digest = readsTraining ? try textDigest(path, world) : ""
+    digest = readsTraining ? try textDigest(text, world) : ""
     let vocabulary = try Vocabulary(serialized: try world.broadcast(bytes: bytes, root: 0))
     let counts: [Int] = try world.allGather(count)
     tokenCount = counts[0]
@@ -117,7 +117,7 @@ final class LanguageModelData: TrainingData {
       pieces = try world.agree {
         let layout = try ShuffledLayout(
           tokens: counts[0], batch: configuration.training.batchSize, unroll: T, seed: configuration.training.seed, file: path)
-        return try ShuffledWindows(reading: TextFile(path: path, unit: unit), vocabulary: vocabulary, layout: layout)
+        return try ShuffledWindows(reading: text, vocabulary: vocabulary, layout: layout)
       }
       return
     }
@@ -126,7 +126,7 @@ final class LanguageModelData: TrainingData {
       let layout = try StreamLayout(
         tokens: tokens, batch: configuration.training.batchSize, unroll: configuration.training.unrollSteps, file: path)
       return try TokenStreams(
-        reading: TextFile(path: path, unit: unit), vocabulary: vocabulary, layout: layout, streams: local)
+        reading: text, vocabulary: vocabulary, layout: layout, streams: local)
     }
   }
 
@@ -169,15 +169,16 @@ final class LanguageModelData: TrainingData {
   }
 
   func evaluationData(_ files: DataFiles, key: String, keepsOrder: Bool) throws -> any EvaluationData {
+    let file = TextFile(paths: files.paths, unit: unit), path = file.path
     let text = try context.world.agree {
-      let path = files.path, file = TextFile(path: path, unit: unit), extent = try file.extent(vocabulary), count = extent.tokens
+      let extent = try file.extent(vocabulary), count = extent.tokens
       let layout = try EvaluationLayout(
         tokens: count, runs: min(configuration.evaluation.streams ?? configuration.training.batchSize, max(1, count - 1)),
         unroll: configuration.training.unrollSteps, file: path)
       return try EvaluationText(
         file, layout: layout, vocabulary: vocabulary, context: context, remarks: Self.remarks(extent.lineEnds, path: path, unit))
     }
-    text.digest = try textDigest(files.path, context.world)
+    text.digest = try textDigest(file, context.world)
     return text
   }
 
@@ -189,8 +190,13 @@ final class LanguageModelData: TrainingData {
 
 /// The checksum of a text's bytes, which rank 0 reads.
 /// - Throws: on every rank the same error.
-private func textDigest(_ path: String, _ world: Communicator) throws -> String {
-  let digest = try world.agree { world.rank == 0 ? Array(try Checksum(ofFile: path).hexadecimal.utf8) : nil }
+private func textDigest(_ text: TextFile, _ world: Communicator) throws -> String {
+  func checksum() throws -> Checksum {
+    var hasher = ChecksumHasher()
+    try text.forEachPiece { unsafe hasher.update($0.bytes) }
+    return hasher.checksum
+  }
+  let digest = try world.agree { world.rank == 0 ? Array(try checksum().hexadecimal.utf8) : nil }
   return String(decoding: try world.broadcast(bytes: digest, root: 0), as: UTF8.self)
 }
 

@@ -7,16 +7,20 @@ import SequenceData
 /// - labelled: what has a label.
 /// - maximumFrames: longer utterances are left out; nil keeps all.
 /// - unusable: what is done about utterances without labels and the like.
+/// - allowsCommands: whether a path, or a line of an index, may be a command whose output is read.
 /// - Throws: on every rank the same error.
 func openUtterances(
-  _ files: DataFiles, _ labelled: Labelled, maximumFrames: Int? = nil, unusable: UnusablePolicy, _ context: RankContext
+  _ files: DataFiles, _ labelled: Labelled, maximumFrames: Int? = nil, unusable: UnusablePolicy, allowsCommands: Bool,
+  _ context: RankContext
 ) throws -> Utterances {
   let world = context.world
-  func table(_ path: String, _ content: KaldiTable.Content) throws -> KaldiTable {
-    let bytes = try world.agree { world.rank == 0 ? try KaldiTable(path: path, content: content).serialized() : nil }
+  func table(_ paths: [String], _ content: KaldiTable.Content) throws -> KaldiTable {
+    let bytes = try world.agree {
+      world.rank == 0 ? try KaldiTable(paths: paths, content: content, allowsCommands: allowsCommands).serialized() : nil
+    }
     return try KaldiTable(serialized: try world.broadcast(bytes: bytes, root: 0))
   }
-  let features = try table(files.path, .matrices), labels = try files.labels.map { try table($0, .integers) }
+  let features = try table(files.paths, .matrices), labels = try files.labels.map { try table($0, .integers) }
   return try world.agree { try Utterances(features, labels, labelled, maximumFrames: maximumFrames, unusable: unusable) }
 }
 
