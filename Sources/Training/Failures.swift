@@ -74,6 +74,7 @@ extension NotFiniteError: ExitCodeError {
 struct UsageError: AgreedError, CustomStringConvertible {
   var description: String
   var exitCode: Int32 { ExitCode.usage.rawValue }
+  var isOfUsage: Bool { true }
 
   /// A run is there that nobody asked to go on with.
   static func holdsRun(_ directory: RunDirectory) -> UsageError {
@@ -90,28 +91,31 @@ public enum Termination {
 }
 
 /// Runs the body of a command and says how to end. Rank 0 prints the one error that all ranks agree on; a rank that failed alone prints its own.
-public func run(world: Communicator, _ body: () throws -> ExitCode) -> Termination {
+/// - command: its name, whose help an error of usage names.
+public func run(_ command: String, world: Communicator, _ body: () throws -> ExitCode) -> Termination {
   do {
     return .orderly(try body())
   } catch let error as any ExitCodeError where error is RemoteFailure || error is any AgreedError {
-    if world.rank == 0 { printError(oneLine(error)) }
+    if world.rank == 0 { printError(oneLine(error, of: command)) }
     return .orderly(ExitCode(rawValue: error.exitCode) ?? .internalFault)
   } catch {
     let code = (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue
-    return .abort(code: code, message: (world.size > 1 ? "rank \(world.rank): " : "") + oneLine(error))
+    return .abort(code: code, message: (world.size > 1 ? "rank \(world.rank): " : "") + oneLine(error, of: command))
   }
 }
 
 /// Runs the body of a command of one process; returns the exit code after printing the error, if any.
-public func runAlone(_ body: () throws -> Void) -> Int32 {
+public func runAlone(_ command: String, _ body: () throws -> Void) -> Int32 {
   do {
     try body()
     return ExitCode.success.rawValue
   } catch {
-    printError(oneLine(error))
+    printError(oneLine(error, of: command))
     return (error as? any ExitCodeError)?.exitCode ?? ExitCode.internalFault.rawValue
   }
 }
 
-/// What an error says, on one line whatever names are in it.
-private func oneLine(_ error: any Error) -> String { abbreviated("\(error)", limit: .max) }
+/// What an error says, on one line whatever names are in it. One of usage ends with the command that shows more.
+func oneLine(_ error: any Error, of command: String) -> String {
+  abbreviated("\(error)", limit: .max) + ((error as? any ExitCodeError)?.isOfUsage == true ? " (lockstep \(command) --help shows more)" : "")
+}

@@ -28,7 +28,7 @@ struct Lockstep: ParsableCommand {
         printError(message.hasPrefix(prefix) ? String(message.dropFirst(prefix.count)) : message)
       }
       // The first rank that ends with an error makes mpirun end the others: all wait until the message is out.
-      if LaunchedJob.current?.mayHaveOthers == true && LaunchedJob.current?.hasServer == true { try? onAllRanks { _, _ in Training.ExitCode(rawValue: code) ?? .usage } }
+      if LaunchedJob.current?.mayHaveOthers == true && LaunchedJob.current?.hasServer == true { try? onAllRanks("") { _, _ in Training.ExitCode(rawValue: code) ?? .usage } }
       Glibc.exit(code)
     }
   }
@@ -48,7 +48,7 @@ struct Lockstep: ParsableCommand {
 }
 
 /// Runs a command on all ranks and ends the process as it says.
-func onAllRanks(_ body: (Communicator, Console) throws -> Training.ExitCode) throws -> Never {
+func onAllRanks(_ command: String, _ body: (Communicator, Console) throws -> Training.ExitCode) throws -> Never {
   let environment: MPIEnvironment
   do {
     environment = try MPIEnvironment()
@@ -62,7 +62,7 @@ func onAllRanks(_ body: (Communicator, Console) throws -> Training.ExitCode) thr
   }
   let world = environment.world
   let console = Console(isSilent: world.rank != 0)
-  switch Training.run(world: world, { try body(world, console) }) {
+  switch Training.run(command, world: world, { try body(world, console) }) {
   case .orderly(let code):
     do { try environment.finalize() } catch { printError("\(error)") }
     Glibc.exit(code.rawValue)
@@ -111,7 +111,7 @@ struct Train: ParsableCommand {
 
   func run() throws {
     let request = request
-    try onAllRanks { world, console in try train(request, world: world, console: console) }
+    try onAllRanks("train") { world, console in try train(request, world: world, console: console) }
   }
 }
 
@@ -244,7 +244,7 @@ struct Evaluate: ParsableCommand {
     let request = EvaluationRequest(
       checkpoint: checkpoint, data: data, labels: labels, posteriors: posteriors, subtractsPriors: subtractPriors,
       weights: average ? .averaged : weights.map { .file($0) } ?? .trained, overrides: overrides.set, threads: threads.threads)
-    try onAllRanks { world, console in try evaluate(request, world: world, console: console) }
+    try onAllRanks("evaluate") { world, console in try evaluate(request, world: world, console: console) }
   }
 }
 
@@ -258,7 +258,7 @@ struct Generate: ParsableCommand {
   @Option(help: "Seed of the draws.", transform: integer) var seed: UInt64 = 1
 
   func run() throws {
-    try onOneProcess { console in
+    try onOneProcess("generate") { console in
       try generate(
         checkpoint: checkpoint, GenerationRequest(prompt: prompt, tokens: tokens, temperature: temperature, seed: seed),
         console: console)
@@ -272,7 +272,7 @@ struct Inspect: ParsableCommand {
 
   @Argument(help: "The file or directory.") var path: String
 
-  func run() throws { try onOneProcess { console in try inspect(path, console: console) } }
+  func run() throws { try onOneProcess("inspect") { console in try inspect(path, console: console) } }
 }
 
 struct Benchmark: ParsableCommand {
@@ -303,13 +303,13 @@ struct Benchmark: ParsableCommand {
     let request = BenchmarkRequest(
       configuration: config, overrides: overrides.set, steps: steps, json: json, communication: communication ? networks : nil,
       threads: threads.threads, trace: trace)
-    try onAllRanks { world, console in try benchmark(request, world: world, console: console) }
+    try onAllRanks("benchmark") { world, console in try benchmark(request, world: world, console: console) }
   }
 }
 
 /// Runs a command that needs no other ranks, and no MPI. Of the ranks of mpirun, which are given the same command, the first does it and the others
 /// end at once; tasks of other launchers, such as `srun sh -c …`, may each have been given one of their own.
-func onOneProcess(_ body: (Console) throws -> Void) throws -> Never {
+func onOneProcess(_ command: String, _ body: (Console) throws -> Void) throws -> Never {
   if LaunchedJob.current?.isOfMPIRun == true && !Lockstep.isFirstRank { Glibc.exit(0) }
-  Glibc.exit(runAlone { try body(Console(isSilent: false)) })
+  Glibc.exit(runAlone(command) { try body(Console(isSilent: false)) })
 }

@@ -18,6 +18,27 @@ extension CommandTests {
     }
 
     /// A run that is resumed at its end with other statistics is tested with those.
+    /// What the parser refuses, and what the commands themselves refuse, alone and on several ranks.
+    @Test func errorsOfUsageNameTheHelp() throws {
+      let sandbox = try Sandbox()
+      try sandbox.train("run", ["training.maximum_steps=1"])
+      for (command, arguments) in [
+        ("train", sandbox.training("run", [])), ("evaluate", ["evaluate", "run", "--labels", "x.ark"]),
+        ("benchmark", ["benchmark", "tiny.yaml", "--steps", "0"]), ("inspect", ["inspect", "nothing"]),
+      ] {
+        for ranks in [1, 2] {
+          let outcome = try sandbox.run(ranks: ranks, arguments)
+          #expect(outcome.exitCode == 64 && outcome.errorMessages.count == 1, "\(outcome)")
+          #expect(outcome.errorMessages.first?.hasSuffix("(lockstep \(command) --help shows more)") == true, "\(outcome)")
+        }
+      }
+      let parsed = try sandbox.run(["evaluate", "run", "--nonsense"])
+      #expect(parsed.exitCode == 64 && parsed.errors.contains("See 'lockstep evaluate --help' for more information."), "\(parsed)")
+      // A configuration is explained where it is wrong.
+      let configuration = try sandbox.run(sandbox.training("other", ["model.cell=gru2"]))
+      #expect(configuration.exitCode == 64 && !configuration.errors.contains("--help"), "\(configuration)")
+    }
+
     @Test func testsWithTheConfiguredStatistics() throws {
       let sandbox = try Sandbox(), settings = ["training.maximum_steps=20", "normalization.scope=local", "evaluation.every_epochs=100"]
       let averaged = "evaluation.statistics=averaged"

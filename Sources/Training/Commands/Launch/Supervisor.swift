@@ -102,7 +102,7 @@ private final class Supervisor {
       return ExitCode.stoppedBySignal.rawValue
     }
     if !holdsRun { return nil }
-    printError("\(UsageError.holdsRun(directory))")
+    printError(oneLine(UsageError.holdsRun(directory), of: "launch"))
     return ExitCode.usage.rawValue
   }
 

@@ -48,7 +48,7 @@ public struct StudyRequest: Sendable {
 public func study(_ request: StudyRequest) -> Int32 {
   let console = Console(isSilent: false)
   var code: Int32 = 0
-  let failure = runAlone {
+  let failure = runAlone("study") {
     let study = try Study.load(path: request.file)
     let runs = try select(study, request)
     let board = StudyBoard(study)
