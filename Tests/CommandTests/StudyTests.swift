@@ -37,6 +37,20 @@ extension CommandTests {
       }
     }
 
+    /// Every study of the repository is one, and its baseline is one of its points.
+    @Test func studiesOfTheRepository() throws {
+      let sandbox = try Sandbox()
+      let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+      try FileManager.default.createSymbolicLink(atPath: sandbox("Configs"), withDestinationPath: root.appending(path: "Configs").path)
+      let names = try sandbox.names(in: "Configs/studies").filter { $0.hasSuffix(".yaml") }
+      #expect(names.count >= 8)
+      for name in names {
+        let outcome = try sandbox.run(["study", "Configs/studies/\(name)", "--status"])
+        #expect(outcome.exitCode == 0 && outcome.output.contains(" waiting."), "\(outcome)")
+        #expect(try sandbox.text("Configs/studies/\(name)").contains("\nname: \(name.dropLast(5))\n"), "\(name)")
+      }
+    }
+
     private static let grid = """
       name: tiny
       base: tiny.yaml
