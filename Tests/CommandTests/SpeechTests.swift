@@ -81,6 +81,9 @@ extension CommandTests {
         sandbox.speechTraining("refused", ["training.batch_frames=8"]))
       let rehearsal = try sandbox.run(sandbox.speechTraining("rehearsal", settings) + ["--dry-run"])
       #expect(rehearsal.exitCode == 0 && rehearsal.output.contains(" in the first; of the run: \(steps.count)"), "\(rehearsal)")
+      // No more epochs are planned than are needed.
+      let long = try sandbox.run(sandbox.speechTraining("long", settings + ["training.epochs=2000000000", "optimizer.cosine={final: 0.1}"]) + ["--dry-run"])
+      #expect(long.exitCode == 0 && long.output.contains("in at most 2000000000 epochs"), "\(long)")
     }
 
     /// Lists of archives, packed ones, and commands give the bits of one plain archive; a checkpoint does not decide that commands are run.

@@ -81,8 +81,8 @@ import Testing
       #expect(throws: KaldiError.invalidTable(reason: reason)) { try KaldiTable(serialized: bytes) }
     }
     let mark = Array("LKT2".utf8)
-    // One path of one byte, matrices, one file of one byte, one entry.
-    let start = mark + [1, 1, 0x70, 0, 1, 1, 0x66, 1]
+    // One path of one byte, matrices, no commands, one file of one byte, one entry.
+    let start = mark + [1, 1, 0x70, 0, 0, 1, 1, 0x66, 1]
     func entry(rows: [UInt8] = [2], columns: [UInt8] = [1], file: UInt8 = 0, size: [UInt8] = [23], format: UInt8 = 0) -> [UInt8] {
       [1, 0x6B] + rows + columns + [file, 2] + size + [format]
     }
@@ -94,13 +94,13 @@ import Testing
     expect("the text at byte 6 is not UTF-8", mark + [1, 1, 0xFF])
     expect("2 at byte 7, expected less than 2", mark + [1, 1, 0x70, 2])
     expect("a number of more than 63 bits at byte 4", mark + Array(repeating: 0xFF, count: 12))
-    expect("1 at byte 16, expected less than 1", start + entry(file: 1))
-    expect("2147483648 at byte 14, expected less than 2147483648", start + entry(rows: [0x80, 0x80, 0x80, 0x80, 0x08]))
+    expect("1 at byte 17, expected less than 1", start + entry(file: 1))
+    expect("2147483648 at byte 15, expected less than 2147483648", start + entry(rows: [0x80, 0x80, 0x80, 0x80, 0x08]))
     expect("sizes of \"k\" that cannot be", start + entry(size: [22]))
     expect("sizes of \"k\" that cannot be", start + entry(columns: [0], size: [15]))
     expect("sizes of \"k\" that cannot be", start + entry(size: [2], format: 6))
-    expect("a format at byte 19 that is not one of a matrix", start + entry(format: 5))
-    expect("a format at byte 19 that is not one of a matrix", start + entry(format: 7))
-    expect("a bad key at byte 12", start + [1, 0x20] + entry().dropFirst(2))
+    expect("a format at byte 20 that is not one of a matrix", start + entry(format: 5))
+    expect("a format at byte 20 that is not one of a matrix", start + entry(format: 7))
+    expect("a bad key at byte 13", start + [1, 0x20] + entry().dropFirst(2))
   }
 }

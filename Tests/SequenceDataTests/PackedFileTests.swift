@@ -98,6 +98,15 @@ import Testing
     #expect(throws: KaldiError.indexLine(file: path("2.scp"), line: 1, problem: .commandNotAllowed(path: "cat '\(path("2.ark"))' | tail -c +3 |"))) {
       try KaldiTable(paths: [path("2.scp")], content: .matrices)
     }
+    // A pipe sign before an offset makes no command of a path, whatever is allowed.
+    for allows in [false, true] {
+      try directory.write("c touch '\(path("run"))'; cat '\(path("2.ark"))' |:2\n", to: "odd.scp")
+      let problem = KaldiError.IndexProblem.stream(path: "touch '\(path("run"))'; cat '\(path("2.ark"))' |:2")
+      #expect(throws: KaldiError.indexLine(file: path("odd.scp"), line: 1, problem: problem)) {
+        try KaldiTable(paths: [path("odd.scp")], content: .matrices, allowsCommands: allows)
+      }
+    }
+    #expect(!FileManager.default.fileExists(atPath: path("run")))
     #expect(throws: KaldiError.stream(path: "-")) { try KaldiTable(paths: ["-"], content: .matrices, allowsCommands: true) }
   }
 

@@ -10,11 +10,12 @@ final class KaldiFile: Sendable {
   /// Whether it is a temporary file of what was packed or comes from a command.
   var isCopy: Bool { file.isCopy }
 
-  /// Opens a file, or runs a command; that it may be run was checked before.
+  /// Opens a file, or runs a command.
+  /// - allowsCommands: whether a path that ends with `|` is a command; without it is a file like others.
   /// - Throws: `KaldiError.cannotOpen`, `.notARegularFile`, `.cannotUnpack`, `.command`.
-  init(path: String) throws(KaldiError) {
+  init(path: String, allowsCommands: Bool) throws(KaldiError) {
     do {
-      file = KaldiSource.isCommand(path) ? try RegularFile(command: String(path.dropLast())) : try RegularFile(path: path)
+      file = allowsCommands && KaldiSource.isCommand(path) ? try RegularFile(command: String(path.dropLast())) : try RegularFile(path: path)
     } catch {
       switch error {
       case .failed(let reason): throw .cannotOpen(file: path, reason: reason)
@@ -59,11 +60,11 @@ final class KaldiArchives: Sendable {
 
   /// The archive at `path`.
   /// - Throws: as `KaldiFile.init`.
-  func file(_ path: String) throws(KaldiError) -> KaldiFile {
+  func file(_ path: String, allowsCommands: Bool) throws(KaldiError) -> KaldiFile {
     let found: Result<KaldiFile, KaldiError> = files.withLock { files in
       if let file = files[ByteString(path)] { return .success(file) }
       do throws(KaldiError) {
-        let file = try KaldiFile(path: path)
+        let file = try KaldiFile(path: path, allowsCommands: allowsCommands)
         if file.isCopy { files[ByteString(path)] = file }
         return .success(file)
       } catch {
@@ -83,13 +84,14 @@ struct KaldiFileCache {
   /// File `number`, which is the one at `path`.
   /// - archives: what opens it, where it is an archive that the user has named.
   /// - Throws: as `KaldiFile.init`.
-  mutating func file(_ number: Int, path: String, archives: KaldiArchives? = nil) throws(KaldiError) -> KaldiFile {
+  mutating func file(_ number: Int, path: String, allowsCommands: Bool, archives: KaldiArchives? = nil) throws(KaldiError) -> KaldiFile {
     if let last = slots.last, last.number == number { return last.file }
     if let place = slots.firstIndex(where: { $0.number == number }) {
       slots.append(slots.remove(at: place))
     } else {
       if slots.count == Self.limit { slots.removeFirst() }
-      let file = if let archives { try archives.file(path) } else { try KaldiFile(path: path) }
+      let file =
+        if let archives { try archives.file(path, allowsCommands: allowsCommands) } else { try KaldiFile(path: path, allowsCommands: allowsCommands) }
       slots.append((number, file))
     }
     return slots[slots.count - 1].file

@@ -20,6 +20,7 @@ extension KaldiTable {
     append(inputs.count)
     for input in inputs { append(input) }
     append(content == .matrices ? 0 : 1)
+    append(allowsCommands ? 1 : 0)
     append(files.count)
     for file in files { append(file) }
     append(entries.count)
@@ -40,6 +41,7 @@ extension KaldiTable {
     var inputs: [String] = []
     for _ in 0..<(try input.count(ofAtLeast: 1)) { inputs.append(try input.text()) }
     let content: Content = try input.number(below: 2) == 0 ? .matrices : .integers
+    let allowsCommands = try input.number(below: 2) == 1
     var files: [String] = []
     for _ in 0..<(try input.count(ofAtLeast: 1)) { files.append(try input.text()) }
     var entries: [Entry] = []
@@ -48,7 +50,7 @@ extension KaldiTable {
     entries.reserveCapacity(count)
     for _ in 0..<count { entries.append(try input.entry(content: content, files: files.count)) }
     guard input.isAtEnd else { throw .invalidTable(reason: "\(bytes.count - input.position) bytes behind the last entry") }
-    self.init(inputs: inputs, content: content, files: files, entries: entries)
+    self.init(inputs: inputs, content: content, allowsCommands: allowsCommands, files: files, entries: entries)
   }
 
   /// Reads numbers and texts, with the checks that make what comes out a table.

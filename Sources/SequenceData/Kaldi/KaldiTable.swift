@@ -29,6 +29,8 @@ public struct KaldiTable: Sendable, Equatable {
   /// Archives and indices as the user gave them.
   public let inputs: [String]
   public let content: Content
+  /// Whether paths that end with `|` are commands, whose output is read.
+  public let allowsCommands: Bool
   /// The files that hold the objects, by the paths they are opened with: the archives themselves, or those that an index names.
   public let files: [String]
   /// In the order of the archives and indices.
@@ -55,7 +57,7 @@ public struct KaldiTable: Sendable, Equatable {
       case .index(let file): try builder.scanIndex(file)
       }
     }
-    self.init(inputs: paths, content: content, files: builder.files, entries: builder.entries)
+    self.init(inputs: paths, content: content, allowsCommands: allowsCommands, files: builder.files, entries: builder.entries)
   }
 
   /// The same of one archive or index.
@@ -70,9 +72,10 @@ public struct KaldiTable: Sendable, Equatable {
     } + files
   }
 
-  init(inputs: [String], content: Content, files: [String], entries: [Entry]) {
+  init(inputs: [String], content: Content, allowsCommands: Bool, files: [String], entries: [Entry]) {
     self.inputs = inputs
     self.content = content
+    self.allowsCommands = allowsCommands
     self.files = files
     self.entries = entries
     archivePaths = Set(
@@ -84,11 +87,12 @@ public struct KaldiTable: Sendable, Equatable {
   /// File `number`, through a reader's cache.
   /// - Throws: as `KaldiFile.init`.
   func file(_ number: Int, _ cache: inout KaldiFileCache) throws(KaldiError) -> KaldiFile {
-    try cache.file(number, path: files[number], archives: archivePaths.contains(ByteString(files[number])) ? archives : nil)
+    try cache.file(
+      number, path: files[number], allowsCommands: allowsCommands, archives: archivePaths.contains(ByteString(files[number])) ? archives : nil)
   }
 
   public static func == (left: KaldiTable, right: KaldiTable) -> Bool {
-    left.inputs == right.inputs && left.content == right.content && left.files == right.files && left.entries == right.entries
+    left.inputs == right.inputs && left.content == right.content && left.allowsCommands == right.allowsCommands && left.files == right.files && left.entries == right.entries
   }
 }
 

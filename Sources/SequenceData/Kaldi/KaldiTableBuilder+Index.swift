@@ -41,7 +41,10 @@ struct KaldiIndexLine: Equatable {
     }
     if colon == rest.startIndex { throw .noPath(key: key) }
     guard let offset = Int(String(decoding: rest[(colon + 1)...], as: UTF8.self)) else { throw .offset(path: whole) }
-    return KaldiIndexLine(key: key, path: String(decoding: rest[..<colon], as: UTF8.self), offset: offset)
+    let path = String(decoding: rest[..<colon], as: UTF8.self)
+    // Kaldi takes no offset in a command's output.
+    if KaldiSource.isCommand(path) { throw .stream(path: whole) }
+    return KaldiIndexLine(key: key, path: path, offset: offset)
   }
 }
 
@@ -49,7 +52,7 @@ extension KaldiTableBuilder {
   /// Adds the objects that the lines name.
   /// - Throws: `KaldiError`.
   mutating func scanIndex(_ path: String) throws(KaldiError) {
-    var lines = KaldiWindow(try KaldiFile(path: path))
+    var lines = KaldiWindow(try KaldiFile(path: path, allowsCommands: allowsCommands))
     let directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
     var cache = KaldiFileCache()
     var places: [ByteString: Int] = [:]
@@ -73,7 +76,7 @@ extension KaldiTableBuilder {
         window = objects.window
       } else {
         do {
-          window = KaldiWindow(try cache.file(number, path: files[number]))
+          window = KaldiWindow(try cache.file(number, path: files[number], allowsCommands: allowsCommands))
         } catch {
           guard case .command(let command, let ending, let message) = error else { throw error }
           throw .indexLine(file: path, line: lineNumber, problem: .command(command, ending: ending, message: message))

@@ -24,7 +24,7 @@ struct KaldiTableBuilder {
   /// - Throws: `KaldiError`.
   mutating func scanArchive(_ path: String) throws(KaldiError) {
     let number = number(of: path)
-    var window = KaldiWindow(try KaldiFile(path: path))
+    var window = KaldiWindow(try KaldiFile(path: path, allowsCommands: allowsCommands))
     var offset = 0
     while let byte = try window.byte(at: offset) {
       if byte == 0x0A || byte == 0x0D {

@@ -35,6 +35,9 @@ final class FrameData: TrainingData {
   }
   var minibatchBounds: ClosedRange<Int> { plan?.counts ?? 0...0 }
 
+  // A plan sorts all utterances.
+  var epochsCounted: Int { max(20, 1_000_000 / max(1, record.utterances)) }
+
   private func planned(epoch: Int) -> [[Int]] {
     guard let plan else { preconditionFailure("the training data was not read") }
     if planned?.epoch != epoch { planned = (epoch, plan.minibatches(epoch: epoch)) }

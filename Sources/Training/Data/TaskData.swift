@@ -37,6 +37,8 @@ protocol TrainingData: AnyObject {
   func minibatches(epoch: Int) -> Int
   /// The most and the fewest minibatches of any epoch.
   var minibatchBounds: ClosedRange<Int> { get }
+  /// How many epochs' minibatches are counted one by one, where their numbers differ; later epochs count as the mean of these.
+  var epochsCounted: Int { get }
   /// The largest minibatch of this rank.
   var capacity: WorkspaceCapacity { get }
   /// Sequences of the largest minibatch, of all ranks.
@@ -75,18 +77,21 @@ protocol TrainingData: AnyObject {
 }
 
 extension TrainingData {
-  /// Updates of a run of all epochs, or of `maximumSteps` if those are fewer.
+  var epochsCounted: Int { 100_000 }
+
+  /// Updates of a run of all epochs, or of `maximumSteps` if those are fewer; of epochs past `epochsCounted` an estimate.
   func updates(_ training: TrainingConfiguration.Training) -> Int {
     let A = training.accumulateSteps, limit = training.maximumSteps ?? .max
     func updates(_ minibatches: Int) -> Int { (minibatches + A - 1) / A }
     let bounds = minibatchBounds, fewest = updates(bounds.lowerBound)
     if fewest == updates(bounds.upperBound) { return min(limit, fewest * training.epochs) }
     var sum = 0, epoch = 1
-    while epoch <= training.epochs && sum < limit {
+    while epoch <= min(training.epochs, epochsCounted) && sum < limit {
       sum += updates(minibatches(epoch: epoch))
       epoch += 1
     }
-    return min(limit, sum)
+    let (rest, overflows) = (training.epochs - epoch + 1).multipliedReportingOverflow(by: sum)
+    return overflows ? limit : min(limit, sum + rest / (epoch - 1))
   }
 
   /// The data for evaluation that a configuration names.
