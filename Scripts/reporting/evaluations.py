@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 
+import yaml
+
 import runs
 from results import KINDS
 
@@ -30,7 +32,9 @@ def evaluate(options, run, statistics, data):
     for setting in options.set:
         command += ["--set", setting]
     if data != "validation":
-        command += ["--data", str(run.configuration[f"data.{data}"])]
+        # In place of the validation data: a path, a list or a mapping, in YAML on one line.
+        source = yaml.safe_dump(run.configuration[f"data.{data}"], default_flow_style=True, width=float("inf"), allow_unicode=True).split("\n...")[0].strip()
+        command += ["--set", f"data.validation={run.configuration[f'data.{data}'] if isinstance(run.configuration[f'data.{data}'], str) else source}"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     loss = LOSS.search(done.stdout)
     if done.returncode != 0 or not loss:
@@ -45,7 +49,7 @@ def main():
     parser.add_argument("--keep", metavar="DIR", required=True, help="where evaluations.csv goes: beside the results that Scripts/report --keep writes")
     parser.add_argument("--statistics", default=",".join(KINDS), help="kinds, separated by commas (default: all four)")
     parser.add_argument("--data", default="validation,test", help="validation, test or train, separated by commas (default: validation,test)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of the configuration, for all evaluations")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of the configuration, for all evaluations: data.allow_commands=true where data comes from commands")
     parser.add_argument("--jobs", type=int, default=1, help="evaluations at a time")
     parser.add_argument("--threads", type=int, default=1, help="threads of each evaluation")
     parser.add_argument("--lockstep", default=os.path.join(REPOSITORY, ".build/release/lockstep"), help="the program")
@@ -62,7 +66,7 @@ def main():
         study = runs.read([os.path.abspath(options.study)])
         rows = runs.read_evaluations(options.keep)
         known = {runs.evaluation_key(row) for row in rows}
-        due = [(run, statistics, data) for run in study.runs if run.state == "done" for data in sources for statistics in statistics_of(run, wanted)
+        due = [(run, statistics, data) for run in study.runs if run.state == "done" for data in sources if run.configuration.get(f"data.{data}") for statistics in statistics_of(run, wanted)
                if (run.point, run.seed, data, statistics) not in known]
         print(f"{len(known)} evaluations are there, {len(due)} are due", flush=True)
         os.makedirs(options.keep, exist_ok=True)

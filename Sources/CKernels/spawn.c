@@ -75,7 +75,9 @@ int lockstep_run_shell(const char *command, int output, int errors) {
   // What this process ignores or blocks, the command would too.
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  // A group of its own: a terminal's Ctrl-C, or a signal to the group of this process, ends the run with a checkpoint, and not the command.
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   code = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   if (code == 0) code = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
   if (code == 0) code = posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
