@@ -24,20 +24,6 @@ struct TemporaryFile: ~Copyable {
 
   deinit { close(descriptor) }
 
-  /// Writes the first `count` bytes of `bytes` at the end.
-  func append(_ bytes: [UInt8], count: Int) throws(UnpackingError) {
-    var written = 0
-    while written < count {
-      // SAFETY: the pointer is used within the closure, for bytes `written ..< count` of the buffer.
-      let result = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress! + written, count - written) }
-      if result >= 0 {
-        written += result
-      } else if errno != EINTR {
-        throw .noRoom(folder: Self.folder, reason: systemMessage(errno))
-      }
-    }
-  }
-
   /// Bytes in it.
   var size: Int {
     var status = stat()
@@ -76,32 +62,19 @@ func unpack(closing descriptor: Int32) throws(UnpackingError) -> TemporaryFile {
     close(descriptor)
     throw error
   }
-  // SAFETY: the stream is closed on every path below, by `gzclose_r`, and closes the descriptor.
-  guard let stream = unsafe gzdopen(descriptor, "rb") else {
-    close(descriptor)
-    throw .damaged(reason: "zlib has no memory")
+  defer { close(descriptor) }
+  var place: Int64 = 0
+  // SAFETY: both descriptors are open, and `place` outlives the call.
+  let code = unsafe lockstep_gunzip(descriptor, output.descriptor, &place)
+  switch code {
+  case 0: return output
+  case ..<0: throw .noRoom(folder: TemporaryFile.folder, reason: systemMessage(-code))
+  case Int32(LOCKSTEP_GZIP_CUT_OFF): throw .damaged(reason: "the file ends in the middle of a stream")
+  case Int32(LOCKSTEP_GZIP_BEHIND): throw .damaged(reason: "what stands at byte \(place), behind a stream, is no stream")
+  case Int32(LOCKSTEP_GZIP_UNREADABLE): throw .damaged(reason: "reading failed at byte \(place)")
+  case Int32(LOCKSTEP_GZIP_MEMORY): throw .damaged(reason: "zlib has no memory")
+  default: throw .damaged(reason: "the stream is damaged before byte \(place)")
   }
-  var buffer = [UInt8](repeating: 0, count: 1 << 18)
-  var fault: UnpackingError?
-  while fault == nil {
-    let room = UInt32(buffer.count)
-    // SAFETY: zlib writes at most `room` bytes to the buffer.
-    let count = unsafe buffer.withUnsafeMutableBytes { unsafe gzread(stream, $0.baseAddress!, room) }
-    if count == 0 { break }
-    if count < 0 {
-      var code: Int32 = 0
-      // SAFETY: gzerror returns a terminated string that lives until the stream is closed, and is copied.
-      let message = unsafe String(cString: gzerror(stream, &code))
-      // It begins with the name that zlib gives to a descriptor.
-      fault = .damaged(reason: message.hasPrefix("<fd:") ? String(message.drop { $0 != " " }.dropFirst()) : message)
-      break
-    }
-    do { try output.append(buffer, count: Int(count)) } catch { fault = error }
-  }
-  let end = unsafe gzclose_r(stream)
-  if fault == nil && end == Z_BUF_ERROR { fault = .damaged(reason: "the file ends in the middle of a stream") }
-  if let fault { throw fault }
-  return output
 }
 
 /// What a command of the shell writes to its standard output, in a file of its own.
