@@ -91,6 +91,7 @@ public struct KaldiTable: Sendable, Equatable {
       number, path: files[number], allowsCommands: allowsCommands, archives: archivePaths.contains(ByteString(files[number])) ? archives : nil)
   }
 
+  /// Whether both have the same inputs, files and entries.
   public static func == (left: KaldiTable, right: KaldiTable) -> Bool {
     left.inputs == right.inputs && left.content == right.content && left.allowsCommands == right.allowsCommands && left.files == right.files && left.entries == right.entries
   }
